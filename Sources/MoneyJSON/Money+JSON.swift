@@ -1,0 +1,58 @@
+import Money
+import StrictJSON
+
+extension JSONWriter {
+    /// A member `{"amount":2000,"currency":"USD"}`, in minor units.
+    public mutating func money(_ name: String, _ money: Money) {
+        object(name) { json in
+            json.integer("amount", money.minorUnits)
+            json.string("currency", money.currency.code)
+        }
+    }
+}
+
+extension Money {
+    /// Reads `{"amount":2000,"currency":"USD"}` (minor units) or a bare decimal of the default currency (`20.00`).
+    ///
+    /// - Parameter range: the minor units allowed.
+    /// - Throws: `ValidationFailure`, naming the member at fault.
+    public init(
+        json value: JSONValue, at pointer: String, in range: ClosedRange<Int64>, default currency: Currency = .usd
+    ) throws(ValidationFailure) {
+        if case .number(let text) = value {
+            do {
+                try self.init(decimal: text, currency: currency)
+            } catch {
+                throw ValidationFailure(pointer, error.explanation(for: currency))
+            }
+            guard range.contains(minorUnits) else {
+                throw ValidationFailure(pointer, "must be from \(range.lowerBound) to \(range.upperBound) minor units")
+            }
+            return
+        }
+        guard case .object = value else {
+            throw ValidationFailure(pointer, "must be a decimal number, or an object with amount and currency")
+        }
+        var reader = try ObjectReader(value, at: pointer)
+        let minorUnits = reader.integer("amount", in: range)
+        let code = reader.string("currency", length: 3...3)
+        let currency = code.flatMap { Currency(code: $0) }
+        if code != nil, currency == nil {
+            reader.issue("currency", "must be the code of a currency in ISO 4217, in upper case")
+        }
+        try reader.finish()
+        guard let minorUnits, let currency else { throw ValidationFailure(pointer, "is not an amount of money") }
+        self.init(minorUnits: minorUnits, currency: currency)
+    }
+}
+
+extension MoneyError {
+    fileprivate func explanation(for currency: Currency) -> String {
+        switch self {
+        case .notANumber: "must be a decimal number"
+        case .tooManyDigits: "may have \(currency.exponent) digits after the point, as \(currency.code) has"
+        case .overflow: "is too large"
+        case .currencyMismatch: "is in another currency"
+        }
+    }
+}

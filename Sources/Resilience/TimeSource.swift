@@ -1,0 +1,33 @@
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+/// Where a component reads the time: a wall clock for what is stored and shown, a monotonic one for deadlines, which a
+/// jump of the wall clock must not move (hazard 37).
+public protocol TimeSource: Sendable {
+    /// Wall-clock time.
+    var now: Timestamp { get }
+    /// Time since an arbitrary fixed point; it never goes backwards.
+    var uptime: Duration { get }
+}
+
+/// The machine's clocks.
+public struct SystemTime: TimeSource {
+    /// The machine's clocks.
+    public init() {}
+
+    public var now: Timestamp {
+        Timestamp(milliseconds: Self.read(CLOCK_REALTIME).wholeMilliseconds)
+    }
+
+    public var uptime: Duration { Self.read(CLOCK_MONOTONIC) }
+
+    private static func read(_ clock: clockid_t) -> Duration {
+        var time = timespec()
+        // Cannot fail for these two clocks and a valid pointer.
+        clock_gettime(clock, &time)
+        return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
+    }
+}

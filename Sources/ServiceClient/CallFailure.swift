@@ -1,0 +1,61 @@
+import Resilience
+import StrictJSON
+
+/// What another service said no to, from its problem document. The no is recorded there under the command's id: asking
+/// again with that id brings the same answer.
+public struct Refusal: Hashable, Sendable {
+    /// The problem's code, for example `insufficient-stock`.
+    public let code: String
+    /// The problem's explanation for a person.
+    public let detail: String
+    /// Why a payment was declined, for the code `payment-declined`.
+    public let declineCode: String?
+
+    /// A refusal.
+    public init(code: String, detail: String, declineCode: String? = nil) {
+        self.code = code
+        self.detail = detail
+        self.declineCode = declineCode
+    }
+}
+
+/// What stood between a command and its answer.
+public enum CallTrouble: String, Hashable, Sendable {
+    /// No connection.
+    case unreachable
+    /// The service said that it did not execute the command: it is starting, stopping, overloaded, or its disk is full.
+    case unavailable
+    /// No answer in time.
+    case timedOut
+    /// The connection broke before the answer was complete.
+    case connectionLost
+    /// An answer that is not what the contract says.
+    case garbled
+    /// The service is still working on an earlier asking of the same command.
+    case inProgress
+}
+
+/// Why one attempt of a call brought no success.
+public enum CallFailure: ClassifiedError, Equatable {
+    /// Refused for good.
+    case refused(Refusal)
+    /// This attempt is known to have had no effect.
+    case notExecuted(CallTrouble, retryAfter: Duration? = nil)
+    /// This attempt may have had its effect (hazards 4, 6 and 12).
+    case unknown(CallTrouble, retryAfter: Duration? = nil)
+
+    public var failureClass: FailureClass {
+        switch self {
+        case .refused: .definite
+        case .notExecuted: .retryable
+        case .unknown: .unknown
+        }
+    }
+
+    public var retryAfter: Duration? {
+        switch self {
+        case .refused: nil
+        case .notExecuted(_, let retryAfter), .unknown(_, let retryAfter): retryAfter
+        }
+    }
+}

@@ -1,0 +1,73 @@
+/// Sends one request and brings back one response. The seam behind which libcurl stands, and in tests a script.
+public protocol Transport: Sendable {
+    /// One attempt, no retry. - Throws: `TransportError`.
+    func send(_ request: ServiceRequest) async throws(TransportError) -> ServiceResponse
+}
+
+/// One request to another service.
+public struct ServiceRequest: Sendable, Equatable {
+    /// `GET` or `POST`.
+    public let method: String
+    /// An absolute `http` or `https` address.
+    public let url: String
+    /// Header lines in order; names and values without CR or LF.
+    public let headers: [Header]
+    /// The body; empty for `GET`.
+    public let body: [UInt8]
+    /// How long connecting, sending and receiving may take together.
+    public let timeout: Duration
+
+    /// One line of the head.
+    public struct Header: Sendable, Equatable {
+        /// The name.
+        public let name: String
+        /// The value.
+        public let value: String
+
+        /// A header line.
+        public init(_ name: String, _ value: String) {
+            self.name = name
+            self.value = value
+        }
+    }
+
+    /// A request.
+    public init(method: String, url: String, headers: [Header], body: [UInt8], timeout: Duration) {
+        self.method = method
+        self.url = url
+        self.headers = headers
+        self.body = body
+        self.timeout = timeout
+    }
+}
+
+/// What came back, whatever its status.
+public struct ServiceResponse: Sendable, Equatable {
+    /// The HTTP status.
+    public let status: Int
+    /// The body, within the transport's limit.
+    public let body: [UInt8]
+    /// The wait that a `Retry-After` header asks for.
+    public let retryAfter: Duration?
+
+    /// A response.
+    public init(status: Int, body: [UInt8], retryAfter: Duration? = nil) {
+        self.status = status
+        self.body = body
+        self.retryAfter = retryAfter
+    }
+}
+
+/// Why there is no response.
+public enum TransportError: Error, Equatable, Sendable {
+    /// No connection was made, so the request was never sent. The only failure that is known not to have run (12).
+    case notSent(String)
+    /// The time ran out after the request may have been sent.
+    case timedOut
+    /// The connection broke before the response was complete.
+    case connectionLost(String)
+    /// What came back is no HTTP.
+    case notHTTP
+    /// The response is larger than the transport takes.
+    case responseTooLarge
+}

@@ -1,0 +1,79 @@
+/// A database that commits many callers' work together.
+public protocol Store: Sendable {
+    /// Runs `body` in a transaction of its own and returns once what it wrote is durable (hazards 16 and 49).
+    ///
+    /// Bodies run one at a time in the order of their arrival. Those that arrive together share one commit and one
+    /// synchronisation with the disk; one that throws undoes only its own writes. A body may run twice, when another one of
+    /// its group throws, and the commit may fail after it has run: effects outside the transaction belong after this call,
+    /// or are taken back by `Transaction.onRollback`.
+    ///
+    /// - Throws: what `body` throws, after its writes are undone; or a `StoreError`, and then nothing was written.
+    func transaction<T: Sendable>(
+        _ body: @escaping @Sendable (any Transaction) throws -> T
+    ) async throws -> T
+}
+
+/// What a body may do inside its transaction. Not valid after the body has returned.
+public protocol Transaction {
+    /// Runs a statement that returns no rows. - Returns: how many rows it changed. - Throws: `StoreError`.
+    @discardableResult
+    func run(_ sql: String, _ arguments: [SQLValue]) throws -> Int
+
+    /// The first row of a query, mapped; nil without rows. - Throws: `StoreError`, or what `map` throws.
+    func first<T>(_ sql: String, _ arguments: [SQLValue], _ map: (any SQLRow) throws -> T) throws -> T?
+
+    /// All rows of a query, mapped. The query states its own limit. - Throws: `StoreError`, or what `map` throws.
+    func all<T>(_ sql: String, _ arguments: [SQLValue], _ map: (any SQLRow) throws -> T) throws -> [T]
+
+    /// Calls `undo` if the writes of this body do not become durable: for state that is kept beside the database.
+    func onRollback(_ undo: @escaping @Sendable () -> Void)
+}
+
+/// One row of a result. Columns count from 0.
+public protocol SQLRow {
+    /// A whole number.
+    func integer(_ column: Int) -> Int64
+    /// A whole number, or nil for NULL.
+    func optionalInteger(_ column: Int) -> Int64?
+    /// A text.
+    func text(_ column: Int) -> String
+    /// A text, or nil for NULL.
+    func optionalText(_ column: Int) -> String?
+    /// Bytes; empty for NULL.
+    func blob(_ column: Int) -> [UInt8]
+}
+
+/// A value given to a statement.
+public enum SQLValue: Sendable, Equatable, ExpressibleByStringLiteral, ExpressibleByIntegerLiteral,
+    ExpressibleByNilLiteral
+{
+    case integer(Int64)
+    case text(String)
+    case blob([UInt8])
+    case null
+
+    /// A literal text.
+    public init(stringLiteral value: String) { self = .text(value) }
+    /// A literal number.
+    public init(integerLiteral value: Int64) { self = .integer(value) }
+    /// NULL.
+    public init(nilLiteral: ()) { self = .null }
+    /// A text, or NULL.
+    public init(_ text: String?) { self = text.map { .text($0) } ?? .null }
+    /// A number, or NULL.
+    public init(_ number: Int64?) { self = number.map { .integer($0) } ?? .null }
+}
+
+/// One step from an older schema to a newer one.
+public struct Migration: Sendable {
+    /// Names the step for ever; a step that has run is never changed.
+    public let name: String
+    /// Statements, separated by semicolons.
+    public let sql: String
+
+    /// A step.
+    public init(_ name: String, _ sql: String) {
+        self.name = name
+        self.sql = sql
+    }
+}
