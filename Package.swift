@@ -56,6 +56,12 @@ let package = Package(
         library("Idempotency", ["Resilience", "Storage", crypto]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         library("ServiceClient", ["CCurl", "Correlation", "Resilience", "StrictJSON"]),
+        library(
+            "ServiceKit",
+            [
+                "Correlation", "Idempotency", "Resilience", "ServiceClient", "Storage", "StrictJSON", argumentParser,
+                configuration, httpTypes, hummingbird, lifecycle, logging, nioCore, nioHTTPTypes, nioPosix, unixSignals,
+            ]),
         library("MoneyJSON", ["Money", "StrictJSON"]),
     ]
 )

@@ -1,0 +1,154 @@
+import Correlation
+import HTTPTypes
+import Hummingbird
+import Logging
+import NIOHTTP1
+import Resilience
+import Storage
+import StrictJSON
+
+/// The outermost layer of every request: reads the head's ids, turns whatever is thrown into a problem document, names the
+/// request in the response, and writes the log line.
+struct EnvelopeMiddleware: RouterMiddleware {
+    /// The longest time that a caller may claim for a request (OP-06).
+    static let longestDeadline = Duration.seconds(120)
+
+    let routes: RouteCatalogue
+    let drain: DrainState
+    let time: any TimeSource
+    let logger: Logger
+
+    func handle(
+        _ request: Request,
+        context: ServiceContext,
+        next: (Request, ServiceContext) async throws -> Response
+    ) async throws -> Response {
+        let start = time.uptime
+        var context = context
+        context.requestID = request.headers[.requestID].flatMap { Correlation.RequestID($0) } ?? Correlation.RequestID()
+        context.trace = TraceContext(continuing: request.headers[.traceparent])
+
+        var response: Response
+        do {
+            try readHead(of: request, into: &context)
+            response = try await next(request, context)
+        } catch let error as HTTPParserError {
+            throw error
+        } catch {
+            let problem = problem(for: error, request, context)
+            response = problem.response(instance: request.uri.path, requestID: context.requestID.value)
+            if request.method == .head { response.body = ResponseBody() }
+        }
+        response.headers[.requestID] = context.requestID.value
+        log(request, context, response, duration: time.uptime - start)
+        return response
+    }
+
+    /// The checks that come before any route: those of the path, the user and the deadline.
+    private func readHead(of request: Request, into context: inout ServiceContext) throws {
+        let path = request.uri.path
+        // The router would take these for the path without the extra slash (HT-10, hazard 67).
+        if path.utf8.hasEmptySegment {
+            throw Problem(.notFound, "There is nothing at this address.")
+        }
+        if drain.isDraining, !path.hasPrefix("/health") {
+            throw Problem(.draining, "The service is stopping and takes no new requests.")
+        }
+        let users = request.headers[values: .userID]
+        if let user = users.first {
+            guard users.count == 1, isUserID(user) else {
+                throw Problem(
+                    .userIDInvalid,
+                    "X-User-ID must be one value of 1 to 128 letters, digits or any of . _ : @ -"
+                )
+            }
+            context.user = user
+        }
+        // A value that is no number, or more than a number holds, says nothing about the time left.
+        if let milliseconds = request.headers[.requestTimeout].flatMap({ Int64($0) }) {
+            guard milliseconds > 0 else {
+                throw Problem(.deadlineExceeded, "No time is left for this request; nothing was executed.")
+            }
+            let longest = Self.longestDeadline.wholeMilliseconds
+            context.deadline = Deadline(after: .milliseconds(min(milliseconds, longest)), on: time)
+        }
+    }
+
+    private func isUserID(_ text: String) -> Bool {
+        (1...128).contains(text.utf8.count)
+            && text.utf8.allSatisfy { byte in
+                switch byte {
+                case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+                default: "._:@-".utf8.contains(byte)
+                }
+            }
+    }
+
+    private func problem(for error: any Error, _ request: Request, _ context: ServiceContext) -> Problem {
+        switch error {
+        case let problem as Problem:
+            return problem
+        case let failure as ValidationFailure:
+            return Problem(failure)
+        case let error as StoreError:
+            logger.error(
+                "the store refused a transaction", metadata: context.logMetadata(["error": .string("\(error)")]))
+            return Problem(.storeUnavailable, "The store cannot be written at the moment; nothing was executed.")
+        case let error as HTTPError where error.status == .notFound:
+            let allowed = routes.methods(at: request.uri.path)
+            guard allowed.isEmpty else {
+                return Problem(
+                    .methodNotAllowed,
+                    "\(request.method.rawValue) is not allowed here; allowed: \(allowed.joined(separator: ", ")).",
+                    allowedMethods: allowed
+                )
+            }
+            return Problem(.notFound, "There is nothing at this address.")
+        case let error as HTTPError where (400..<500).contains(error.status.code):
+            return Problem(.badRequest, error.body ?? "The request is not valid.")
+        default:
+            logger.error("unexpected error", metadata: context.logMetadata(["error": .string("\(error)")]))
+            return Problem(.internalError, "The request failed unexpectedly; it is safe to send it again with its key.")
+        }
+    }
+
+    private func log(_ request: Request, _ context: ServiceContext, _ response: Response, duration: Duration) {
+        let level: Logger.Level = request.uri.path.hasPrefix("/health") ? .debug : .info
+        guard logger.logLevel <= level else { return }
+        logger.log(
+            level: level,
+            "request",
+            metadata: context.logMetadata([
+                "method": .string(request.method.rawValue),
+                "route": .string(context.endpointPath ?? "none"),
+                "status": .stringConvertible(response.status.code),
+                "duration_ms": .stringConvertible(duration.inSeconds * 1000),
+            ])
+        )
+    }
+}
+
+extension String.UTF8View {
+    /// Whether a path ends with a slash, unless it is only that, or has two in a row. Looks at bytes: a string's characters
+    /// cost more to find than the whole rest of this check.
+    fileprivate var hasEmptySegment: Bool {
+        let slash = UInt8(ascii: "/")
+        var previous: UInt8 = 0
+        for byte in self {
+            if byte == slash, previous == slash { return true }
+            previous = byte
+        }
+        return previous == slash && count > 1
+    }
+}
+
+extension ServiceContext {
+    /// The context that every line about this request carries (OP-03), with further members.
+    public func logMetadata(_ more: Logger.Metadata = [:]) -> Logger.Metadata {
+        var metadata = more
+        metadata["request_id"] = .string(requestID.value)
+        metadata["trace_id"] = .string(trace.traceID)
+        metadata["span_id"] = .string(trace.spanID)
+        return metadata
+    }
+}

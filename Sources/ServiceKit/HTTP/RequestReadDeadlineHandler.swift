@@ -1,0 +1,103 @@
+import NIOCore
+import NIOHTTPTypes
+
+/// Answers 408 and closes a connection on which a request has begun to arrive and is not complete in time (HT-16,
+/// hazard 62).
+///
+/// A request that arrives whole in one read never starts the timer. Between requests a connection may be idle for longer;
+/// the server's idle time-out covers that.
+final class RequestReadDeadlineHandler: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPRequestPart
+    typealias InboundOut = HTTPRequestPart
+    typealias OutboundIn = HTTPResponsePart
+    typealias OutboundOut = HTTPResponsePart
+
+    private let limit: TimeAmount
+    private var requestIsOpen = false
+    /// Whether the request that is open has an answer already, whole or in part: a route may answer before the body is there.
+    private var requestIsAnswered = false
+    private var timer: Scheduled<Void>?
+    private var context: ChannelHandlerContext?
+
+    init(limit: TimeAmount) {
+        self.limit = limit
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        // A head that arrives in pieces is visible only before the HTTP decoder.
+        let watcher = ByteArrivalHandler(owner: self)
+        do {
+            try context.pipeline.syncOperations.addHandler(watcher, position: .first)
+        } catch {
+            context.close(promise: nil)
+        }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        timer?.cancel()
+        self.context = nil
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        timer?.cancel()
+        context.fireChannelInactive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if case .end = unwrapInboundIn(data) {
+            requestIsOpen = false
+            timer?.cancel()
+            timer = nil
+        }
+        context.fireChannelRead(data)
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        if case .head = unwrapOutboundIn(data) { requestIsAnswered = true }
+        context.write(data, promise: promise)
+    }
+
+    private func timeIsOver(_ context: ChannelHandlerContext) {
+        if !requestIsAnswered {
+            let problem = Problem(.requestTimeout, "The request did not arrive within the time allowed.")
+            for part in problem.finalParts(allocator: context.channel.allocator) {
+                context.write(wrapOutboundOut(part), promise: nil)
+            }
+            context.flush()
+        }
+        context.close(promise: nil)
+    }
+
+    fileprivate func bytesArrived() {
+        if !requestIsOpen { requestIsAnswered = false }
+        requestIsOpen = true
+    }
+
+    fileprivate func bytesDecoded() {
+        guard requestIsOpen, timer == nil, let context else { return }
+        timer = context.eventLoop.assumeIsolatedUnsafeUnchecked().scheduleTask(in: limit) { self.timeIsOver(context) }
+    }
+}
+
+/// Tells a `RequestReadDeadlineHandler` about bytes before the decoder sees them.
+private final class ByteArrivalHandler: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+
+    private let owner: RequestReadDeadlineHandler
+
+    init(owner: RequestReadDeadlineHandler) {
+        self.owner = owner
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        owner.bytesArrived()
+        context.fireChannelRead(data)
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        context.fireChannelReadComplete()
+        owner.bytesDecoded()
+    }
+}

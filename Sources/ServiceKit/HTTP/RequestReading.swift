@@ -1,0 +1,124 @@
+import Hummingbird
+import Idempotency
+import NIOCore
+import NIOHTTP1
+import StrictJSON
+
+extension Request {
+    /// The largest body, in bytes (HT-08).
+    public static var maximumBodyBytes: Int { 64 * 1024 }
+
+    /// The JSON value in the body. - Throws: `Problem` for HT-01, HT-07 and HT-08.
+    public func json() async throws -> JSONValue {
+        try checkContentType()
+        if let length = headers[.contentLength].flatMap({ Int($0) }), length > Self.maximumBodyBytes {
+            throw Self.tooLarge
+        }
+        let buffer: ByteBuffer
+        do {
+            buffer = try await body.collect(upTo: Self.maximumBodyBytes)
+        } catch is NIOTooManyBytesError {
+            throw Self.tooLarge
+        } catch let error as HTTPParserError {
+            // The server's to answer: the connection cannot go on.
+            throw error
+        } catch {
+            throw Problem(.badRequest, "The body did not arrive whole.")
+        }
+        do throws(JSONSyntaxError) {
+            return try JSONParser.parse(buffer.readableBytesView)
+        } catch {
+            throw Problem(.invalidJSON, "The body is not JSON: at byte \(error.offset), \(error.reason).")
+        }
+    }
+
+    private static var tooLarge: Problem {
+        Problem(.payloadTooLarge, "The body may have \(maximumBodyBytes) bytes at the most.")
+    }
+
+    /// `application/json`, alone or with `charset=utf-8`, in any case; sent once and without a content coding (HT-07).
+    private func checkContentType() throws {
+        let refusal = Problem(
+            .unsupportedMediaType, "Send the body as Content-Type: application/json, in UTF-8 and not encoded further.")
+        let types = headers[values: .contentType]
+        guard types.count == 1, headers[.contentEncoding] == nil else { throw refusal }
+        if types[0] == "application/json" { return }
+        let parts = types[0].lowercased().split(separator: ";", omittingEmptySubsequences: false)
+            .map { $0.trimming(while: { $0 == " " || $0 == "\t" }) }
+        guard parts[0] == "application/json" else { throw refusal }
+        for parameter in parts.dropFirst() {
+            guard parameter == "charset=utf-8" || parameter == "charset=\"utf-8\"" else { throw refusal }
+        }
+    }
+
+    /// The key, which must be there. - Throws: `Problem` for IK-01 to IK-07.
+    public func idempotencyKey() throws -> IdempotencyKey {
+        guard let key = try optionalIdempotencyKey() else {
+            throw Problem(
+                .idempotencyKeyMissing,
+                "Send an Idempotency-Key header: a name of your own for this command, the same on every retry.")
+        }
+        return key
+    }
+
+    /// The key, if there is one. - Throws: `Problem` for IK-02 to IK-07.
+    public func optionalIdempotencyKey() throws -> IdempotencyKey? {
+        let lines = headers[values: .idempotencyKey]
+        guard let line = lines.first else { return nil }
+        guard lines.count == 1 else {
+            throw Problem(
+                .idempotencyKeyInvalid, "The Idempotency-Key header is sent \(lines.count) times; send it once.")
+        }
+        do throws(IdempotencyKeyError) {
+            return try IdempotencyKey(headerValue: line)
+        } catch {
+            throw Problem(.idempotencyKeyInvalid, error.explanation)
+        }
+    }
+
+    /// How many entries a page of a list may have.
+    public static var pageLimits: ClosedRange<Int> { 1...100 }
+
+    /// The page asked for by `limit` (20 by default) and `cursor`. - Throws: `Problem` for a bad value.
+    public func page() throws -> (limit: Int, cursor: String?) {
+        var limit = 20
+        var cursor: String?
+        for (name, value) in uri.queryParameters {
+            switch name {
+            case "limit":
+                guard let number = Int(value), Self.pageLimits.contains(number) else {
+                    throw Problem(.invalidParameter, "limit must be a whole number from 1 to 100.")
+                }
+                limit = number
+            case "cursor":
+                guard (1...128).contains(value.utf8.count) else {
+                    throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
+                }
+                cursor = String(value)
+            default:
+                throw Problem(.invalidParameter, "The only query parameters are limit and cursor.")
+            }
+        }
+        return (limit, cursor)
+    }
+}
+
+extension IdempotencyKeyError {
+    fileprivate var explanation: String {
+        switch self {
+        case .empty: "The key is empty."
+        case .tooLong: "The key has more than \(IdempotencyKey.maximumLength) characters."
+        case .invalidCharacter: "The key has a space, a control character or one outside ASCII in it."
+        case .malformed:
+            "The key must be one bare word, or one string in double quotes with only \\\" and \\\\ as escapes."
+        }
+    }
+}
+
+extension Substring {
+    fileprivate func trimming(while predicate: (Character) -> Bool) -> Substring {
+        var text = self.drop(while: predicate)
+        while let last = text.last, predicate(last) { text.removeLast() }
+        return text
+    }
+}

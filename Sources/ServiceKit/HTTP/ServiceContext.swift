@@ -1,0 +1,49 @@
+import Correlation
+import HTTPTypes
+import Hummingbird
+import Resilience
+import ServiceClient
+
+/// What the services know about a request besides its head and body.
+public struct ServiceContext: RequestContext {
+    public var coreContext: CoreRequestContextStorage
+    /// The request's name in the logs (NX-04).
+    public internal(set) var requestID: Correlation.RequestID
+    /// The span of this request (OP-04).
+    public internal(set) var trace: TraceContext
+    /// The user named by `X-User-ID`; empty when nobody is named.
+    public internal(set) var user = ""
+    /// When the caller stops waiting, if it said so (OP-06).
+    public internal(set) var deadline: Deadline?
+
+    public init(source: Source) {
+        coreContext = .init(source: source)
+        requestID = Self.unset.requestID
+        trace = Self.unset.trace
+    }
+
+    /// Stands in until `EnvelopeMiddleware` has read the head.
+    private static let unset = (requestID: Correlation.RequestID(), trace: TraceContext(continuing: nil))
+
+    /// The context of calls made for this request.
+    ///
+    /// - Parameter deadline: when this service's own answer is due.
+    public func callContext(deadline: Deadline) -> CallContext {
+        CallContext(requestID: requestID, trace: trace, user: user, deadline: deadline)
+    }
+}
+
+extension HTTPField.Name {
+    static let requestID = Self.known("X-Request-ID")
+    static let userID = Self.known("X-User-ID")
+    static let requestTimeout = Self.known("X-Request-Timeout-Ms")
+    static let traceparent = Self.known("traceparent")
+    static let idempotencyKey = Self.known("Idempotency-Key")
+    static let idempotentReplayed = Self.known("Idempotent-Replayed")
+
+    /// A name that is known to be valid; `HTTPField.Name` checks the syntax and answers an optional.
+    private static func known(_ name: String) -> HTTPField.Name {
+        guard let field = HTTPField.Name(name) else { preconditionFailure("\(name) is not a header's name") }
+        return field
+    }
+}

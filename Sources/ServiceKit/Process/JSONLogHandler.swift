@@ -1,0 +1,91 @@
+import Logging
+import Resilience
+import StrictJSON
+import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+/// Writes each log event as one JSON object on one line of standard output (OP-03, INV-18).
+public struct JSONLogHandler: LogHandler {
+    public var logLevel: Logger.Level
+    public var metadata: Logger.Metadata = [:]
+    private let service: String
+    private let time: any TimeSource
+    private let write: @Sendable ([UInt8]) -> Void
+
+    /// A handler.
+    ///
+    /// - Parameters:
+    ///   - service: the `service` member of every line.
+    ///   - write: takes one line with its line feed; standard output by default.
+    public init(
+        service: String,
+        level: Logger.Level,
+        time: any TimeSource = SystemTime(),
+        write: @escaping @Sendable ([UInt8]) -> Void = Self.standardOutput
+    ) {
+        self.service = service
+        self.time = time
+        self.write = write
+        logLevel = level
+    }
+
+    public subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    public func log(event: LogEvent) {
+        var json = JSONWriter(capacity: 384)
+        json.object { json in
+            json.string("timestamp", time.now.description)
+            json.string("level", event.level.rawValue)
+            json.string("message", event.message.description)
+            json.string("service", service)
+            var members = metadata.merging(event.metadata ?? [:]) { $1 }
+            if let error = event.error { members["error"] = .string(String(describing: error)) }
+            for (key, value) in members {
+                write(Self.ownMembers.contains(key) ? "_\(key)" : key, value, to: &json)
+            }
+        }
+        write(json.bytes + [UInt8(ascii: "\n")])
+    }
+
+    /// The members that the handler writes itself. Metadata of these names gets an underscore, so that no member is there
+    /// twice and none can be forged.
+    private static let ownMembers: Set<String> = ["timestamp", "level", "message", "service"]
+
+    private func write(_ key: String, _ value: Logger.MetadataValue, to json: inout JSONWriter) {
+        switch value {
+        case .stringConvertible(let number as Int): json.integer(key, number)
+        case .stringConvertible(let number as Double) where number.isFinite:
+            json.number(key, String((number * 1000).rounded() / 1000))
+        default: json.string(key, value.description)
+        }
+    }
+
+    /// One system call a line, so that lines of several threads do not mix. A line that cannot be written is lost: the
+    /// service does not stop for its log.
+    public static let standardOutput: @Sendable ([UInt8]) -> Void = { line in
+        standardOutputLock.withLock { _ in
+            var rest = line[...]
+            while !rest.isEmpty {
+                let written = rest.withUnsafeBytes { systemWrite(STDOUT_FILENO, $0.baseAddress, $0.count) }
+                if written < 0, errno == EINTR { continue }
+                guard written > 0 else { return }
+                rest = rest.dropFirst(written)
+            }
+        }
+    }
+
+    private static let standardOutputLock = Mutex(())
+}
+
+/// `write(2)`, under a name that the handler's own functions do not hide.
+private func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int) -> Int {
+    write(descriptor, bytes, count)
+}

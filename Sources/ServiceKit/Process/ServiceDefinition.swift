@@ -1,0 +1,66 @@
+import Hummingbird
+import Logging
+import ServiceLifecycle
+import Storage
+
+/// What distinguishes one service from another, as far as its process is concerned.
+public struct ServiceDefinition: Sendable {
+    /// For example `order`: names files and log lines.
+    public let name: String
+    /// The port without a setting.
+    public let defaultPort: Int
+    /// The tables of the service.
+    public let migrations: [Migration]
+    /// Makes the service from its environment. - Throws: `ConfigurationError`, or what stops it from starting.
+    public let build: @Sendable (Settings, ServiceEnvironment) async throws -> BuiltService
+
+    /// A definition.
+    public init(
+        name: String,
+        defaultPort: Int,
+        migrations: [Migration],
+        build: @escaping @Sendable (Settings, ServiceEnvironment) async throws -> BuiltService
+    ) {
+        self.name = name
+        self.defaultPort = defaultPort
+        self.migrations = migrations
+        self.build = build
+    }
+}
+
+/// A service ready to run.
+public struct BuiltService: Sendable {
+    /// What it answers.
+    public let routes: RouteCatalogue
+    /// What it depends on besides its store.
+    public let checks: [HealthCheck]
+    /// What it does by itself, for example recovery.
+    public let background: [any Service]
+
+    /// A service.
+    public init(routes: RouteCatalogue, checks: [HealthCheck] = [], background: [any Service] = []) {
+        self.routes = routes
+        self.checks = checks
+        self.background = background
+    }
+
+    /// The router that serves the routes and the health routes, behind the common envelope.
+    public func router(
+        environment: ServiceEnvironment, drain: DrainState = DrainState()
+    ) -> Router<ServiceContext> {
+        var routes = routes
+        let storeCheck = HealthCheck.store(environment.store, time: environment.time)
+        HealthRoutes(checks: [storeCheck] + checks, drain: drain, version: checkoutVersion).add(to: &routes)
+        let router = Router(context: ServiceContext.self, options: .autoGenerateHeadEndpoints)
+        router.add(
+            middleware: EnvelopeMiddleware(
+                routes: routes, drain: drain, time: environment.time, logger: environment.logger))
+        for route in routes.routes {
+            router.on(RouterPath(route.path), method: route.method, use: route.handle)
+        }
+        return router
+    }
+}
+
+/// The version of every part of the checkout, as `--version` and health show it.
+public let checkoutVersion = "0.1.0"

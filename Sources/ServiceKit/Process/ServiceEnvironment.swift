@@ -1,0 +1,49 @@
+import Correlation
+import Idempotency
+import Logging
+import NIOCore
+import Resilience
+import Storage
+
+/// The parts at the edge that a service is built from: its store, clocks, log and executor.
+public struct ServiceEnvironment: Sendable {
+    /// The service's database.
+    public let store: any Store
+    /// What is known of each key; used inside the store's transactions.
+    public let keys: any IdempotencyStore
+    /// The clocks.
+    public let time: any TimeSource
+    /// Waits.
+    public let sleeper: any Sleeper
+    /// Makes ids.
+    public let identifiers: IdentifierSource
+    /// The log.
+    public let logger: Logger
+    /// Where tasks that outlive a request run; nil is Swift's default.
+    public let executor: (any TaskExecutor)?
+
+    /// An environment; the defaults are the machine's.
+    public init(
+        store: any Store,
+        keys: any IdempotencyStore,
+        time: any TimeSource = SystemTime(),
+        sleeper: any Sleeper = ClockSleeper(),
+        identifiers: IdentifierSource? = nil,
+        logger: Logger,
+        executor: (any TaskExecutor)? = nil
+    ) {
+        self.store = store
+        self.keys = keys
+        self.time = time
+        self.sleeper = sleeper
+        self.identifiers = identifiers ?? IdentifierSource(time: time)
+        self.logger = logger
+        self.executor = executor
+    }
+
+    /// Starts work that goes on whether or not the request that caused it is still waiting (hazard 19).
+    @discardableResult
+    public func detach<T: Sendable>(_ work: @escaping @Sendable () async -> T) -> Task<T, Never> {
+        Task(executorPreference: executor, operation: work)
+    }
+}

@@ -1,0 +1,204 @@
+import Correlation
+import Dispatch
+import Foundation
+import Hummingbird
+import Idempotency
+import Logging
+import NIOCore
+import NIOPosix
+import Resilience
+import ServiceLifecycle
+import Storage
+import Synchronization
+import UnixSignals
+
+/// How a process ends (OP-08).
+public enum ExitCode: Int32, Sendable {
+    case success = 0
+    case cannotBind = 69
+    case internalError = 70
+    case configuration = 78
+}
+
+/// Runs one service from its settings to its exit code.
+public struct ServiceProcess: Sendable {
+    /// An idle connection lives longer than nginx keeps it (60 s), so that nginx never sends on one just closed (NX-03).
+    static let idleConnectionTimeout = TimeAmount.seconds(75)
+    /// How long a request may take to arrive (HT-16).
+    static let requestReadTimeout = TimeAmount.seconds(10)
+    /// Heads larger than this are refused.
+    static let maximumHeadBytes = 32 * 1024
+
+    private let definition: ServiceDefinition
+    private let settings: Settings
+
+    /// A process for a service.
+    public init(_ definition: ServiceDefinition, settings: Settings) {
+        self.definition = definition
+        self.settings = settings
+    }
+
+    /// Runs the service until it is told to stop, and ends the process.
+    public func run() async -> Never {
+        let startLogger = Logger(label: definition.name) { _ in JSONLogHandler(service: definition.name, level: .info) }
+        var exitCode = ExitCode.success
+        do {
+            let configuration = try ServiceConfiguration(settings, defaultPort: definition.defaultPort)
+            try await serve(configuration)
+        } catch let error as ConfigurationError {
+            startLogger.critical(
+                "bad configuration", metadata: ["setting": .string(error.name), "error": .string("\(error)")])
+            exitCode = .configuration
+        } catch let error as DataDirectoryError {
+            startLogger.critical(
+                "data directory not usable", metadata: ["setting": "DATA_DIR", "error": .string("\(error)")])
+            exitCode = .configuration
+        } catch let error as CannotListen {
+            startLogger.critical(
+                "cannot listen", metadata: ["address": .string(error.address), "error": .string("\(error.cause)")])
+            exitCode = .cannotBind
+        } catch {
+            startLogger.critical("the service failed", metadata: ["error": .string("\(error)")])
+            exitCode = .internalError
+        }
+        exit(exitCode.rawValue)
+    }
+
+    private func serve(_ configuration: ServiceConfiguration) async throws {
+        let level = Logger.Level(rawValue: configuration.logLevel.rawValue) ?? .info
+        let logger = Logger(label: definition.name) { _ in JSONLogHandler(service: definition.name, level: level) }
+        // The libraries' own lines about every connection and service are noise below a warning.
+        let libraryLogger = Logger(label: definition.name) { _ in
+            JSONLogHandler(service: definition.name, level: max(level, .warning))
+        }
+
+        let lock =
+            try configuration.backend == .file
+            ? DataDirectoryLock(directory: configuration.dataDirectory, service: definition.name) : nil
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let loop = group.next()
+        let executor = EventLoopTaskExecutor(loop)
+        let store = try SQLiteStore(
+            path: configuration.backend == .file ? "\(configuration.dataDirectory)/\(definition.name).sqlite" : nil,
+            migrations: [SQLIdempotencyStore.migration, HealthCheck.migration] + definition.migrations,
+            loop: loop,
+            onFatal: { error in
+                logger.critical(
+                    "the disk failed; stopping, because only a restart can tell what it holds",
+                    metadata: ["error": .string("\(error)")])
+                exit(ExitCode.internalError.rawValue)
+            }
+        )
+        let keys: any IdempotencyStore
+        switch configuration.backend {
+        case .file: keys = SQLIdempotencyStore(timeToLive: configuration.keyTimeToLive)
+        case .memory:
+            keys = MemoryIdempotencyStore(timeToLive: configuration.keyTimeToLive)
+            logger.warning(
+                "everything is kept in memory and forgotten on exit", metadata: ["setting": "IDEMPOTENCY_BACKEND"])
+        }
+        let environment = ServiceEnvironment(store: store, keys: keys, logger: logger, executor: executor)
+        let service = try await definition.build(settings, environment)
+        let drain = DrainState(onDrain: { leaveRest(after: configuration.shutdownTimeout, logger) })
+        let application = Application(
+            router: service.router(environment: environment, drain: drain),
+            server: .http1(
+                configuration: .init(
+                    additionalChannelHandlers: [
+                        ParserErrorHandler(), RequestReadDeadlineHandler(limit: Self.requestReadTimeout),
+                    ],
+                    idleTimeout: Self.idleConnectionTimeout,
+                    httpDecoderConfiguration: .init(
+                        maxHeaderFieldSize: Self.maximumHeadBytes,
+                        maxHeaderListSize: Self.maximumHeadBytes,
+                        maxHeaderFieldCount: 100
+                    )
+                )),
+            configuration: .init(address: .hostname(configuration.host, port: configuration.port), backlog: 1024),
+            onServerRunning: { channel in
+                logger.info(
+                    "ready", metadata: ["address": .string("\(channel.localAddress?.description ?? "?")")])
+            },
+            eventLoopGroupProvider: .shared(group),
+            logger: libraryLogger
+        )
+        endAtOnceOnSecondSignal(logger)
+        let groupConfiguration = ServiceGroupConfiguration(
+            services: service.background + [keySweeper(environment), application, drain],
+            gracefulShutdownSignals: [.sigterm, .sigint],
+            logger: libraryLogger
+        )
+        let serviceGroup = ServiceGroup(configuration: groupConfiguration)
+        do {
+            try await withTaskExecutorPreference(executor) { try await serviceGroup.run() }
+        } catch let error where error is IOError || error is SocketAddressError {
+            throw CannotListen(address: "\(configuration.host):\(configuration.port)", cause: error)
+        }
+        logger.info("stopped")
+        try store.close()
+        withExtendedLifetime(lock) {}
+    }
+
+    /// Forgets keys whose time is over, in steps that leave room for requests between them.
+    private func keySweeper(_ environment: ServiceEnvironment) -> PeriodicTask {
+        PeriodicTask(
+            name: "key sweep", interval: .seconds(10), sleeper: environment.sleeper, logger: environment.logger
+        ) {
+            var deleted = Self.sweepLimit
+            while deleted == Self.sweepLimit {
+                deleted = try await environment.store.transaction { transaction in
+                    try environment.keys.forgetExpired(
+                        now: environment.time.now, limit: Self.sweepLimit, in: transaction)
+                }
+            }
+        }
+    }
+
+    private static let sweepLimit = 200
+
+    /// What is still in flight when the time for stopping is over is left to the next start: ending now is no worse than a
+    /// crash, which every part is made for (OP-07).
+    private func leaveRest(after timeout: Duration, _ logger: Logger) {
+        Task.detached {
+            try? await Task.sleep(for: timeout)
+            logger.warning("stopped with requests in flight; the next start takes them up")
+            exit(ExitCode.success.rawValue)
+        }
+    }
+
+    /// The first signal begins the graceful stop; whoever sends a second does not want to wait (OP-07).
+    private func endAtOnceOnSecondSignal(_ logger: Logger) {
+        let count = SignalCount()
+        for number in [SIGTERM, SIGINT] {
+            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+            source.setEventHandler {
+                guard count.increment() > 1 else { return logger.info("stopping") }
+                exit(128 + number)
+            }
+            source.resume()
+            count.keep(source)
+        }
+    }
+}
+
+/// The address cannot be bound.
+private struct CannotListen: Error {
+    let address: String
+    let cause: any Error
+}
+
+/// Counts signals and keeps their sources alive as long as one of their handlers.
+private final class SignalCount: Sendable {
+    private let state = Mutex((count: 0, sources: [any DispatchSourceSignal]()))
+
+    func increment() -> Int {
+        state.withLock { state in
+            state.count += 1
+            return state.count
+        }
+    }
+
+    func keep(_ source: sending any DispatchSourceSignal) {
+        state.withLock { $0.sources.append(source) }
+    }
+}
