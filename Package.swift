@@ -63,5 +63,13 @@ let package = Package(
                 configuration, httpTypes, hummingbird, lifecycle, logging, nioCore, nioHTTPTypes, nioPosix, unixSignals,
             ]),
         library("MoneyJSON", ["Money", "StrictJSON"]),
+        library("StockAPI", ["Money", "MoneyJSON", "Resilience", "ServiceClient", "StrictJSON"]),
+        library(
+            "StockService",
+            [
+                "Correlation", "Idempotency", "Money", "MoneyJSON", "Resilience", "ServiceKit", "StockAPI", "Storage",
+                "StrictJSON",
+                hummingbird,
+            ]),
     ]
 )

@@ -1,0 +1,238 @@
+import Correlation
+import Hummingbird
+import Idempotency
+import Money
+import MoneyJSON
+import Resilience
+import ServiceKit
+import StockAPI
+import Storage
+import StrictJSON
+
+/// The HTTP routes of Stock: each reads a command, runs it in one transaction together with the record of its key, and
+/// writes the outcome.
+struct StockRoutes: Sendable {
+    let environment: ServiceEnvironment
+    let reservationTimeToLive: Duration
+
+    func catalogue() -> RouteCatalogue {
+        var routes = RouteCatalogue()
+        routes.post("/reserve", reserve)
+        routes.post("/release") { request, _ in try await settle(request) { try $0.release(id: $1) } }
+        routes.post("/complete") { request, _ in try await settle(request) { try $0.complete(id: $1) } }
+        routes.get("/reservations/:id", reservation)
+        routes.get("/items", items)
+        routes.get("/items/:id", item)
+        routes.put("/items/:id", putItem)
+        routes.post("/items/:id/restock", restock)
+        routes.get("/audit/totals", totals)
+        return routes
+    }
+
+    // MARK: - Reservations
+
+    private func reserve(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let key = try request.idempotencyKey()
+        var reader = try ObjectReader(try await request.json())
+        let lines = Cart.lines(from: &reader)
+        let reservationID = reader.string("reservationId", length: 1...128, required: false)
+        let ttlSeconds = reader.integer("ttlSeconds", in: 1...86_400, required: false)
+        try reader.finish()
+        guard let lines else { throw Problem(.validationFailed, "The command has no lines.") }
+
+        let scope = IdempotencyScope(user: context.user, operation: "reserve", key: key)
+        let fingerprint = Fingerprint(
+            operation: scope.operation,
+            fields: [reservationID, ttlSeconds.map(String.init)] + lines.map { "\($0.itemID):\($0.quantity)" })
+        let id = reservationID ?? environment.identifiers.next()
+        let timeToLive = ttlSeconds.map { Duration.seconds($0) } ?? reservationTimeToLive
+        return try await once(scope, fingerprint, reference: id) { transaction, now in
+            try Inventory(transaction: transaction, now: now)
+                .reserve(id: id, lines: lines, timeToLive: timeToLive, rememberRefusal: reservationID != nil)
+                .map { $0.json() }
+        }
+    }
+
+    private func settle(
+        _ request: Request,
+        _ command: @escaping @Sendable (Inventory, _ id: String) throws -> Result<Reservation, StockRefusal>
+    ) async throws -> Response {
+        var reader = try ObjectReader(try await request.json())
+        let id = reader.string("reservationId", length: 1...128)
+        try reader.finish()
+        guard let id else { throw Problem(.validationFailed, "The command has no reservationId.") }
+        let time = environment.time
+        let outcome = try await environment.store.transaction { transaction in
+            try command(Inventory(transaction: transaction, now: time.now), id)
+        }
+        return .json(try outcome.mapError(Problem.init).get().json())
+    }
+
+    private func reservation(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let id = try context.parameters.require("id")
+        let time = environment.time
+        let found = try await environment.store.transaction { transaction in
+            try Inventory(transaction: transaction, now: time.now).reservation(id)
+        }
+        guard let found else { throw Problem(.reservationNotFound, "There is no reservation with this id.") }
+        return .json(found.json())
+    }
+
+    // MARK: - Items
+
+    private func items(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let (limit, cursor) = try request.page()
+        guard let after = cursor.map({ Int64($0) }) ?? 0 else {
+            throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
+        }
+        let found = try await environment.store.transaction { transaction in
+            try Catalogue(transaction: transaction).items(after: after, limit: limit + 1)
+        }
+        let page = found.prefix(limit)
+        return .json { json in
+            json.object { json in
+                json.array("items") { json in page.forEach { $0.write(to: &json) } }
+                if found.count > limit, let last = page.last {
+                    json.string("nextCursor", String(last.id))
+                } else {
+                    json.null("nextCursor")
+                }
+            }
+        }
+    }
+
+    private func item(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let id = try itemID(context)
+        let found = try await environment.store.transaction { try Catalogue(transaction: $0).item(id) }
+        guard let found else { throw Problem(.itemNotFound, "There is no item \(id).") }
+        return .json(found.json())
+    }
+
+    private func putItem(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let id = try itemID(context)
+        var reader = try ObjectReader(try await request.json())
+        let name = reader.string("name", length: 1...200)
+        let price = reader.nested("price") { value, pointer throws(ValidationFailure) in
+            try Money(json: value, at: pointer, in: 1...Int64.max)
+        }
+        let onHand = reader.integer("onHand", in: 0...Catalogue.maximumOnHand, required: false)
+        try reader.finish()
+        guard let name, let price else { throw Problem(.validationFailed, "The item has no name or price.") }
+        let (item, isNew) = try await environment.store.transaction { transaction in
+            try Catalogue(transaction: transaction).put(id, name: name, price: price, onHand: onHand)
+        }
+        return .json(item.json(), status: isNew ? .created : .ok)
+    }
+
+    private func restock(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let id = try itemID(context)
+        let key = try request.optionalIdempotencyKey()
+        var reader = try ObjectReader(try await request.json())
+        let quantity = reader.integer("quantity", in: Cart.quantities)
+        try reader.finish()
+        guard let quantity else { throw Problem(.validationFailed, "The command has no quantity.") }
+
+        let command: @Sendable (any Transaction) throws -> Result<[UInt8], StockRefusal> = { transaction in
+            do {
+                return .success(try Catalogue(transaction: transaction).restock(id, quantity: quantity).json())
+            } catch let refusal as StockRefusal {
+                return .failure(refusal)
+            }
+        }
+        guard let key else {
+            return .json(try await environment.store.transaction(command).mapError(Problem.init).get())
+        }
+        let scope = IdempotencyScope(user: context.user, operation: "restock", key: key)
+        let fingerprint = Fingerprint(operation: scope.operation, fields: [String(id), String(quantity)])
+        return try await once(scope, fingerprint, reference: String(id)) { transaction, _ in try command(transaction) }
+    }
+
+    private func itemID(_ context: ServiceContext) throws -> Int64 {
+        let text = try context.parameters.require("id")
+        guard let id = Int64(text), Cart.itemIDs.contains(id), String(id) == text else {
+            throw Problem(.itemNotFound, "There is no item with this id; ids are whole numbers from 1.")
+        }
+        return id
+    }
+
+    // MARK: - Audit
+
+    /// What must add up in Stock (INV-5), for the operator; not reachable through nginx.
+    private func totals(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let (items, reservations) = try await environment.store.transaction { transaction in
+            let items = try transaction.all(
+                """
+                SELECT item_id, received, on_hand - reserved, reserved, completed FROM items ORDER BY item_id LIMIT 100000
+                """, []
+            ) { row in (0..<5).map { row.integer($0) } }
+            let reservations = try transaction.all(
+                "SELECT status, count(*) FROM reservations GROUP BY status", []
+            ) { row in (row.text(0), row.integer(1)) }
+            return (items, Dictionary(uniqueKeysWithValues: reservations))
+        }
+        return .json { json in
+            json.object { json in
+                json.array("items") { json in
+                    for item in items {
+                        json.object { json in
+                            for (name, value) in zip(
+                                ["itemId", "received", "available", "reserved", "completed"], item)
+                            {
+                                json.integer(name, value)
+                            }
+                        }
+                    }
+                }
+                json.object("reservations") { json in
+                    for status in ["reserved", "completed", "canceled"] {
+                        json.integer(status, reservations[status] ?? 0)
+                    }
+                }
+            }
+        }
+    }
+
+    // MARK: - Keys
+
+    /// Runs a command once for its key: the key's record and the command's effect commit together (DESIGN.md, rule 2).
+    private func once(
+        _ scope: IdempotencyScope,
+        _ fingerprint: Fingerprint,
+        reference: String,
+        _ command: @escaping @Sendable (any Transaction, Timestamp) throws -> Result<[UInt8], StockRefusal>
+    ) async throws -> Response {
+        let (keys, time) = (environment.keys, environment.time)
+        let result: Result<Response, Problem> = try await environment.store.transaction { transaction in
+            let now = time.now
+            let claim = try keys.claim(
+                scope, fingerprint: fingerprint, reference: reference, now: now, in: transaction)
+            switch claim {
+            case .started:
+                let outcome = try command(transaction, now)
+                switch outcome {
+                case .success(let body):
+                    let stored = StoredResponse(status: 200, body: body)
+                    try keys.succeed(scope, reference: reference, response: stored, now: now, in: transaction)
+                    return .success(.json(body))
+                case .failure(let refusal):
+                    try keys.fail(scope, reference: reference, now: now, in: transaction)
+                    return .failure(Problem(refusal))
+                }
+            case .replay(let stored): return .success(.replay(stored))
+            case .mismatch: return .failure(Problem.keyReused)
+            case .inProgress: return .failure(Problem.inProgress)
+            }
+        }
+        return try result.get()
+    }
+}
+
+extension Problem {
+    init(_ refusal: StockRefusal) {
+        if refusal.code == .invalid {
+            self.init(ValidationFailure(refusal.pointer, refusal.detail))
+        } else {
+            self.init(ProblemKind(rawValue: refusal.code.rawValue) ?? .internalError, refusal.detail)
+        }
+    }
+}
