@@ -64,12 +64,19 @@ let package = Package(
             ]),
         library("MoneyJSON", ["Money", "StrictJSON"]),
         library("StockAPI", ["Money", "MoneyJSON", "Resilience", "ServiceClient", "StrictJSON"]),
+        library("PaymentAPI", ["Money", "MoneyJSON", "Resilience", "ServiceClient", "StrictJSON"]),
         library(
             "StockService",
             [
                 "Correlation", "Idempotency", "Money", "MoneyJSON", "Resilience", "ServiceKit", "StockAPI", "Storage",
                 "StrictJSON",
                 hummingbird,
+            ]),
+        library(
+            "PaymentService",
+            [
+                "Correlation", "Idempotency", "Money", "MoneyJSON", "Resilience", "ServiceKit", "Storage", "StrictJSON",
+                hummingbird, logging,
             ]),
     ]
 )

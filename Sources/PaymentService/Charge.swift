@@ -1,0 +1,135 @@
+import Money
+import MoneyJSON
+import Resilience
+import StrictJSON
+
+/// What a client asks to be charged.
+struct ChargeRequest: Hashable, Sendable {
+    /// Used when a client names no method.
+    static let defaultMethod = "card"
+
+    /// The caller's own id, if it has one; its outcome is final.
+    let chargeID: String?
+    let orderID: String?
+    let amount: Money
+    let method: String
+
+    /// Reads a command. - Throws: `ValidationFailure`.
+    init(json: JSONValue) throws(ValidationFailure) {
+        var reader = try ObjectReader(json)
+        let amount = reader.nested("amount") { value, pointer throws(ValidationFailure) in
+            try Money(json: value, at: pointer, in: 1...Int64.max)
+        }
+        chargeID = reader.string("chargeId", length: 1...128, required: false)
+        orderID = reader.string("orderId", length: 1...128, required: false)
+        method = reader.string("method", length: 1...64, required: false) ?? Self.defaultMethod
+        try reader.finish()
+        guard let amount else { throw ValidationFailure("#/amount", "is required") }
+        self.amount = amount
+    }
+
+    /// The command's fields for its fingerprint.
+    var fields: [String?] {
+        [chargeID, orderID, String(amount.minorUnits), amount.currency.code, method]
+    }
+}
+
+/// Money taken, or about to be.
+struct Charge: Hashable, Sendable {
+    /// The states; all but the first are final.
+    enum Status: String, Sendable {
+        /// The provider was or will be asked and has not answered.
+        case pending
+        /// The money was taken.
+        case succeeded
+        /// The provider declined.
+        case failed
+        /// Never taken, and never will be under this id.
+        case canceled
+    }
+
+    let id: String
+    let user: String
+    let orderID: String?
+    let method: String
+    let amount: Money
+    let refunded: Int64
+    let status: Status
+    let declineCode: DeclineCode?
+    /// The client's key that the charge was claimed under; nil for a tombstone.
+    let key: String?
+    let createdAt: Timestamp
+
+    /// What is left to refund, in minor units.
+    var refundable: Int64 { amount.minorUnits - refunded }
+
+    /// What the provider is asked for.
+    var providerCharge: ProviderCharge { ProviderCharge(chargeID: id, amount: amount, method: method) }
+
+    /// The answer to `POST /charge`.
+    func receiptJSON() -> [UInt8] {
+        JSONWriter.bytes { json in
+            json.object { json in
+                json.string("chargeId", id)
+                json.string("status", Status.succeeded.rawValue)
+                json.money("amount", amount)
+            }
+        }
+    }
+
+    /// The charge as `GET /charges/{id}` shows it.
+    func json() -> [UInt8] {
+        JSONWriter.bytes { json in
+            json.object { json in
+                json.string("chargeId", id)
+                json.string("status", shownStatus)
+                json.money("amount", amount)
+                json.money("refunded", Money(minorUnits: refunded, currency: amount.currency))
+                if let orderID { json.string("orderId", orderID) }
+                json.string("method", method)
+                if let declineCode { json.string("declineCode", declineCode.rawValue) }
+                json.string("createdAt", createdAt.description)
+            }
+        }
+    }
+
+    private var shownStatus: String {
+        guard status == .succeeded, refunded > 0 else { return status.rawValue }
+        return refundable == 0 ? "refunded" : "partially_refunded"
+    }
+}
+
+/// Money given back, or about to be.
+struct Refund: Hashable, Sendable {
+    enum Status: String, Sendable {
+        case pending, succeeded
+    }
+
+    let id: String
+    let chargeID: String
+    let user: String
+    let amount: Int64
+    let status: Status
+    let key: String
+    let createdAt: Timestamp
+}
+
+/// The answer to `POST /refund`.
+struct RefundReceipt: Hashable, Sendable {
+    let refundID: String
+    let chargeID: String
+    /// `succeeded`, or `canceled` when there was nothing to give back and there never will be.
+    let status: String
+    let amount: Money
+
+    func json() -> [UInt8] {
+        JSONWriter.bytes { json in
+            json.object { json in
+                json.string("refundId", refundID)
+                json.string("chargeId", chargeID)
+                json.string("status", status)
+                json.money("amount", amount)
+            }
+        }
+    }
+}

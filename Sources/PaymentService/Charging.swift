@@ -1,0 +1,216 @@
+import Correlation
+import Idempotency
+import Logging
+import Money
+import Resilience
+import ServiceKit
+import Storage
+
+/// An answer to a command that moves money: made now, or given before.
+enum MoneyReply: Sendable {
+    case made(StoredResponse)
+    case replayed(StoredResponse)
+    case problem(Problem)
+}
+
+/// Takes money: once for each key, and at most once for each charge id whatever key it comes with.
+///
+/// A charge whose answer needs no remote call is one transaction. Any other is stored as an intent first, then the
+/// provider is asked, outside the request's task, then the answer is stored; whoever finds an intent without an answer asks
+/// again with the same id (hazards 4, 14 and 19).
+struct Charging: Sendable {
+    let environment: ServiceEnvironment
+    let provider: any PaymentProvider
+    let inFlight: InFlight
+
+    private enum Beginning: Sendable {
+        case reply(MoneyReply)
+        case ask(Charge)
+    }
+
+    func charge(_ request: ChargeRequest, user: String, key: IdempotencyKey) async throws -> MoneyReply {
+        let id = request.chargeID ?? environment.identifiers.next()
+        let beginning = try await environment.store.transaction { transaction in
+            try begin(request, id: id, user: user, key: key, in: transaction)
+        }
+        switch beginning {
+        case .reply(let reply): return reply
+        case .ask(let charge): return await environment.detach { await ask(charge) }.value
+        }
+    }
+
+    /// Asks the provider about a charge without an answer, unless that is being done already.
+    func resume(_ id: String) async throws {
+        guard inFlight.begin(id) else { return }
+        let charge: Charge?
+        do {
+            // Read only now: the charge may have ended since it was listed, and one that was dropped because nothing was
+            // taken must not be taken after all.
+            charge = try await environment.store.transaction { transaction in
+                try PaymentBook(transaction: transaction, now: environment.time.now).charge(id)
+            }
+        } catch {
+            inFlight.end(id)
+            throw error
+        }
+        guard let charge, charge.status == .pending else { return inFlight.end(id) }
+        _ = await ask(charge)
+    }
+
+    // MARK: - Steps
+
+    private func begin(
+        _ request: ChargeRequest, id: String, user: String, key: IdempotencyKey, in transaction: any Transaction
+    ) throws -> Beginning {
+        let now = environment.time.now
+        let scope = Self.scope(user, key)
+        let book = PaymentBook(transaction: transaction, now: now)
+        let claim = try environment.keys.claim(
+            scope, fingerprint: Fingerprint(operation: scope.operation, fields: request.fields), reference: id,
+            now: now, in: transaction)
+        switch claim {
+        case .replay(let response): return .reply(.replayed(response))
+        case .mismatch: return .reply(.problem(.keyReused))
+        case .inProgress(let reference):
+            guard let charge = try book.charge(reference), charge.status == .pending else {
+                return .reply(.problem(.inProgress))
+            }
+            return take(charge, in: transaction)
+        case .started: break
+        }
+        if let known = try book.charge(id) {
+            return .reply(try reply(for: known, to: request, user: user, scope: scope, now: now, in: transaction))
+        }
+
+        var charge = Charge(
+            id: id, user: user, orderID: request.orderID, method: request.method, amount: request.amount, refunded: 0,
+            status: .pending, declineCode: nil, key: key.value, createdAt: now)
+        let answer = provider.immediateAnswer(to: charge.providerCharge)
+        switch answer {
+        case .approved, .declined:
+            charge = charge.settled(by: answer)
+            try book.insert(charge)
+            return .reply(try settleKey(of: charge, now: now, in: transaction))
+        case .unavailable, .unknown, nil:
+            try book.insert(charge)
+            return take(charge, in: transaction)
+        }
+    }
+
+    private func take(_ charge: Charge, in transaction: any Transaction) -> Beginning {
+        guard inFlight.begin(charge.id) else { return .reply(.problem(.inProgress)) }
+        transaction.onRollback { inFlight.end(charge.id) }
+        return .ask(charge)
+    }
+
+    /// A charge with this id exists, made under another key or another attempt of this one: its outcome is final.
+    private func reply(
+        for known: Charge, to request: ChargeRequest, user: String, scope: IdempotencyScope, now: Timestamp,
+        in transaction: any Transaction
+    ) throws -> MoneyReply {
+        let isSame =
+            known.user == user && known.amount == request.amount && known.orderID == request.orderID
+            && known.method == request.method
+        let reply: MoneyReply
+        switch known.status {
+        case .canceled:
+            reply = .problem(Problem(.chargeStateConflict, "The charge was canceled; its id cannot be charged again."))
+        case _ where !isSame:
+            reply = .problem(Problem(.chargeStateConflict, "The charge's id was used for another charge."))
+        case .succeeded: reply = .made(StoredResponse(status: 200, body: known.receiptJSON()))
+        case .failed: reply = .problem(Problem.declined(known.declineCode))
+        case .pending: reply = .problem(.inProgress)
+        }
+        if case .made(let response) = reply {
+            try environment.keys.succeed(scope, reference: known.id, response: response, now: now, in: transaction)
+        } else {
+            try environment.keys.fail(scope, reference: known.id, now: now, in: transaction)
+        }
+        return reply
+    }
+
+    /// Asks the provider and stores what it says. The caller has taken the charge.
+    private func ask(_ charge: Charge) async -> MoneyReply {
+        defer { inFlight.end(charge.id) }
+        let answer = await provider.charge(charge.providerCharge)
+        do {
+            return try await environment.store.transaction { transaction in
+                try settle(charge, answer, in: transaction)
+            }
+        } catch {
+            environment.logger.error(
+                "a provider's answer could not be stored; the charge stays pending and is asked about again",
+                metadata: ["charge_id": .string(charge.id), "error": .string("\(error)")])
+            return .problem(.chargeUnknown)
+        }
+    }
+
+    private func settle(_ charge: Charge, _ answer: ProviderAnswer, in transaction: any Transaction) throws
+        -> MoneyReply
+    {
+        let now = environment.time.now
+        let book = PaymentBook(transaction: transaction, now: now)
+        let settled = charge.settled(by: answer)
+        switch answer {
+        case .approved: try book.settleCharge(charge.id, .succeeded)
+        case .declined(let code): try book.settleCharge(charge.id, .failed, declineCode: code)
+        case .unavailable:
+            try book.dropPendingCharge(charge.id)
+            if let key = charge.key {
+                try environment.keys.fail(
+                    Self.scope(charge.user, IdempotencyKey(stored: key)), reference: charge.id, now: now,
+                    in: transaction)
+            }
+            return .problem(
+                Problem(.providerUnavailable, "The payment provider is not available; nothing was charged."))
+        case .unknown: return .problem(.chargeUnknown)
+        }
+        return try settleKey(of: settled, now: now, in: transaction)
+    }
+
+    private func settleKey(of charge: Charge, now: Timestamp, in transaction: any Transaction) throws -> MoneyReply {
+        let scope = Self.scope(charge.user, IdempotencyKey(stored: charge.key ?? ""))
+        guard charge.status == .succeeded else {
+            try environment.keys.fail(scope, reference: charge.id, now: now, in: transaction)
+            return .problem(Problem.declined(charge.declineCode))
+        }
+        let response = StoredResponse(status: 200, body: charge.receiptJSON())
+        try environment.keys.succeed(scope, reference: charge.id, response: response, now: now, in: transaction)
+        return .made(response)
+    }
+
+    private static func scope(_ user: String, _ key: IdempotencyKey) -> IdempotencyScope {
+        IdempotencyScope(user: user, operation: "charge", key: key)
+    }
+}
+
+extension Charge {
+    /// The charge after a provider's definite answer; unchanged by any other.
+    fileprivate func settled(by answer: ProviderAnswer?) -> Charge {
+        let (status, code): (Status, DeclineCode?)
+        switch answer {
+        case .approved: (status, code) = (.succeeded, nil)
+        case .declined(let declineCode): (status, code) = (.failed, declineCode)
+        case .unavailable, .unknown, nil: return self
+        }
+        return Charge(
+            id: id, user: user, orderID: orderID, method: method, amount: amount, refunded: refunded, status: status,
+            declineCode: code, key: key, createdAt: createdAt)
+    }
+}
+
+extension Problem {
+    static func declined(_ code: DeclineCode?) -> Problem {
+        let detail =
+            switch code {
+            case .insufficientFunds: "The payment was declined: there is not enough money."
+            case .methodNotSupported: "The payment was declined: the method is not supported."
+            case .cardDeclined, nil: "The payment was declined by the card's bank."
+            }
+        return Problem(.paymentDeclined, detail, declineCode: (code ?? .cardDeclined).rawValue)
+    }
+
+    static var chargeUnknown: Problem {
+        Problem(.outcomeUnknown, "The provider has not said whether the money moved; send the same request again.")
+    }
+}

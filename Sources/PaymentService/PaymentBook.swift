@@ -1,0 +1,157 @@
+import Money
+import Resilience
+import Storage
+
+/// The records of Payment, inside the caller's transaction: charges, refunds, and what may follow what.
+struct PaymentBook {
+    let transaction: any Transaction
+    let now: Timestamp
+
+    // MARK: - Charges
+
+    func charge(_ id: String) throws -> Charge? {
+        try transaction.first("\(Self.selectCharge) WHERE charge_id = ?", [.text(id)], Self.charge)
+    }
+
+    /// The ids of charges whose provider has not answered, oldest first, at most `limit`.
+    func pendingCharges(limit: Int) throws -> [String] {
+        try transaction.all(
+            "SELECT charge_id FROM charges WHERE status = 'pending' ORDER BY charge_id LIMIT ?",
+            [.integer(Int64(limit))]
+        ) { $0.text(0) }
+    }
+
+    func insert(_ charge: Charge) throws {
+        try transaction.run(
+            """
+            INSERT INTO charges
+                (charge_id, user_id, order_id, method, amount, currency, status, decline_code, operation_key, created_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            """,
+            [
+                .text(charge.id), .text(charge.user), SQLValue(charge.orderID), .text(charge.method),
+                .integer(charge.amount.minorUnits), .text(charge.amount.currency.code), .text(charge.status.rawValue),
+                SQLValue(charge.declineCode?.rawValue), SQLValue(charge.key), .integer(charge.createdAt.milliseconds),
+            ])
+    }
+
+    /// Settles a pending charge; a charge that is not pending stays as it is.
+    func settleCharge(_ id: String, _ status: Charge.Status, declineCode: DeclineCode? = nil) throws {
+        try transaction.run(
+            "UPDATE charges SET status = ?, decline_code = ? WHERE charge_id = ? AND status = 'pending'",
+            [.text(status.rawValue), SQLValue(declineCode?.rawValue), .text(id)])
+    }
+
+    /// Forgets a pending charge of which it is known that nothing was taken: its id may be charged again.
+    func dropPendingCharge(_ id: String) throws {
+        try transaction.run("DELETE FROM charges WHERE charge_id = ? AND status = 'pending'", [.text(id)])
+    }
+
+    // MARK: - Refunds
+
+    func refund(_ id: String) throws -> Refund? {
+        try transaction.first("\(Self.selectRefund) WHERE refund_id = ?", [.text(id)], Self.refund)
+    }
+
+    /// The newest refund of a charge.
+    func latestRefund(ofCharge id: String) throws -> Refund? {
+        try transaction.first(
+            "\(Self.selectRefund) WHERE charge_id = ? ORDER BY refund_id DESC LIMIT 1", [.text(id)], Self.refund)
+    }
+
+    /// The ids of refunds whose provider has not answered, oldest first, at most `limit`.
+    func pendingRefunds(limit: Int) throws -> [String] {
+        try transaction.all(
+            "SELECT refund_id FROM refunds WHERE status = 'pending' ORDER BY refund_id LIMIT ?",
+            [.integer(Int64(limit))]
+        ) { $0.text(0) }
+    }
+
+    /// Whether a refund of a charge has no answer yet.
+    func hasPendingRefund(ofCharge id: String) throws -> Bool {
+        try transaction.first(
+            "SELECT 1 FROM refunds WHERE charge_id = ? AND status = 'pending' LIMIT 1", [.text(id)]
+        ) { _ in true } ?? false
+    }
+
+    /// Sets the amount aside from what is left of the charge. - Returns: false when there is not so much left; the
+    /// condition is part of the update, so refunds that race cannot pass the charge (hazard 48).
+    func insert(_ refund: Refund) throws -> Bool {
+        let changed = try transaction.run(
+            """
+            UPDATE charges SET refunded = refunded + ?1
+            WHERE charge_id = ?2 AND status = 'succeeded' AND refunded + ?1 <= amount
+            """,
+            [.integer(refund.amount), .text(refund.chargeID)])
+        guard changed == 1 else { return false }
+        try transaction.run(
+            """
+            INSERT INTO refunds (refund_id, charge_id, user_id, amount, status, operation_key, created_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?)
+            """,
+            [
+                .text(refund.id), .text(refund.chargeID), .text(refund.user), .integer(refund.amount),
+                .text(refund.status.rawValue), .text(refund.key), .integer(refund.createdAt.milliseconds),
+            ])
+        return true
+    }
+
+    /// Settles a pending refund as given back.
+    func settleRefund(_ id: String) throws {
+        try transaction.run(
+            "UPDATE refunds SET status = 'succeeded' WHERE refund_id = ? AND status = 'pending'", [.text(id)])
+    }
+
+    /// Forgets a pending refund of which it is known that nothing was given back.
+    func dropPendingRefund(_ refund: Refund) throws {
+        let dropped = try transaction.run(
+            "DELETE FROM refunds WHERE refund_id = ? AND status = 'pending'", [.text(refund.id)])
+        guard dropped == 1 else { return }
+        try transaction.run(
+            "UPDATE charges SET refunded = refunded - ? WHERE charge_id = ?",
+            [.integer(refund.amount), .text(refund.chargeID)])
+    }
+
+    // MARK: - Totals
+
+    /// Per currency: what was captured, and what of it was given back.
+    func totals() throws -> [(currency: String, captured: Int64, refunded: Int64)] {
+        try transaction.all(
+            """
+            SELECT currency, sum(amount), sum(refunded) FROM charges WHERE status = 'succeeded'
+            GROUP BY currency ORDER BY currency
+            """, []
+        ) { ($0.text(0), $0.integer(1), $0.integer(2)) }
+    }
+
+    // MARK: - Rows
+
+    private static let selectCharge = """
+        SELECT charge_id, user_id, order_id, method, amount, currency, refunded, status, decline_code, operation_key,
+            created_at FROM charges
+        """
+
+    private static let selectRefund =
+        "SELECT refund_id, charge_id, user_id, amount, status, operation_key, created_at FROM refunds"
+
+    private static func charge(_ row: any SQLRow) throws -> Charge {
+        guard let currency = Currency(code: row.text(5)), let status = Charge.Status(rawValue: row.text(7)) else {
+            throw StoreError.fatal(
+                "charge \(row.text(0)) has the currency \(row.text(5)) and the status \(row.text(7))")
+        }
+        return Charge(
+            id: row.text(0), user: row.text(1), orderID: row.optionalText(2), method: row.text(3),
+            amount: Money(minorUnits: row.integer(4), currency: currency), refunded: row.integer(6), status: status,
+            declineCode: row.optionalText(8).flatMap { DeclineCode(rawValue: $0) }, key: row.optionalText(9),
+            createdAt: Timestamp(milliseconds: row.integer(10)))
+    }
+
+    private static func refund(_ row: any SQLRow) throws -> Refund {
+        guard let status = Refund.Status(rawValue: row.text(4)) else {
+            throw StoreError.fatal("refund \(row.text(0)) has the status \(row.text(4))")
+        }
+        return Refund(
+            id: row.text(0), chargeID: row.text(1), user: row.text(2), amount: row.integer(3), status: status,
+            key: row.text(5), createdAt: Timestamp(milliseconds: row.integer(6)))
+    }
+}

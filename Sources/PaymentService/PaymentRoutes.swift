@@ -1,0 +1,77 @@
+import Hummingbird
+import Idempotency
+import Resilience
+import ServiceKit
+import Storage
+import StrictJSON
+
+/// The HTTP routes of Payment.
+struct PaymentRoutes: Sendable {
+    let environment: ServiceEnvironment
+    let charging: Charging
+    let refunding: Refunding
+
+    func catalogue() -> RouteCatalogue {
+        var routes = RouteCatalogue()
+        routes.post("/charge", charge)
+        routes.post("/refund", refund)
+        routes.get("/charges/:id", showCharge)
+        routes.get("/audit/totals", totals)
+        return routes
+    }
+
+    private func charge(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let key = try request.idempotencyKey()
+        let command = try ChargeRequest(json: try await request.json())
+        return try await charging.charge(command, user: context.user, key: key).response()
+    }
+
+    private func refund(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let key = try request.idempotencyKey()
+        let command = try RefundRequest(json: try await request.json())
+        return try await refunding.refund(command, user: context.user, key: key).response()
+    }
+
+    private func showCharge(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let id = try context.parameters.require("id")
+        let time = environment.time
+        let charge = try await environment.store.transaction { transaction in
+            try PaymentBook(transaction: transaction, now: time.now).charge(id)
+        }
+        // Another user's charge reads as one that does not exist (INV-15).
+        guard let charge, charge.user == context.user else { throw Problem.chargeNotFound }
+        return .json(charge.json())
+    }
+
+    /// What was captured and refunded in all (INV-3), for the operator; not reachable through nginx.
+    private func totals(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let time = environment.time
+        let totals = try await environment.store.transaction { transaction in
+            try PaymentBook(transaction: transaction, now: time.now).totals()
+        }
+        return .json { json in
+            json.object { json in
+                json.array("currencies") { json in
+                    for total in totals {
+                        json.object { json in
+                            json.string("currency", total.currency)
+                            json.integer("captured", total.captured)
+                            json.integer("refunded", total.refunded)
+                            json.integer("net", total.captured - total.refunded)
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+extension MoneyReply {
+    fileprivate func response() throws -> Response {
+        switch self {
+        case .made(let stored): .json(stored.body)
+        case .replayed(let stored): .replay(stored)
+        case .problem(let problem): throw problem
+        }
+    }
+}

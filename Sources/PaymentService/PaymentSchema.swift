@@ -1,0 +1,38 @@
+import Storage
+
+/// The tables of Payment. That refunds never exceed their charge is a rule of the schema (hazard 48).
+enum PaymentSchema {
+    static let migrations = [
+        Migration(
+            "charges and refunds",
+            """
+            CREATE TABLE charges (
+                charge_id TEXT PRIMARY KEY,
+                user_id TEXT NOT NULL,
+                order_id TEXT,
+                method TEXT NOT NULL,
+                amount INTEGER NOT NULL CHECK (amount >= 0),
+                currency TEXT NOT NULL,
+                refunded INTEGER NOT NULL DEFAULT 0 CHECK (refunded BETWEEN 0 AND amount),
+                status TEXT NOT NULL CHECK (status IN ('pending', 'succeeded', 'failed', 'canceled')),
+                decline_code TEXT,
+                operation_key TEXT,
+                created_at INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID;
+            CREATE INDEX charges_pending ON charges (charge_id) WHERE status = 'pending';
+
+            CREATE TABLE refunds (
+                refund_id TEXT PRIMARY KEY,
+                charge_id TEXT NOT NULL REFERENCES charges,
+                user_id TEXT NOT NULL,
+                amount INTEGER NOT NULL CHECK (amount >= 0),
+                status TEXT NOT NULL CHECK (status IN ('pending', 'succeeded')),
+                operation_key TEXT NOT NULL,
+                created_at INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID;
+            CREATE INDEX refunds_by_charge ON refunds (charge_id);
+            CREATE INDEX refunds_pending ON refunds (refund_id) WHERE status = 'pending';
+            """
+        )
+    ]
+}

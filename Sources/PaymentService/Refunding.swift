@@ -1,0 +1,230 @@
+import Correlation
+import Idempotency
+import Logging
+import Money
+import MoneyJSON
+import Resilience
+import ServiceKit
+import Storage
+import StrictJSON
+
+/// What a client asks to be given back.
+struct RefundRequest: Hashable, Sendable {
+    let chargeID: String
+    /// Nil is all that is left.
+    let amount: Money?
+    /// Makes sure that the charge takes no money later, if it has taken none yet.
+    let orCancel: Bool
+
+    /// Reads a command. - Throws: `ValidationFailure`.
+    init(json: JSONValue) throws(ValidationFailure) {
+        var reader = try ObjectReader(json)
+        let chargeID = reader.string("chargeId", length: 1...128)
+        amount = reader.nested("amount", required: false) { value, pointer throws(ValidationFailure) in
+            try Money(json: value, at: pointer, in: 1...Int64.max)
+        }
+        orCancel = reader.bool("orCancel") ?? false
+        try reader.finish()
+        guard let chargeID else { throw ValidationFailure("#/chargeId", "is required") }
+        self.chargeID = chargeID
+    }
+
+    var fields: [String?] {
+        [chargeID, amount.map { String($0.minorUnits) }, amount?.currency.code, orCancel ? "orCancel" : nil]
+    }
+}
+
+/// Gives money back: never more than was taken, and once for each key. The twin of `Charging`; read that first.
+struct Refunding: Sendable {
+    let environment: ServiceEnvironment
+    let provider: any PaymentProvider
+    let inFlight: InFlight
+
+    private enum Beginning: Sendable {
+        case reply(MoneyReply)
+        case ask(Refund, Charge)
+    }
+
+    func refund(_ request: RefundRequest, user: String, key: IdempotencyKey) async throws -> MoneyReply {
+        let id = environment.identifiers.next()
+        let beginning = try await environment.store.transaction { transaction in
+            try begin(request, id: id, user: user, key: key, in: transaction)
+        }
+        switch beginning {
+        case .reply(let reply): return reply
+        case .ask(let refund, let charge): return await environment.detach { await ask(refund, of: charge) }.value
+        }
+    }
+
+    /// Asks the provider about a refund without an answer, unless that is being done already.
+    func resume(_ id: String) async throws {
+        guard inFlight.begin(id) else { return }
+        let pending: (Refund, Charge)?
+        do {
+            // Read only now, for the reason given in `Charging.resume`.
+            pending = try await environment.store.transaction { transaction in
+                let book = PaymentBook(transaction: transaction, now: environment.time.now)
+                guard let refund = try book.refund(id), refund.status == .pending else { return nil }
+                return try book.charge(refund.chargeID).map { (refund, $0) }
+            }
+        } catch {
+            inFlight.end(id)
+            throw error
+        }
+        guard let (refund, charge) = pending else { return inFlight.end(id) }
+        _ = await ask(refund, of: charge)
+    }
+
+    // MARK: - Steps
+
+    private func begin(
+        _ request: RefundRequest, id: String, user: String, key: IdempotencyKey, in transaction: any Transaction
+    ) throws -> Beginning {
+        let now = environment.time.now
+        let scope = Self.scope(user, key)
+        let book = PaymentBook(transaction: transaction, now: now)
+        let claim = try environment.keys.claim(
+            scope, fingerprint: Fingerprint(operation: scope.operation, fields: request.fields), reference: id,
+            now: now, in: transaction)
+        switch claim {
+        case .replay(let response): return .reply(.replayed(response))
+        case .mismatch: return .reply(.problem(.keyReused))
+        case .inProgress(let reference):
+            guard let refund = try book.refund(reference), refund.status == .pending,
+                let charge = try book.charge(refund.chargeID)
+            else { return .reply(.problem(.inProgress)) }
+            return take(refund, charge, in: transaction)
+        case .started: break
+        }
+
+        func succeeded(_ receipt: RefundReceipt) throws -> Beginning {
+            let response = StoredResponse(status: 200, body: receipt.json())
+            try environment.keys.succeed(scope, reference: id, response: response, now: now, in: transaction)
+            return .reply(.made(response))
+        }
+        func failed(_ problem: Problem) throws -> Beginning {
+            try environment.keys.fail(scope, reference: id, now: now, in: transaction)
+            return .reply(.problem(problem))
+        }
+
+        guard let charge = try book.charge(request.chargeID) else {
+            guard request.orCancel else { return try failed(.chargeNotFound) }
+            // A tombstone: a charge that arrives after its cancellation takes nothing (hazard 5).
+            let tombstone = Charge(
+                id: request.chargeID, user: user, orderID: nil, method: ChargeRequest.defaultMethod,
+                amount: .zero(.usd),
+                refunded: 0, status: .canceled, declineCode: nil, key: nil, createdAt: now)
+            try book.insert(tombstone)
+            return try succeeded(.nothing(id: id, charge: tombstone))
+        }
+        guard charge.user == user else { return try failed(.chargeNotFound) }
+        switch charge.status {
+        // Thrown, so that the key is not recorded: nothing was decided yet.
+        case .pending: throw Problem.inProgress
+        case .failed, .canceled:
+            if request.orCancel { return try succeeded(.nothing(id: id, charge: charge)) }
+            return try failed(Problem(.chargeStateConflict, "The charge took no money; there is nothing to refund."))
+        case .succeeded: break
+        }
+
+        if let amount = request.amount, amount.currency != charge.amount.currency {
+            return try failed(
+                Problem(ValidationFailure("#/amount/currency", "must be that of the charge, \(charge.amount.currency)"))
+            )
+        }
+        // A part that has no answer yet may still be dropped: the whole is not given back before that is known.
+        if request.amount == nil, try book.hasPendingRefund(ofCharge: charge.id) { throw Problem.inProgress }
+        if request.amount == nil, charge.refundable == 0, let latest = try book.latestRefund(ofCharge: charge.id) {
+            return try succeeded(RefundReceipt(latest, of: charge))
+        }
+        let wanted = request.amount?.minorUnits ?? charge.refundable
+        let approvedAtOnce = { (refund: Refund) in
+            provider.immediateAnswer(to: refund.providerRefund(of: charge)) == .approved
+        }
+        var refund = Refund(
+            id: id, chargeID: charge.id, user: user, amount: wanted, status: .pending, key: key.value, createdAt: now)
+        if approvedAtOnce(refund) { refund = refund.succeeded() }
+        guard try book.insert(refund) else {
+            return try failed(
+                Problem(.refundExceedsCharge, "Of the charge, \(charge.refundable) minor units are left to refund."))
+        }
+        guard refund.status == .pending else { return try succeeded(RefundReceipt(refund, of: charge)) }
+        return take(refund, charge, in: transaction)
+    }
+
+    private func take(_ refund: Refund, _ charge: Charge, in transaction: any Transaction) -> Beginning {
+        guard inFlight.begin(refund.id) else { return .reply(.problem(.inProgress)) }
+        transaction.onRollback { inFlight.end(refund.id) }
+        return .ask(refund, charge)
+    }
+
+    /// Asks the provider and stores what it says. The caller has taken the refund.
+    private func ask(_ refund: Refund, of charge: Charge) async -> MoneyReply {
+        defer { inFlight.end(refund.id) }
+        let answer = await provider.refund(refund.providerRefund(of: charge))
+        do {
+            return try await environment.store.transaction { transaction in
+                try settle(refund, of: charge, answer, in: transaction)
+            }
+        } catch {
+            environment.logger.error(
+                "a provider's answer could not be stored; the refund stays pending and is asked about again",
+                metadata: ["refund_id": .string(refund.id), "error": .string("\(error)")])
+            return .problem(.chargeUnknown)
+        }
+    }
+
+    private func settle(
+        _ refund: Refund, of charge: Charge, _ answer: ProviderAnswer, in transaction: any Transaction
+    ) throws -> MoneyReply {
+        let now = environment.time.now
+        let book = PaymentBook(transaction: transaction, now: now)
+        let scope = Self.scope(refund.user, IdempotencyKey(stored: refund.key))
+        switch answer {
+        case .unknown: return .problem(.chargeUnknown)
+        case .approved:
+            try book.settleRefund(refund.id)
+            let response = StoredResponse(status: 200, body: RefundReceipt(refund.succeeded(), of: charge).json())
+            try environment.keys.succeed(scope, reference: refund.id, response: response, now: now, in: transaction)
+            return .made(response)
+        case .unavailable, .declined:
+            try book.dropPendingRefund(refund)
+            try environment.keys.fail(scope, reference: refund.id, now: now, in: transaction)
+            return .problem(
+                Problem(.providerUnavailable, "The payment provider did not refund; nothing was given back."))
+        }
+    }
+
+    private static func scope(_ user: String, _ key: IdempotencyKey) -> IdempotencyScope {
+        IdempotencyScope(user: user, operation: "refund", key: key)
+    }
+}
+
+extension Refund {
+    fileprivate func succeeded() -> Refund {
+        Refund(
+            id: id, chargeID: chargeID, user: user, amount: amount, status: .succeeded, key: key, createdAt: createdAt)
+    }
+
+    fileprivate func providerRefund(of charge: Charge) -> ProviderRefund {
+        ProviderRefund(
+            refundID: id, charge: charge.providerCharge,
+            amount: Money(minorUnits: amount, currency: charge.amount.currency))
+    }
+}
+
+extension RefundReceipt {
+    fileprivate init(_ refund: Refund, of charge: Charge) {
+        self.init(
+            refundID: refund.id, chargeID: charge.id, status: "succeeded",
+            amount: Money(minorUnits: refund.amount, currency: charge.amount.currency))
+    }
+
+    fileprivate static func nothing(id: String, charge: Charge) -> RefundReceipt {
+        RefundReceipt(refundID: id, chargeID: charge.id, status: "canceled", amount: .zero(charge.amount.currency))
+    }
+}
+
+extension Problem {
+    static var chargeNotFound: Problem { Problem(.chargeNotFound, "There is no charge with this id.") }
+}
