@@ -34,6 +34,7 @@ let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let package = Package(
     name: "checkout",
     platforms: [.macOS(.v15)],
+    products: [.executable(name: "checkout", targets: ["checkout"])],
     dependencies: [
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
@@ -78,5 +79,16 @@ let package = Package(
                 "Correlation", "Idempotency", "Money", "MoneyJSON", "Resilience", "ServiceKit", "Storage", "StrictJSON",
                 hummingbird, logging,
             ]),
+        library(
+            "OrderService",
+            [
+                "Correlation", "Idempotency", "Money", "MoneyJSON", "PaymentAPI", "Resilience", "ServiceClient",
+                "ServiceKit",
+                "StockAPI", "Storage", "StrictJSON", hummingbird, lifecycle, logging,
+            ]),
+        .executableTarget(
+            name: "checkout",
+            dependencies: ["OrderService", "PaymentService", "ServiceKit", "StockService", argumentParser],
+            swiftSettings: swiftSettings),
     ]
 )

@@ -1,0 +1,25 @@
+import Storage
+
+/// The tables of Order.
+enum OrderSchema {
+    static let migrations = [
+        Migration(
+            "orders",
+            """
+            CREATE TABLE orders (
+                order_id TEXT PRIMARY KEY,
+                user_id TEXT NOT NULL,
+                status TEXT NOT NULL CHECK (status IN ('pending', 'completed', 'failed')),
+                operation_key TEXT NOT NULL,
+                saga TEXT NOT NULL,
+                total INTEGER,
+                currency TEXT,
+                created_at INTEGER NOT NULL,
+                updated_at INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID;
+            CREATE INDEX orders_by_user ON orders (user_id, order_id);
+            CREATE INDEX orders_pending ON orders (order_id) WHERE status = 'pending';
+            """
+        )
+    ]
+}

@@ -1,0 +1,21 @@
+import ServiceClient
+
+/// What is known of a step after as many attempts as it was allowed.
+///
+/// Unknown is not failed (DESIGN.md, rule 3): every switch over an outcome says what it does about each case.
+public enum Outcome<Value: Sendable & Equatable>: Sendable, Equatable {
+    /// The step has had its effect.
+    case succeeded(Value)
+    /// The other service refused and keeps the refusal: asking again changes nothing.
+    case refused(Refusal)
+    /// No attempt had any effect; another one may.
+    case notExecuted(CallTrouble)
+    /// Some attempt may have had its effect.
+    case unknown(CallTrouble)
+}
+
+/// The value of a step that brings nothing but its success.
+public struct Done: Sendable, Equatable {
+    /// Done.
+    public init() {}
+}

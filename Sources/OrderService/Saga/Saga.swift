@@ -1,0 +1,211 @@
+import Money
+import Resilience
+import ServiceClient
+import StockAPI
+
+/// What was ordered, and the ids of every effect it may have: made and stored before the first call (DESIGN.md, rule 2).
+public struct OrderPlan: Hashable, Sendable {
+    /// The order; one for each attempt of a key.
+    public let orderID: String
+    /// Names the reservation at Stock.
+    public let reservationID: String
+    /// Names the charge at Payment.
+    public let chargeID: String
+    /// Names the refund at Payment, should there be one.
+    public let refundID: String
+    /// The user; empty for nobody in particular.
+    public let user: String
+    /// The goods.
+    public let lines: [LineRequest]
+    /// The payment method; nil is the customer's default.
+    public let method: String?
+
+    /// A plan.
+    public init(
+        orderID: String, reservationID: String, chargeID: String, refundID: String, user: String, lines: [LineRequest],
+        method: String?
+    ) {
+        self.orderID = orderID
+        self.reservationID = reservationID
+        self.chargeID = chargeID
+        self.refundID = refundID
+        self.user = user
+        self.lines = lines
+        self.method = method
+    }
+}
+
+/// The checkout: reserve the goods, charge the customer, complete the reservation; or undo, release before refund.
+///
+/// A value without clock, network or store. `apply` takes what happened and answers what to do next; whoever drives it
+/// performs that and reports back. Every path from the first call to an end can be walked in a test.
+public struct Saga: Hashable, Sendable {
+    /// Where the checkout stands.
+    public enum Step: Hashable, Sendable {
+        /// The goods are being set aside.
+        case reserving
+        /// The goods are set aside; the money is being taken.
+        case charging(ReservedGoods)
+        /// The money is taken; the goods are being handed over.
+        case completing(ReservedGoods)
+        /// It has failed; the goods are being put back. With `thenRefund`, money is given back after that.
+        case releasing(Failure, thenRefund: Bool)
+        /// It has failed and no goods are held; the money is being given back.
+        case refunding(Failure)
+        /// Paid, and the goods have left the stock.
+        case completed(ReservedGoods)
+        /// Nothing is taken and nothing is held.
+        case failed(Failure)
+    }
+
+    /// A call to another service.
+    public enum Call: Hashable, Sendable {
+        case reserve(ReserveCommand)
+        case charge(Money)
+        case complete
+        case release
+        case refund
+    }
+
+    /// What a call brought.
+    public enum Event: Equatable, Sendable {
+        /// `mayCharge` is false when the time left is too short to begin a charge.
+        case reserved(Outcome<ReservedGoods>, mayCharge: Bool)
+        case charged(Outcome<Done>)
+        case completed(Outcome<Done>)
+        case released(Outcome<Done>)
+        case refunded(Outcome<Done>)
+    }
+
+    /// What to do after an event. When the saga must be stored, that comes before anything else.
+    public enum Next: Equatable, Sendable {
+        /// Make this call.
+        case call(Call)
+        /// Wait, and make the call of the step again: its outcome is not known, and nothing else may be done before it is.
+        case repeatLater
+        /// The checkout has ended.
+        case end
+    }
+
+    /// The order and its ids.
+    public let plan: OrderPlan
+    /// Whether an earlier process may have made calls of this saga that this one knows nothing about.
+    public let isResumed: Bool
+    /// Where it stands.
+    public private(set) var step: Step
+    /// Whether an earlier round of this saga's charge may have taken the money. A later round that is known not to have run
+    /// does not make the earlier one undone.
+    private var chargeMayHaveRun: Bool
+
+    /// A saga at its beginning.
+    public init(_ plan: OrderPlan) {
+        self.init(plan, step: .reserving, isResumed: false)
+    }
+
+    /// A saga as it was stored.
+    public init(_ plan: OrderPlan, step: Step, isResumed: Bool) {
+        self.plan = plan
+        self.step = step
+        self.isResumed = isResumed
+        chargeMayHaveRun = isResumed
+    }
+
+    /// The call that the step waits for; nil at an end.
+    public var call: Call? {
+        switch step {
+        case .reserving: .reserve(ReserveCommand(reservationID: plan.reservationID, lines: plan.lines))
+        case .charging(let goods): .charge(goods.total)
+        case .completing: .complete
+        case .releasing: .release
+        case .refunding: .refund
+        case .completed, .failed: nil
+        }
+    }
+
+    /// Whether the step must be durable before its call is made: every decision to go back, and every end. Steps forward
+    /// need not be stored, because asking again with the stored ids brings the same answers (hazards 14 to 17).
+    public var mustBeStored: Bool {
+        switch step {
+        case .reserving, .charging, .completing: false
+        case .releasing, .refunding, .completed, .failed: true
+        }
+    }
+
+    /// Takes an event and answers what to do next.
+    ///
+    /// - Returns: nil when the event does not belong to the step; the saga is unchanged then.
+    public mutating func apply(_ event: Event) -> Next? {
+        switch (step, event) {
+        case (.reserving, .reserved(let outcome, let mayCharge)): reserved(outcome, mayCharge: mayCharge)
+        case (.charging(let goods), .charged(let outcome)): charged(outcome, goods)
+        case (.completing(let goods), .completed(let outcome)): completed(outcome, goods)
+        case (.releasing(let failure, let thenRefund), .released(let outcome)): released(outcome, failure, thenRefund)
+        case (.refunding(let failure), .refunded(let outcome)): refunded(outcome, failure)
+        default: nil
+        }
+    }
+
+    // MARK: - One function for each step
+
+    private mutating func reserved(_ outcome: Outcome<ReservedGoods>, mayCharge: Bool) -> Next {
+        switch outcome {
+        case .succeeded(let goods):
+            // A resumed saga may have charged already: it goes forward, or it could not know.
+            return mayCharge || isResumed ? go(.charging(goods)) : go(.releasing(.deadline, thenRefund: false))
+        case .refused(let refusal):
+            // Stock holds nothing under this id and never will. But an earlier process may have reserved, charged and
+            // stopped, and the reservation may have expired since: only Payment can tell, and its answer makes it so.
+            return isResumed ? go(.refunding(Failure(refusal))) : go(.failed(Failure(refusal)))
+        case .notExecuted(let trouble):
+            return isResumed ? .repeatLater : go(.failed(Failure(trouble, of: "Stock")))
+        case .unknown(let trouble):
+            // Something may be set aside. No charge was begun, so releasing it by its id is safe whatever happened.
+            return isResumed ? .repeatLater : go(.releasing(Failure(trouble, of: "Stock"), thenRefund: false))
+        }
+    }
+
+    private mutating func charged(_ outcome: Outcome<Done>, _ goods: ReservedGoods) -> Next {
+        switch outcome {
+        case .succeeded: return go(.completing(goods))
+        case .refused(let refusal): return go(.releasing(Failure(refusal), thenRefund: false))
+        case .notExecuted(let trouble):
+            return chargeMayHaveRun ? .repeatLater : go(.releasing(Failure(trouble, of: "Payment"), thenRefund: false))
+        // The money may be taken. Neither giving it back nor keeping it is right before that is known (hazard 4).
+        case .unknown:
+            chargeMayHaveRun = true
+            return .repeatLater
+        }
+    }
+
+    private mutating func completed(_ outcome: Outcome<Done>, _ goods: ReservedGoods) -> Next {
+        switch outcome {
+        case .succeeded: return go(.completed(goods))
+        case .refused: return go(.releasing(.reservationLost, thenRefund: true))
+        // After a charge the way is forward (hazard 7).
+        case .notExecuted, .unknown: return .repeatLater
+        }
+    }
+
+    /// Release before refund: a complete that is still on its way finds the reservation canceled, so nobody gets the goods
+    /// for money given back (hazard 11).
+    private mutating func released(_ outcome: Outcome<Done>, _ failure: Failure, _ thenRefund: Bool) -> Next {
+        switch outcome {
+        case .succeeded: return thenRefund ? go(.refunding(failure)) : go(.failed(failure))
+        // A refused release means that the reservation is completed, which no path of this saga leads to: an operator
+        // must look. Until then nothing is given back.
+        case .refused, .notExecuted, .unknown: return .repeatLater
+        }
+    }
+
+    private mutating func refunded(_ outcome: Outcome<Done>, _ failure: Failure) -> Next {
+        switch outcome {
+        case .succeeded: return go(.failed(failure))
+        case .refused, .notExecuted, .unknown: return .repeatLater
+        }
+    }
+
+    private mutating func go(_ next: Step) -> Next {
+        step = next
+        return call.map { .call($0) } ?? .end
+    }
+}

@@ -1,0 +1,153 @@
+import Idempotency
+import Money
+import Resilience
+import ServiceKit
+import StockAPI
+import Storage
+
+/// The durable record of every checkout, with the key it was asked for under.
+struct SagaLog: Sendable {
+    private let store: any Store
+    private let keys: any IdempotencyStore
+    private let time: any TimeSource
+
+    init(_ environment: ServiceEnvironment) {
+        store = environment.store
+        keys = environment.keys
+        time = environment.time
+    }
+
+    static func scope(user: String, key: IdempotencyKey) -> IdempotencyScope {
+        IdempotencyScope(user: user, operation: "checkout", key: key)
+    }
+
+    /// Claims the key and stores the plan with all its ids, in one transaction, before any call is made.
+    ///
+    /// - Returns: what became of the claim; the order is stored only if it was started.
+    func begin(_ order: Order, fingerprint: Fingerprint) async throws -> Claim {
+        let plan = order.record.plan
+        let scope = Self.scope(user: plan.user, key: IdempotencyKey(stored: order.key))
+        return try await store.transaction { transaction in
+            let claim = try keys.claim(
+                scope, fingerprint: fingerprint, reference: plan.orderID, now: order.createdAt, in: transaction)
+            guard case .started = claim else { return claim }
+            try transaction.run(
+                """
+                INSERT INTO orders (order_id, user_id, status, operation_key, saga, created_at, updated_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?)
+                """,
+                [
+                    .text(plan.orderID), .text(plan.user), .text(order.status.rawValue), .text(order.key),
+                    Self.saga(order), .integer(order.createdAt.milliseconds), .integer(order.updatedAt.milliseconds),
+                ])
+            return claim
+        }
+    }
+
+    /// Stores where the saga stands. At an end the key is settled in the same transaction: with the answer to replay, or as
+    /// failed, so that the same command may be tried again (IK-18).
+    func save(_ order: Order, response: StoredResponse?) async throws {
+        let plan = order.record.plan
+        let scope = Self.scope(user: plan.user, key: IdempotencyKey(stored: order.key))
+        let total = order.record.step.goods?.total
+        try await store.transaction { transaction in
+            try transaction.run(
+                """
+                UPDATE orders SET status = ?, saga = ?, total = ?, currency = ?, updated_at = ?
+                WHERE order_id = ? AND status = 'pending'
+                """,
+                [
+                    .text(order.status.rawValue), Self.saga(order), SQLValue(total?.minorUnits),
+                    SQLValue(total?.currency.code), .integer(order.updatedAt.milliseconds), .text(plan.orderID),
+                ])
+            switch order.status {
+            case .pending: break
+            case .completed:
+                guard let response else { throw StoreError.failed("a completed order has no answer to keep") }
+                try keys.succeed(
+                    scope, reference: plan.orderID, response: response, now: order.updatedAt, in: transaction)
+            case .failed: try keys.fail(scope, reference: plan.orderID, now: order.updatedAt, in: transaction)
+            }
+        }
+    }
+
+    /// The ids of orders that have not ended, beginning after `after`.
+    func unfinished(after: String, limit: Int) async throws -> [String] {
+        try await store.transaction { transaction in
+            try transaction.all(
+                "SELECT order_id FROM orders WHERE status = 'pending' AND order_id > ? ORDER BY order_id LIMIT ?",
+                [.text(after), .integer(Int64(limit))]
+            ) { $0.text(0) }
+        }
+    }
+
+    /// An order, if it has not ended. - Throws: what reading it throws, if this code cannot.
+    func unfinished(_ id: String) async throws -> Order? {
+        try await store.transaction { transaction in
+            try transaction.first(
+                """
+                SELECT saga, operation_key, created_at, updated_at FROM orders WHERE order_id = ? AND status = 'pending'
+                """,
+                [.text(id)], Self.order)
+        }
+    }
+
+    /// One order of a user; another user's reads as none (hazard 69).
+    func order(_ id: String, user: String) async throws -> Order? {
+        try await store.transaction { transaction in
+            try transaction.first(
+                "SELECT saga, operation_key, created_at, updated_at FROM orders WHERE order_id = ? AND user_id = ?",
+                [.text(id), .text(user)], Self.order)
+        }
+    }
+
+    /// A user's orders, newest first, beginning before `before`.
+    func orders(user: String, before: String?, limit: Int) async throws -> [Order] {
+        try await store.transaction { transaction in
+            try transaction.all(
+                """
+                SELECT saga, operation_key, created_at, updated_at FROM orders
+                WHERE user_id = ? AND order_id < ? ORDER BY order_id DESC LIMIT ?
+                """,
+                // Ids are hexadecimal digits and dashes: a tilde sorts after every one of them.
+                [.text(user), .text(before ?? "~"), .integer(Int64(limit))], Self.order)
+        }
+    }
+
+    /// How many orders there are by status, and the sum of the completed ones by currency.
+    func totals() async throws -> (orders: [String: Int64], completed: [(currency: String, amount: Int64)]) {
+        try await store.transaction { transaction in
+            let orders = try transaction.all("SELECT status, count(*) FROM orders GROUP BY status", []) {
+                ($0.text(0), $0.integer(1))
+            }
+            let completed = try transaction.all(
+                """
+                SELECT currency, sum(total) FROM orders WHERE status = 'completed' GROUP BY currency ORDER BY currency
+                """, []
+            ) { ($0.text(0), $0.integer(1)) }
+            return (Dictionary(uniqueKeysWithValues: orders), completed)
+        }
+    }
+
+    private static func saga(_ order: Order) -> SQLValue {
+        .text(String(decoding: order.record.json(), as: UTF8.self))
+    }
+
+    /// An order is stored that this code cannot read.
+    struct Unreadable: Error {
+        let reason: String
+    }
+
+    private static func order(_ row: any SQLRow) throws -> Order {
+        let record: SagaRecord
+        do {
+            record = try SagaRecord(json: row.text(0).utf8)
+        } catch {
+            // Not the client's fault, as the reader's own error would say.
+            throw Unreadable(reason: "\(error)")
+        }
+        return Order(
+            record: record, key: row.text(1),
+            createdAt: Timestamp(milliseconds: row.integer(2)), updatedAt: Timestamp(milliseconds: row.integer(3)))
+    }
+}

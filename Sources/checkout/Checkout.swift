@@ -1,0 +1,119 @@
+import ArgumentParser
+import OrderService
+import PaymentService
+import ServiceKit
+import StockService
+
+/// The one executable: each service is a subcommand.
+@main
+struct Checkout: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "checkout",
+        abstract: "A checkout that never loses money or stock.",
+        discussion: """
+            Each service runs in a process of its own. Settings come from flags, then from the environment, then from \
+            defaults; a setting that cannot be used stops the service before it starts, with exit code 78.
+            """,
+        version: checkoutVersion,
+        subcommands: [OrderCommand.self, StockCommand.self, PaymentCommand.self]
+    )
+}
+
+struct OrderCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "order", abstract: "Run the Order service: takes checkouts and sees each through to one outcome.")
+
+    @OptionGroup(title: "Common settings") var common: ServiceOptions
+
+    @Option(help: ArgumentHelp("Address of Stock (STOCK_BASE_URL; default http://127.0.0.1:3133).", valueName: "url"))
+    var stockBaseUrl: String?
+
+    @Option(
+        help: ArgumentHelp("Address of Payment (PAYMENT_BASE_URL; default http://127.0.0.1:3132).", valueName: "url"))
+    var paymentBaseUrl: String?
+
+    @Option(
+        help: ArgumentHelp("Time for a whole checkout (CHECKOUT_TIMEOUT_SECONDS; default 30).", valueName: "seconds"))
+    var checkoutTimeoutSeconds: String?
+
+    @Option(
+        help: ArgumentHelp("Checkouts under way at once (CHECKOUT_MAX_IN_FLIGHT; default 10000).", valueName: "number"))
+    var checkoutMaxInFlight: String?
+
+    @Option(
+        help: ArgumentHelp("Time for one attempt of a call (GATEWAY_TIMEOUT_SECONDS; default 2).", valueName: "seconds")
+    )
+    var gatewayTimeoutSeconds: String?
+
+    @Option(help: ArgumentHelp("Attempts of a call (GATEWAY_MAX_ATTEMPTS; default 5).", valueName: "number"))
+    var gatewayMaxAttempts: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Wait after the first attempt (GATEWAY_BACKOFF_BASE_SECONDS; default 1).", valueName: "seconds"))
+    var gatewayBackoffBaseSeconds: String?
+
+    @Option(help: ArgumentHelp("Longest wait (GATEWAY_BACKOFF_MAX_SECONDS; default 30).", valueName: "seconds"))
+    var gatewayBackoffMaxSeconds: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Largest random addition to a wait (GATEWAY_BACKOFF_JITTER_SECONDS; default 0.1).", valueName: "seconds"))
+    var gatewayBackoffJitterSeconds: String?
+
+    func run() async {
+        let settings = Settings(
+            common,
+            [
+                "STOCK_BASE_URL": stockBaseUrl, "PAYMENT_BASE_URL": paymentBaseUrl,
+                "CHECKOUT_TIMEOUT_SECONDS": checkoutTimeoutSeconds, "CHECKOUT_MAX_IN_FLIGHT": checkoutMaxInFlight,
+                "GATEWAY_TIMEOUT_SECONDS": gatewayTimeoutSeconds, "GATEWAY_MAX_ATTEMPTS": gatewayMaxAttempts,
+                "GATEWAY_BACKOFF_BASE_SECONDS": gatewayBackoffBaseSeconds,
+                "GATEWAY_BACKOFF_MAX_SECONDS": gatewayBackoffMaxSeconds,
+                "GATEWAY_BACKOFF_JITTER_SECONDS": gatewayBackoffJitterSeconds,
+            ])
+        await ServiceProcess(OrderService.definition, settings: settings).run()
+    }
+}
+
+struct StockCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "stock", abstract: "Run the Stock service: items, and the reservations that hold them.")
+
+    @OptionGroup(title: "Common settings") var common: ServiceOptions
+
+    @Option(
+        help: ArgumentHelp(
+            "Stock of item 1 in a fresh store (STOCK_INITIAL_QUANTITY; default 100).", valueName: "number"))
+    var stockInitialQuantity: String?
+
+    @Option(
+        help: ArgumentHelp("How long goods stay reserved (RESERVATION_TTL_SECONDS; default 900).", valueName: "seconds")
+    )
+    var reservationTtlSeconds: String?
+
+    func run() async {
+        let settings = Settings(
+            common,
+            ["STOCK_INITIAL_QUANTITY": stockInitialQuantity, "RESERVATION_TTL_SECONDS": reservationTtlSeconds])
+        await ServiceProcess(StockService.definition, settings: settings).run()
+    }
+}
+
+struct PaymentCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "payment", abstract: "Run the Payment service: charges and refunds.")
+
+    @OptionGroup(title: "Common settings") var common: ServiceOptions
+
+    @Option(
+        help: ArgumentHelp(
+            "Accept the simulated provider's test methods, true or false (PAYMENT_TEST_METHODS; default false).",
+            valueName: "flag"))
+    var paymentTestMethods: String?
+
+    func run() async {
+        let settings = Settings(common, ["PAYMENT_TEST_METHODS": paymentTestMethods])
+        await ServiceProcess(PaymentService.definition, settings: settings).run()
+    }
+}
