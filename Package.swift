@@ -90,5 +90,52 @@ let package = Package(
             name: "checkout",
             dependencies: ["OrderService", "PaymentService", "ServiceKit", "StockService", argumentParser],
             swiftSettings: swiftSettings),
+        .target(
+            name: "TestSupport",
+            dependencies: [
+                "Correlation", "Idempotency", "Resilience", "ServiceKit", "Storage", httpTypes, hummingbird,
+                hummingbirdTesting,
+                logging, nioCore, nioPosix,
+            ],
+            path: "Tests/Support", swiftSettings: swiftSettings),
+        tests("MoneyTests", ["Money"]),
+        tests("StrictJSONTests", ["StrictJSON"]),
+        tests("ResilienceTests", ["Resilience", "TestSupport"]),
+        tests("CorrelationTests", ["Correlation", "Resilience", "TestSupport"]),
+        tests("IdempotencyTests", ["Idempotency", "Resilience", "Storage", "TestSupport", nioCore, nioPosix]),
+        tests("StorageTests", ["Storage", "TestSupport", nioCore, nioPosix]),
+        tests(
+            "ServiceClientTests",
+            ["Correlation", "Resilience", "ServiceClient", "StrictJSON", "TestSupport", nioCore, nioPosix]),
+        tests(
+            "OrderServiceTests",
+            [
+                "Correlation", "Idempotency", "Money", "OrderService", "PaymentAPI", "Resilience", "ServiceClient",
+                "ServiceKit",
+                "StockAPI", "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting, logging,
+                nioCore,
+            ]),
+        tests(
+            "ServiceKitTests",
+            [
+                "Correlation", "Idempotency", "Resilience", "ServiceKit", "Storage", "StrictJSON", "TestSupport",
+                httpTypes,
+                hummingbird, hummingbirdTesting, lifecycle, logging, nioCore, nioEmbedded, nioHTTPTypes, nioPosix,
+                argumentParser,
+            ]),
+        tests(
+            "StockServiceTests",
+            [
+                "Correlation", "Idempotency", "Money", "Resilience", "ServiceKit", "StockAPI", "StockService",
+                "Storage",
+                "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting, logging, nioCore, nioPosix,
+            ]),
+        tests(
+            "PaymentServiceTests",
+            [
+                "Correlation", "Idempotency", "Money", "PaymentService", "Resilience", "ServiceKit", "Storage",
+                "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting, lifecycle, logging, nioCore,
+                nioPosix,
+            ]),
     ]
 )

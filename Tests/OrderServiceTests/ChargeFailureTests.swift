@@ -1,0 +1,234 @@
+import Resilience
+import ServiceClient
+import StrictJSON
+import TestSupport
+import Testing
+
+@testable import OrderService
+
+@Suite("A checkout whose charge goes wrong", .timeLimit(.minutes(1)))
+struct ChargeFailureTests {
+    // MARK: - Refused
+
+    @Test(
+        "a declined charge is answered with its reason, and the goods are released",
+        arguments: ["card_declined", "insufficient_funds", "payment_method_not_supported"])
+    func declined(_ declineCode: String) async throws {
+        let fixture = try OrderFixture()
+        let refusal = Refusal(code: "payment-declined", detail: "Declined.", declineCode: declineCode)
+        fixture.shop.script(.charge, .refuse(refusal))
+        try await fixture.run { client in
+            let answer = try await client.checkout()
+
+            #expect(answer.status == 402)
+            #expect(answer.code == "payment-declined")
+            #expect(answer.text("declineCode") == declineCode)
+            #expect(answer.header("Retry-After") == nil)
+            #expect(fixture.shop.operations == [.reserve, .charge, .release])
+            let orders = try await client.get("/orders")
+            let reservationID = try #require(orders.text("orders/0/reservationId"))
+            #expect(fixture.shop.reservation(reservationID) == .canceled)
+            #expect(orders.text("orders/0/status") == "failed")
+            #expect(orders.text("orders/0/failure/code") == "payment-declined")
+        }
+    }
+
+    @Test("the key of a declined checkout executes anew, with new ids (IK-18)")
+    func again() async throws {
+        let fixture = try OrderFixture()
+        fixture.shop.script(.charge, .refuse(.declined))
+        try await fixture.run { client in
+            #expect(try await client.checkout().status == 402)
+            let failed = try await client.get("/orders")
+            let answer = try await client.checkout()
+
+            #expect(answer.status == 200)
+            #expect(!answer.isReplayed)
+            for id in ["orderId", "reservationId", "chargeId"] {
+                let failedID = try #require(failed.text("orders/0/\(id)"))
+                #expect(answer.text(id) != failedID)
+            }
+            #expect(fixture.shop.operations == [.reserve, .charge, .release, .reserve, .charge, .complete])
+        }
+    }
+
+    @Test("a charge refused for another reason is a failure that may be tried again")
+    func refusedOtherwise() async throws {
+        let fixture = try OrderFixture()
+        fixture.shop.script(.charge, .refuse(Refusal(code: "charge-state-conflict", detail: "Canceled.")))
+        try await fixture.run { client in
+            let answer = try await client.checkout()
+            #expect(answer.status == 503)
+            #expect(answer.code == "checkout-unavailable")
+            #expect(fixture.shop.operations == [.reserve, .charge, .release])
+        }
+    }
+
+    @Test(
+        "however long Payment's reason is, the order can be shown")
+    func longReason() async throws {
+        let fixture = try OrderFixture()
+        let long = String(repeating: "no", count: 1000)
+        fixture.shop.script(.charge, .refuse(Refusal(code: "payment-declined", detail: long, declineCode: long)))
+        try await fixture.run { client in
+            #expect(try await client.checkout().status == 402)
+            let orders = try await client.get("/orders")
+            #expect(orders.text("orders/0/status") == "failed")
+            let orderID = try #require(orders.text("orders/0/orderId"))
+            #expect(try await client.get("/orders/\(orderID)").status == 200)
+        }
+    }
+
+    // MARK: - Not executed
+
+    @Test("a charge that five attempts could not deliver took no money: the goods are released and nothing is refunded")
+    func notExecuted() async throws {
+        let fixture = try OrderFixture()
+        fixture.shop.script(.charge) { _ in .notExecuted(.unavailable) }
+        try await fixture.run { client in
+            let answer = try await client.checkout()
+            #expect(answer.status == 503)
+            #expect(answer.code == "checkout-unavailable")
+            #expect(fixture.shop.operations == [.reserve, .charge, .charge, .charge, .charge, .charge, .release])
+        }
+        #expect(fixture.sleeps == OrderFixture.backoff)
+    }
+
+    // MARK: - Unknown
+
+    @Test("a charge whose reply was lost is asked for again under the same id, and the checkout completes")
+    func replyLost() async throws {
+        let fixture = try OrderFixture()
+        fixture.shop.script(.charge, .commitThenLose(.timedOut))
+        try await fixture.run { client in
+            let answer = try await client.checkout()
+
+            #expect(answer.status == 200)
+            #expect(fixture.shop.operations == [.reserve, .charge, .charge, .complete])
+            #expect(fixture.shop.calls[1] == fixture.shop.calls[2])
+            #expect(fixture.shop.charge(try #require(answer.text("chargeId"))) == .taken)
+        }
+        #expect(fixture.sleeps == [.seconds(1)])
+    }
+
+    @Test(
+        "a charge that stays unknown is neither released nor refunded before it is known, and its order is pending"
+    )
+    func unknownRound() async throws {
+        let fixture = try OrderFixture()
+        let gate = Gate()
+        fixture.shop.script(.charge) { $0 <= 5 ? .commitThenLose(.inProgress) : .wait(gate, then: .answer) }
+        try await fixture.run { client in
+            async let pending = client.checkout()
+            await gate.arrival()
+
+            #expect(fixture.shop.operations == [.reserve, .charge, .charge, .charge, .charge, .charge, .charge])
+            #expect(fixture.sleeps == OrderFixture.backoff + [.seconds(1)])
+            let orders = try await client.get("/orders")
+            #expect(orders.text("orders/0/status") == "pending")
+            #expect(orders.number("orders/0/totalFee") == "20.00")
+
+            gate.open()
+            let answer = try await pending
+            #expect(answer.status == 200)
+            #expect(fixture.shop.operations.last == .complete)
+            let charges = fixture.shop.calls.filter { $0.operation == .charge }
+            #expect(charges.allSatisfy { $0 == charges.first })
+        }
+    }
+
+    @Test("a round that did not run, after one that is unknown, does not make the charge undone; a refusal then does")
+    func declinedAfterUnknown() async throws {
+        let fixture = try OrderFixture()
+        fixture.shop.script(.charge) { call in
+            switch call {
+            case 1...5: .lose(.connectionLost)
+            case 6...9: .notExecuted(.unreachable)
+            default: .refuse(.declined)
+            }
+        }
+        try await fixture.run { client in
+            let answer = try await client.checkout()
+            #expect(answer.status == 402)
+            let expected: [Operation] = [.reserve] + Array(repeating: .charge, count: 10) + [.release]
+            #expect(fixture.shop.operations == expected)
+        }
+    }
+
+    @Test("a charge unknown until the deadline is answered 504; the key waits, and then gives the outcome (IK-20)")
+    func unknownUntilDeadline() async throws {
+        let fixture = try OrderFixture()
+        let gate = Gate()
+        fixture.loseCharges(until: gate, then: .answer)
+        try await fixture.run { client in
+            let unknown = try await client.checkout()
+            #expect(unknown.status == 504)
+            #expect(unknown.code == "outcome-unknown")
+            #expect(unknown.header("Retry-After") == "1")
+            #expect(unknown.value("retryable") == .bool(true))
+
+            let early = try await client.checkout()
+            #expect(early.status == 409)
+            #expect(early.code == "request-in-progress")
+            await gate.arrival()
+            #expect(fixture.sleeps.reduce(.zero, +) == .seconds(30))
+
+            gate.open()
+            let orderID = try #require(try await client.get("/orders").text("orders/0/orderId"))
+            try await eventually { try await client.status(ofOrder: orderID) == "completed" }
+            let calls = fixture.shop.calls.count
+            let answer = try await client.checkout()
+            #expect(answer.status == 200)
+            #expect(answer.isReplayed)
+            #expect(answer.text("orderId") == orderID)
+            #expect(fixture.shop.calls.count == calls)
+        }
+        #expect(Set(fixture.shop.operations) == [.reserve, .charge, .complete])
+        #expect(fixture.shop.unreturnedCharges.count == 1)
+    }
+
+    @Test("a charge unknown until the deadline, and then declined, frees the key for another attempt")
+    func unknownThenDeclined() async throws {
+        let fixture = try OrderFixture()
+        let gate = Gate()
+        fixture.loseCharges(until: gate, then: .refuse(.declined))
+        try await fixture.run { client in
+            #expect(try await client.checkout().status == 504)
+            await gate.arrival()
+            let orderID = try #require(try await client.get("/orders").text("orders/0/orderId"))
+            gate.open()
+            try await eventually { try await client.status(ofOrder: orderID) == "failed" }
+            #expect(fixture.shop.operations.suffix(2) == [.charge, .release])
+            #expect(fixture.shop.unreturnedCharges.isEmpty)
+
+            fixture.shop.script(.charge)
+            let answer = try await client.checkout()
+            #expect(answer.status == 200)
+            #expect(answer.text("orderId") != orderID)
+        }
+    }
+
+    @Test("after the deadline the charge is given a new round of attempts, with time for them")
+    func nextRound() async throws {
+        let fixture = try OrderFixture()
+        let gate = Gate()
+        fixture.loseCharges(until: gate, then: .answer)
+        let start = fixture.test.time.uptime
+        try await fixture.run { client in
+            #expect(try await client.checkout().status == 504)
+            await gate.arrival()
+            #expect(fixture.shop.contexts.last?.deadline == Deadline(uptime: start + .seconds(60)))
+            gate.open()
+            try await eventually { try await client.get("/orders").text("orders/0/status") == "completed" }
+        }
+    }
+}
+
+extension OrderFixture {
+    /// No charge within the checkout's time brings an answer; those after it wait at the gate.
+    fileprivate func loseCharges(until gate: Gate, then reply: Reply) {
+        let time = test.time
+        let end = time.uptime + .seconds(30)
+        shop.script(.charge) { _ in time.uptime < end ? .lose(.timedOut) : .wait(gate, then: reply) }
+    }
+}

@@ -1,0 +1,137 @@
+import StockAPI
+import Storage
+import TestSupport
+import Testing
+
+@testable import StockService
+
+@Suite("What always holds in Stock", .timeLimit(.minutes(1)))
+struct StockInvariantTests {
+    private static let items: [Int64] = [1, 2, 3]
+
+    @Test(
+        "after any mix of commands every item adds up: received = available + reserved + completed (INV-5)",
+        arguments: [1, 2, 3, 4] as [UInt64])
+    func balance(_ seed: UInt64) async throws {
+        let fixture = try StockFixture()
+        for id in Self.items { try await fixture.stock(id, price: id, onHand: 20) }
+        var random = SeededGenerator(seed: seed)
+        var statuses: [String: Reservation.Status] = [:]
+        for step in 0..<2000 {
+            let command = Command(&random)
+            let reservation = try await fixture.run(command)
+            if let reservation {
+                let before = statuses.updateValue(reservation.status, forKey: reservation.id)
+                if let before, before != .reserved {
+                    #expect(before == reservation.status, "seed \(seed), step \(step), \(command): INV-7")
+                }
+            }
+            if step.isMultiple(of: 50) { try await fixture.expectBalance("seed \(seed), step \(step)") }
+        }
+        try await fixture.expectBalance("seed \(seed), at the end")
+
+        // The mix must have been one: each final state, and each item moved.
+        #expect(Set(statuses.values).isSuperset(of: [.completed, .canceled]))
+        #expect(try await fixture.accounts().allSatisfy { $0.completed > 0 })
+    }
+
+    @Test("the totals for the operator show the same sums")
+    func totals() async throws {
+        let fixture = try StockFixture()
+        try await fixture.stock(1, onHand: 10)
+        try await fixture.run { client in
+            _ = try await client.reserve(1, key: "reserved")
+            let completed = try #require(try await client.reserve(2, key: "completed").text("reservationId"))
+            _ = try await client.complete(completed)
+            let released = try #require(try await client.reserve(3, key: "released").text("reservationId"))
+            _ = try await client.release(released)
+            _ = try await client.release("tombstone")
+            _ = try await client.post("/items/1/restock", #"{"quantity":5}"#)
+
+            let totals = try await client.get("/audit/totals")
+            #expect(totals.count("items") == 1)
+            #expect(totals.integer("items/0/itemId") == 1)
+            #expect(totals.integer("items/0/received") == 15)
+            #expect(totals.integer("items/0/available") == 12)
+            #expect(totals.integer("items/0/reserved") == 1)
+            #expect(totals.integer("items/0/completed") == 2)
+            #expect(totals.integer("reservations/reserved") == 1)
+            #expect(totals.integer("reservations/completed") == 1)
+            #expect(totals.integer("reservations/canceled") == 2)
+        }
+    }
+
+    @Test("the schema itself refuses stock that does not add up")
+    func schema() async throws {
+        let fixture = try StockFixture()
+        try await fixture.stock(1, onHand: 10)
+        for change in [
+            "reserved = 11", "reserved = -1", "on_hand = 9", "on_hand = 11", "completed = 1", "price = 0",
+        ] {
+            await #expect(throws: StoreError.self, "\(change)") {
+                try await fixture.test.store.transaction { try $0.run("UPDATE items SET \(change)", []) }
+            }
+        }
+        #expect(try await fixture.levels(1) == Levels(onHand: 10, reserved: 0))
+    }
+}
+
+/// One command of a random mix, on few ids, so that commands meet.
+private enum Command: Sendable {
+    case reserve(String, [LineRequest])
+    case release(String)
+    case complete(String)
+    case restock(Int64, Int64)
+    case sweep(Duration)
+
+    init(_ random: inout SeededGenerator) {
+        let id = "r\(Int.random(in: 0..<400, using: &random))"
+        switch Int.random(in: 0..<20, using: &random) {
+        case 0..<9:
+            let items = ([1, 2, 3] as [Int64]).shuffled(using: &random).prefix(Int.random(in: 1...3, using: &random))
+            self = .reserve(
+                id, items.map { LineRequest(itemID: $0, quantity: Int64.random(in: 1...5, using: &random)) })
+        case 9..<12: self = .release(id)
+        case 12..<16: self = .complete(id)
+        case 16..<19:
+            self = .restock(Int64.random(in: 1...3, using: &random), Int64.random(in: 1...4, using: &random))
+        default: self = .sweep(.seconds(Int.random(in: 0...300, using: &random)))
+        }
+    }
+}
+
+extension StockFixture {
+    /// Runs one command. - Returns: the reservation it brought, if any.
+    fileprivate func run(_ command: Command) async throws -> Reservation? {
+        switch command {
+        case .reserve(let id, let lines): return try await reserve(id, lines).reservation
+        case .release(let id): return try await release(id).reservation
+        case .complete(let id): return try await complete(id).reservation
+        case .restock(let item, let quantity):
+            _ = try await catalogue { try $0.restock(item, quantity: quantity) }
+        case .sweep(let duration):
+            test.time.advance(by: duration)
+            try await StockService.sweep(test.environment)
+        }
+        return nil
+    }
+
+    /// Compares each item with itself, and its reserved goods with the reservations that hold them.
+    fileprivate func expectBalance(_ comment: Comment) async throws {
+        let held = try await test.store.transaction { transaction in
+            try transaction.all(
+                """
+                SELECT json_extract(line.value, '$.itemId'), sum(json_extract(line.value, '$.quantity'))
+                FROM reservations, json_each(reservations.lines, '$.lines') AS line
+                WHERE status = 'reserved' GROUP BY 1
+                """, []
+            ) { ($0.integer(0), $0.integer(1)) }
+        }
+        let heldByItem = Dictionary(uniqueKeysWithValues: held)
+        for account in try await accounts() {
+            #expect(account.received == account.onHand + account.completed, comment)
+            #expect(account.onHand >= account.reserved && account.reserved >= 0, comment)
+            #expect(account.reserved == heldByItem[account.itemID] ?? 0, comment)
+        }
+    }
+}

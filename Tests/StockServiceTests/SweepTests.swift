@@ -1,0 +1,102 @@
+import Resilience
+import ServiceKit
+import ServiceLifecycle
+import StockAPI
+import TestSupport
+import Testing
+
+@testable import StockService
+
+@Suite("The sweep of reservations", .timeLimit(.minutes(1)))
+struct SweepTests {
+    private let fixture: StockFixture
+
+    init() throws { fixture = try StockFixture() }
+
+    private static let one = [LineRequest(itemID: 1, quantity: 1)]
+
+    @Test("a reservation whose time is over is canceled, its goods are back, and it can be completed no more")
+    func expiry() async throws {
+        try await fixture.stock(1, onHand: 5)
+        _ = try await fixture.reserve("r", Self.one, timeToLive: .seconds(60))
+
+        fixture.test.time.advance(by: .milliseconds(59_999))
+        try await StockService.sweep(fixture.test.environment)
+        #expect(try await fixture.levels(1) == Levels(onHand: 5, reserved: 1))
+
+        fixture.test.time.advance(by: .milliseconds(1))
+        try await StockService.sweep(fixture.test.environment)
+        #expect(try await fixture.levels(1) == Levels(onHand: 5, reserved: 0))
+        #expect(try await fixture.complete("r").refusal == .stateConflict)
+    }
+
+    @Test("completed and canceled reservations, and tombstones, stay as they are")
+    func finalStates() async throws {
+        try await fixture.stock(1, onHand: 5)
+        _ = try await fixture.reserve("completed", Self.one)
+        _ = try await fixture.complete("completed")
+        _ = try await fixture.reserve("canceled", Self.one)
+        _ = try await fixture.release("canceled")
+        _ = try await fixture.release("tombstone")
+        let before = try await fixture.accounts()
+
+        fixture.test.time.advance(by: .seconds(1_000_000))
+        try await StockService.sweep(fixture.test.environment)
+        #expect(try await fixture.accounts() == before)
+        #expect(try await fixture.complete("completed").reservation?.status == .completed)
+        #expect(try await fixture.release("tombstone").reservation?.status == .canceled)
+    }
+
+    @Test("one transaction cancels so many and no more, and the sweep goes on until none is left")
+    func bounded() async throws {
+        let count = StockService.sweepLimit * 2 + 5
+        try await fixture.stock(1, onHand: Int64(count))
+        try await fixture.inventory { inventory in
+            for number in 0..<count {
+                let result = try inventory.reserve(
+                    id: "r\(number)", lines: Self.one, timeToLive: .seconds(1), rememberRefusal: true)
+                _ = try result.get()
+            }
+        }
+        fixture.test.time.advance(by: .seconds(2))
+
+        #expect(try await fixture.inventory { try $0.expire(limit: 7) } == 7)
+        #expect(try await fixture.levels(1) == Levels(onHand: Int64(count), reserved: Int64(count - 7)))
+        try await StockService.sweep(fixture.test.environment)
+        #expect(try await fixture.levels(1) == Levels(onHand: Int64(count), reserved: 0))
+    }
+
+    @Test("a remembered refusal is forgotten after a day, so many at a time")
+    func refusals() async throws {
+        for id in ["a", "b", "c"] {
+            #expect(try await fixture.reserve(id, Self.one).refusal == .itemNotFound)
+        }
+        try await fixture.stock(1, onHand: 5)
+        fixture.test.time.advance(by: StockService.refusalMemory)
+        try await StockService.sweep(fixture.test.environment)
+        #expect(try await fixture.reserve("a", Self.one).refusal == .itemNotFound)
+
+        fixture.test.time.advance(by: .milliseconds(1))
+        let now = fixture.test.time.now
+        let oldest = now.advanced(by: .zero - StockService.refusalMemory)
+        #expect(try await fixture.inventory { try $0.forgetRefusals(before: oldest, limit: 2) } == 2)
+        try await StockService.sweep(fixture.test.environment)
+        for id in ["a", "b", "c"] {
+            #expect(try await fixture.reserve(id, Self.one).refusal == nil)
+        }
+    }
+
+    @Test("the service sweeps by itself, again and again")
+    func periodic() async throws {
+        try await fixture.stock(1, onHand: 5)
+        _ = try await fixture.reserve("r", Self.one, timeToLive: .seconds(60))
+        let sweep = try #require(fixture.service.background.first)
+        let running = Task { try await sweep.run() }
+        // Each turn's pause moves the clock on by a second.
+        try await eventually { try await fixture.levels(1) == Levels(onHand: 5, reserved: 0) }
+        running.cancel()
+        try await running.value
+        #expect(fixture.test.sleeper.sleeps.count >= 60)
+        #expect(Set(fixture.test.sleeper.sleeps) == [.seconds(1)])
+    }
+}

@@ -1,0 +1,76 @@
+import Foundation
+import Storage
+import TestSupport
+import Testing
+
+@Suite("Data directory lock")
+struct DataDirectoryLockTests {
+    @Test("a second lock is refused and names the process that holds the first (hazard 51)")
+    func refused() throws {
+        let directory = try TemporaryDirectory()
+        let first = try DataDirectoryLock(directory: directory.path, service: "stock")
+        let expected = DataDirectoryError.locked(
+            path: directory.file("stock.lock"), holder: "process \(ProcessInfo.processInfo.processIdentifier)")
+        #expect(throws: expected) { try DataDirectoryLock(directory: directory.path, service: "stock") }
+        #expect(throws: expected) { try DataDirectoryLock(directory: directory.path, service: "stock") }
+        withExtendedLifetime(first) {}
+    }
+
+    @Test("the lock is given back when its holder goes")
+    func released() throws {
+        let directory = try TemporaryDirectory()
+        var lock: DataDirectoryLock? = try DataDirectoryLock(directory: directory.path, service: "stock")
+        #expect(throws: DataDirectoryError.self) { try DataDirectoryLock(directory: directory.path, service: "stock") }
+        withExtendedLifetime(lock) {}
+        lock = nil
+        #expect(throws: Never.self) { try DataDirectoryLock(directory: directory.path, service: "stock") }
+    }
+
+    @Test("services with other names share a directory")
+    func otherService() throws {
+        let directory = try TemporaryDirectory()
+        let stock = try DataDirectoryLock(directory: directory.path, service: "stock")
+        let order = try DataDirectoryLock(directory: directory.path, service: "order")
+        withExtendedLifetime((stock, order)) {}
+    }
+
+    @Test("a directory that is missing is made, with those above it")
+    func makesDirectory() throws {
+        let directory = try TemporaryDirectory()
+        let lock = try DataDirectoryLock(directory: directory.file("a/b/c"), service: "stock")
+        #expect(FileManager.default.fileExists(atPath: directory.file("a/b/c/stock.lock")))
+        withExtendedLifetime(lock) {}
+    }
+
+    @Test("a lock left behind by a process that is gone, whatever it says, does not stop the next one")
+    func leftBehind() throws {
+        let directory = try TemporaryDirectory()
+        try directory.write("process 4194304, and more text than the next one will write\n", to: "stock.lock")
+        let lock = try DataDirectoryLock(directory: directory.path, service: "stock")
+        let text = try String(contentsOfFile: directory.file("stock.lock"), encoding: .utf8)
+        #expect(text == "process \(ProcessInfo.processInfo.processIdentifier)\n")
+        withExtendedLifetime(lock) {}
+    }
+
+    @Test("a file where the directory should be makes the path unusable", arguments: ["file", "file/below"])
+    func unusable(name: String) throws {
+        let directory = try TemporaryDirectory()
+        try directory.write("", to: "file")
+        let error = try #require(throws: DataDirectoryError.self) {
+            try DataDirectoryLock(directory: directory.file(name), service: "stock")
+        }
+        guard case .unusable(let path, let reason) = error else {
+            Issue.record("\(error) is another kind of error")
+            return
+        }
+        #expect(path.hasPrefix(directory.path))
+        #expect(reason == "Not a directory")
+        #expect(error.description == "\(path) cannot be used: Not a directory")
+    }
+
+    @Test("a lock that cannot be taken says who has it")
+    func description() {
+        let error = DataDirectoryError.locked(path: "/var/stock.lock", holder: "process 7")
+        #expect(error.description == "/var/stock.lock is locked by process 7")
+    }
+}

@@ -1,0 +1,97 @@
+import StrictJSON
+import Testing
+
+@Suite("JSON writer")
+struct JSONWriterTests {
+    private func text(_ write: (inout JSONWriter) -> Void) -> String {
+        String(decoding: JSONWriter.bytes(write), as: UTF8.self)
+    }
+
+    @Test("members are written in the order given, with commas between them")
+    func members() {
+        let written = text { json in
+            json.object { json in
+                json.string("name", "sample item")
+                json.integer("quantity", -2)
+                json.number("fee", "20.00")
+                json.bool("open", true)
+                json.bool("closed", false)
+                json.null("nothing")
+                json.object("empty") { _ in }
+                json.array("none") { _ in }
+                json.object("price") { json in
+                    json.integer("amount", Int64.max)
+                    json.string("currency", "USD")
+                }
+                json.array("lines") { json in
+                    json.object { $0.integer("itemId", UInt8(1)) }
+                    json.object { $0.integer("itemId", 2) }
+                    json.array { $0.number("3") }
+                    json.string("four")
+                }
+                json.string("last", "")
+            }
+        }
+        #expect(
+            written == """
+                {"name":"sample item","quantity":-2,"fee":20.00,"open":true,"closed":false,"nothing":null,"empty":{},\
+                "none":[],"price":{"amount":9223372036854775807,"currency":"USD"},\
+                "lines":[{"itemId":1},{"itemId":2},[3],"four"],"last":""}
+                """)
+    }
+
+    @Test("a value written before is put in as it is")
+    func raw() {
+        let written = text { json in
+            json.object { json in
+                json.name("first")
+                json.raw(Array(#"{"a":1}"#.utf8))
+                json.array("all") { json in
+                    json.raw(Array("1".utf8))
+                    json.raw(Array("2".utf8))
+                }
+            }
+        }
+        #expect(written == #"{"first":{"a":1},"all":[1,2]}"#)
+    }
+
+    @Test(
+        "characters that could end a line or a string are escaped",
+        arguments: [
+            ("\r", #"\r"#), ("\n", #"\n"#), ("\r\n", #"\r\n"#), ("\t", #"\t"#), ("\"", #"\""#), (#"\"#, #"\\"#),
+            ("\u{0}", #"\u0000"#), ("\u{8}", #"\u0008"#), ("\u{C}", #"\u000c"#), ("\u{1B}[31m", #"\u001b[31m"#),
+            ("\u{1F}", #"\u001f"#), ("\u{7F}", #"\u007f"#), ("/", "/"), ("é😀", "é😀"),
+        ])
+    func escapes(value: String, written: String) {
+        #expect(text { $0.string(value) } == "\"\(written)\"")
+    }
+
+    @Test("no string puts a control character into the text")
+    func noControlCharacters() {
+        let everything = String(String.UnicodeScalarView((0...0xFF).map { Unicode.Scalar(UInt8($0)) }))
+        let bytes = JSONWriter.bytes { json in
+            json.object { $0.string(everything, everything) }
+        }
+        #expect(bytes.allSatisfy { $0 >= 0x20 && $0 != 0x7F })
+    }
+
+    @Test("what is written reads back as the same value")
+    func roundTrip() throws {
+        let everything = String(String.UnicodeScalarView((0...0x2FF).compactMap { Unicode.Scalar(UInt32($0)) }))
+        for string in ["", "plain", everything, "\r\n\"\\/\u{2028}\u{2029}", "😀\u{10FFFF}\u{FFFF}\u{0}"] {
+            let bytes = JSONWriter.bytes { json in
+                json.object { json in
+                    json.string(string, string)
+                    json.array("list") { json in
+                        json.string(string)
+                        json.number("1e400")
+                    }
+                }
+            }
+            let expected = JSONValue.object([
+                .init(string, .string(string)), .init("list", .array([.string(string), .number("1e400")])),
+            ])
+            #expect(try JSONParser.parse(bytes) == expected)
+        }
+    }
+}

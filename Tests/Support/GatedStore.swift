@@ -1,0 +1,60 @@
+import ServiceKit
+import Storage
+import Synchronization
+
+/// A store that holds a caller back, or fails, where a test says so.
+public final class GatedStore: Store {
+    private struct Script {
+        var failures = 0
+        var error = StoreError.full
+        var gate: Gate?
+    }
+
+    private let store: any Store
+    private let script = Mutex(Script())
+
+    /// A store in front of another one.
+    public init(_ store: any Store) {
+        self.store = store
+    }
+
+    /// Refuses the next transactions: nothing of them is run.
+    public func failNext(_ count: Int = 1, with error: StoreError = .full) {
+        script.withLock { script in
+            script.failures = count
+            script.error = error
+        }
+    }
+
+    /// Holds the next caller at a gate once its transaction is committed: between a reading and what is done with it,
+    /// something else may then happen.
+    public func holdNext(at gate: Gate) {
+        script.withLock { $0.gate = gate }
+    }
+
+    public func transaction<T: Sendable>(
+        _ body: @escaping @Sendable (any Transaction) throws -> T
+    ) async throws -> T {
+        let (error, gate): (StoreError?, Gate?) = script.withLock { script in
+            if script.failures > 0 {
+                script.failures -= 1
+                return (script.error, nil)
+            }
+            defer { script.gate = nil }
+            return (nil, script.gate)
+        }
+        if let error { throw error }
+        let value = try await store.transaction(body)
+        await gate?.pass()
+        return value
+    }
+}
+
+extension TestEnvironment {
+    /// The same environment on another store.
+    public func environment(on store: any Store) -> ServiceEnvironment {
+        ServiceEnvironment(
+            store: store, keys: environment.keys, time: time, sleeper: sleeper, identifiers: environment.identifiers,
+            logger: environment.logger)
+    }
+}

@@ -1,0 +1,70 @@
+import Correlation
+import Idempotency
+import Logging
+import NIOPosix
+import Resilience
+import ServiceKit
+import Storage
+import Synchronization
+
+/// Everything a service needs, in memory, with clocks and sleeps under the test's control.
+public struct TestEnvironment: Sendable {
+    /// The clocks.
+    public let time: ManualTime
+    /// Notes sleeps and moves the clocks.
+    public let sleeper: RecordingSleeper
+    /// The database, in memory.
+    public let store: SQLiteStore
+    /// What was logged, line by line.
+    public let log: LogRecorder
+    /// What the service is built from.
+    public let environment: ServiceEnvironment
+
+    /// An environment whose store has these tables besides those that every service has.
+    ///
+    /// - Parameter keys: by default the SQL store, with keys remembered for a day.
+    public init(
+        migrations: [Migration],
+        keys: any IdempotencyStore = SQLIdempotencyStore(timeToLive: .seconds(86_400)),
+        maximumSleeps: Int = 10_000
+    ) throws {
+        let time = ManualTime()
+        let sleeper = RecordingSleeper(advancing: time, maximum: maximumSleeps)
+        let log = LogRecorder()
+        store = try SQLiteStore(
+            path: nil,
+            migrations: [SQLIdempotencyStore.migration, HealthCheck.migration] + migrations,
+            loop: MultiThreadedEventLoopGroup.singleton.any())
+        let seed = Mutex<UInt64>(0)
+        environment = ServiceEnvironment(
+            store: store, keys: keys, time: time, sleeper: sleeper,
+            identifiers: IdentifierSource(time: time) {
+                seed.withLock { seed in
+                    seed += 1
+                    return seed
+                }
+            },
+            logger: Logger(label: "test") { _ in
+                JSONLogHandler(service: "test", level: .debug, time: time, write: log.append)
+            })
+        self.time = time
+        self.sleeper = sleeper
+        self.log = log
+    }
+}
+
+/// Keeps log lines.
+public final class LogRecorder: Sendable {
+    private let recorded = Mutex<[String]>([])
+
+    /// An empty log.
+    public init() {}
+
+    /// The lines so far, without their line feeds.
+    public var lines: [String] { recorded.withLock { $0 } }
+
+    /// Takes a line.
+    public func append(_ line: [UInt8]) {
+        recorded.withLock { $0.append(String(decoding: line.dropLast(), as: UTF8.self)) }
+    }
+}
