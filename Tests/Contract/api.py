@@ -31,7 +31,7 @@ RETRYABLE = {
     "header-fields-too-large": False,
 }
 # Traces of the inside that no `detail` may show.
-INTERNALS = re.compile(r"sqlite|grdb|\.swift|swift\.|nioc?ore|fatal error|stack trace|/tmp/|/work/|/home/|errno|curl", re.I)
+INTERNALS = re.compile(r"sqlite|grdb|\.swift|swift\.|nioc?ore|fatal error|stack trace|/tmp/|/home/|/src/|errno|curl", re.I)
 
 
 def new_key(prefix: str = "key") -> str:
