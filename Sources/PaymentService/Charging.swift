@@ -47,7 +47,7 @@ struct Charging: Sendable {
             // Read only now: the charge may have ended since it was listed, and one that was dropped because nothing was
             // taken must not be taken after all.
             charge = try await environment.store.transaction { transaction in
-                try PaymentBook(transaction: transaction, now: environment.time.now).charge(id)
+                try PaymentBook(transaction: transaction).charge(id)
             }
         } catch {
             inFlight.end(id)
@@ -64,7 +64,7 @@ struct Charging: Sendable {
     ) throws -> Beginning {
         let now = environment.time.now
         let scope = Self.scope(user, key)
-        let book = PaymentBook(transaction: transaction, now: now)
+        let book = PaymentBook(transaction: transaction)
         let claim = try environment.keys.claim(
             scope, fingerprint: Fingerprint(operation: scope.operation, fields: request.fields), reference: id,
             now: now, in: transaction)
@@ -149,7 +149,7 @@ struct Charging: Sendable {
         -> MoneyReply
     {
         let now = environment.time.now
-        let book = PaymentBook(transaction: transaction, now: now)
+        let book = PaymentBook(transaction: transaction)
         let settled = charge.settled(by: answer)
         switch answer {
         case .approved: try book.settleCharge(charge.id, .succeeded)

@@ -5,7 +5,6 @@ import Storage
 /// The records of Payment, inside the caller's transaction: charges, refunds, and what may follow what.
 struct PaymentBook {
     let transaction: any Transaction
-    let now: Timestamp
 
     // MARK: - Charges
 

@@ -1,6 +1,5 @@
 import Hummingbird
 import Idempotency
-import Resilience
 import ServiceKit
 import Storage
 import StrictJSON
@@ -34,9 +33,8 @@ struct PaymentRoutes: Sendable {
 
     private func showCharge(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let id = try context.parameters.require("id")
-        let time = environment.time
         let charge = try await environment.store.transaction { transaction in
-            try PaymentBook(transaction: transaction, now: time.now).charge(id)
+            try PaymentBook(transaction: transaction).charge(id)
         }
         // Another user's charge reads as one that does not exist (INV-15).
         guard let charge, charge.user == context.user else { throw Problem.chargeNotFound }
@@ -45,9 +43,8 @@ struct PaymentRoutes: Sendable {
 
     /// What was captured and refunded in all (INV-3), for the operator; not reachable through nginx.
     private func totals(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let time = environment.time
         let totals = try await environment.store.transaction { transaction in
-            try PaymentBook(transaction: transaction, now: time.now).totals()
+            try PaymentBook(transaction: transaction).totals()
         }
         return .json { json in
             json.object { json in

@@ -37,9 +37,8 @@ public enum PaymentService {
     static func settleOpen(
         _ environment: ServiceEnvironment, _ charging: Charging, _ refunding: Refunding
     ) async throws {
-        let time = environment.time
         let (charges, refunds) = try await environment.store.transaction { transaction in
-            let book = PaymentBook(transaction: transaction, now: time.now)
+            let book = PaymentBook(transaction: transaction)
             return (try book.pendingCharges(limit: settleLimit), try book.pendingRefunds(limit: settleLimit))
         }
         try await withThrowingDiscardingTaskGroup { group in

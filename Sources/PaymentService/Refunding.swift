@@ -63,7 +63,7 @@ struct Refunding: Sendable {
         do {
             // Read only now, for the reason given in `Charging.resume`.
             pending = try await environment.store.transaction { transaction in
-                let book = PaymentBook(transaction: transaction, now: environment.time.now)
+                let book = PaymentBook(transaction: transaction)
                 guard let refund = try book.refund(id), refund.status == .pending else { return nil }
                 return try book.charge(refund.chargeID).map { (refund, $0) }
             }
@@ -82,7 +82,7 @@ struct Refunding: Sendable {
     ) throws -> Beginning {
         let now = environment.time.now
         let scope = Self.scope(user, key)
-        let book = PaymentBook(transaction: transaction, now: now)
+        let book = PaymentBook(transaction: transaction)
         let claim = try environment.keys.claim(
             scope, fingerprint: Fingerprint(operation: scope.operation, fields: request.fields), reference: id,
             now: now, in: transaction)
@@ -178,7 +178,7 @@ struct Refunding: Sendable {
         _ refund: Refund, of charge: Charge, _ answer: ProviderAnswer, in transaction: any Transaction
     ) throws -> MoneyReply {
         let now = environment.time.now
-        let book = PaymentBook(transaction: transaction, now: now)
+        let book = PaymentBook(transaction: transaction)
         let scope = Self.scope(refund.user, IdempotencyKey(stored: refund.key))
         switch answer {
         case .unknown: return .problem(.chargeUnknown)

@@ -193,8 +193,7 @@ struct PaymentFixture: Sendable {
 
     /// Runs commands on the records in one transaction.
     func book<T: Sendable>(_ body: @escaping @Sendable (PaymentBook) throws -> T) async throws -> T {
-        let time = test.time
-        return try await test.store.transaction { try body(PaymentBook(transaction: $0, now: time.now)) }
+        try await test.store.transaction { try body(PaymentBook(transaction: $0)) }
     }
 }
 

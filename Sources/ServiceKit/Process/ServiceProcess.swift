@@ -22,7 +22,8 @@ public enum ExitCode: Int32, Sendable {
 
 /// Runs one service from its settings to its exit code.
 public struct ServiceProcess: Sendable {
-    /// An idle connection lives longer than nginx keeps it (60 s), so that nginx never sends on one just closed (NX-03).
+    /// An idle connection lives longer than nginx keeps one to a service (15 s), so that nginx never sends on one that is
+    /// just being closed (NX-03).
     static let idleConnectionTimeout = TimeAmount.seconds(75)
     /// How long a request may take to arrive (HT-16).
     static let requestReadTimeout = TimeAmount.seconds(10)
