@@ -187,6 +187,17 @@ def test_OP_05_a_data_directory_that_is_none_is_78(tmp_path):
     assert code == 78 and "DATA_DIR" in output, output
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_OP_08_a_store_that_is_damaged_is_70_and_not_begun_anew(tmp_path, service):
+    store = tmp_path / f"{service}.sqlite"
+    damaged = bytes(range(256)) * 32
+    store.write_bytes(damaged)
+    code, output = run(service, env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(tmp_path)})
+    assert code == 70, output
+    assert '"level":"critical"' in output and "not a database" in output, output
+    assert store.read_bytes() == damaged
+
+
 def test_OP_05_a_flag_wins_over_the_environment(tmp_path):
     other = free_ports(1)[0]
     service = Service("stock", {"PORT": str(other), "STOCK_INITIAL_QUANTITY": "5", "LOG_LEVEL": "loud"}, tmp_path, port=free_ports(1)[0])
