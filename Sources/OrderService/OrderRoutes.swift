@@ -18,7 +18,7 @@ struct OrderRoutes: Sendable {
 
     func catalogue() -> RouteCatalogue {
         var routes = RouteCatalogue()
-        routes.post("/checkout", checkout)
+        routes.keyedCommand("/checkout", checkout)
         routes.get("/orders", orders)
         routes.get("/orders/:id", order)
         routes.get("/audit/totals", totals)
@@ -27,11 +27,10 @@ struct OrderRoutes: Sendable {
 
     // MARK: - Checkout
 
-    private func checkout(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let key = try request.idempotencyKey()
-        let command = try CheckoutCommand(json: try await request.json())
-        let deadline = deadline(context)
-        let order = newOrder(command, user: context.user, key: key)
+    private func checkout(_ command: Command, _ key: IdempotencyKey) async throws -> CommandReply {
+        let request = try CheckoutRequest(json: command.body)
+        let deadline = deadline(command)
+        let order = newOrder(request, user: command.user, key: key)
         let orderID = order.record.plan.orderID
 
         guard runner.admit(orderID) else {
@@ -39,17 +38,19 @@ struct OrderRoutes: Sendable {
         }
         let claim: Claim
         do {
-            claim = try await log.begin(order, fingerprint: command.fingerprint)
+            claim = try await log.begin(order, fingerprint: request.fingerprint)
         } catch {
             runner.dismiss(orderID)
             throw error
         }
         switch claim {
         case .started:
-            return try response(await runner.run(order, isResumed: false, context.callContext(deadline: deadline)))
+            let context = CallContext(
+                requestID: command.requestID, trace: command.trace, user: command.user, deadline: deadline)
+            return try reply(to: await runner.run(order, isResumed: false, context))
         case .replay(let stored):
             runner.dismiss(orderID)
-            return .replay(stored)
+            return .replayed(stored)
         case .inProgress:
             runner.dismiss(orderID)
             throw Problem.inProgress
@@ -59,26 +60,26 @@ struct OrderRoutes: Sendable {
         }
     }
 
-    private func deadline(_ context: ServiceContext) -> Deadline {
+    private func deadline(_ command: Command) -> Deadline {
         let own = Deadline(after: checkoutTimeout, on: environment.time)
-        guard let callers = context.deadline, callers.uptime < own.uptime else { return own }
+        guard let callers = command.deadline, callers.uptime < own.uptime else { return own }
         return callers
     }
 
     /// Every id that the checkout will need, made before anything is done.
-    private func newOrder(_ command: CheckoutCommand, user: String, key: IdempotencyKey) -> Order {
+    private func newOrder(_ request: CheckoutRequest, user: String, key: IdempotencyKey) -> Order {
         let now = environment.time.now
         let plan = OrderPlan(
             orderID: environment.identifiers.next(), reservationID: environment.identifiers.next(),
             chargeID: environment.identifiers.next(), refundID: environment.identifiers.next(),
-            user: user, lines: command.lines, method: command.method)
+            user: user, lines: request.lines, method: request.method)
         let record = SagaRecord(plan: plan, step: .reserving, history: [HistoryEntry(at: now, event: "created")])
         return Order(record: record, key: key.value, createdAt: now, updatedAt: now)
     }
 
-    private func response(_ result: CheckoutResult) throws -> Response {
+    private func reply(to result: CheckoutResult) throws -> CommandReply {
         switch result {
-        case .completed(let stored): .json(stored.body)
+        case .completed(let stored): .made(stored.body)
         case .failed(let failure): throw Problem(failure)
         case .unknown:
             throw Problem(
@@ -140,7 +141,7 @@ struct OrderRoutes: Sendable {
 }
 
 /// What a client orders.
-struct CheckoutCommand: Equatable, Sendable {
+struct CheckoutRequest: Equatable, Sendable {
     let lines: [LineRequest]
     let method: String?
 

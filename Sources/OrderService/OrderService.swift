@@ -16,9 +16,11 @@ public enum OrderService {
         let configuration = try OrderConfiguration(settings)
         let transport = CurlTransport(userAgent: "checkout-order/\(checkoutVersion)")
         func caller(_ baseURL: String, _ refusalCodes: Set<String>) -> ServiceCaller {
-            ServiceCaller(
+            let single = SingleCalls(
                 baseURL: baseURL, transport: transport, attemptTimeout: configuration.gatewayTimeout,
-                time: environment.time, refusalCodes: refusalCodes)
+                time: environment.time)
+            return ServiceCaller(
+                carrier: BatchedCalls(single: single, executor: environment.executor), refusalCodes: refusalCodes)
         }
         let stock = HTTPStockClient(caller: caller(configuration.stockBaseURL, HTTPStockClient.refusalCodes))
         let payment = HTTPPaymentClient(caller: caller(configuration.paymentBaseURL, HTTPPaymentClient.refusalCodes))

@@ -95,10 +95,10 @@ public struct HTTPStockClient: StockClient {
     private static func goods(_ json: JSONValue) throws(ValidationFailure) -> (id: String, goods: ReservedGoods) {
         var reader = try ObjectReader(json)
         let id = reader.string("reservationId", length: 1...128)
-        let total = reader.nested("total") { value, pointer throws(ValidationFailure) in
-            try Money(json: value, at: pointer, in: 0...Int64.max)
+        let total = reader.nested("total") { value throws(ValidationFailure) in
+            try Money(json: value, in: 0...Int64.max)
         }
-        let lines = reader.nested("lines", ReservedLine.read)
+        let lines = reader.elements("lines", ReservedLine.init(json:))
         guard let id, let total, let lines else { throw ValidationFailure("#", "is not a reservation") }
         return (id, ReservedGoods(total: total, lines: lines))
     }

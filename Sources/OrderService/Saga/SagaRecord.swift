@@ -65,10 +65,8 @@ struct SagaRecord: Equatable, Sendable {
         let user = reader.string("user", length: 0...128)
         let lines = Cart.lines(from: &reader)
         let method = reader.string("method", length: 1...64, required: false)
-        let step = reader.nested("step") { value, pointer throws(ValidationFailure) in
-            try Saga.Step(json: value, at: pointer)
-        }
-        let history = reader.nested("history", Self.readHistory)
+        let step = reader.nested("step", Saga.Step.init(json:))
+        let history = reader.elements("history", HistoryEntry.init(json:))
         try reader.finish()
         guard let orderID, let reservationID, let chargeID, let refundID, let user, let lines, let step, let history
         else {
@@ -86,20 +84,16 @@ struct SagaRecord: Equatable, Sendable {
         self.step = step
         self.history = history
     }
+}
 
-    private static func readHistory(_ value: JSONValue, at pointer: String) throws(ValidationFailure) -> [HistoryEntry]
-    {
-        guard case .array(let elements) = value else { throw ValidationFailure(pointer, "must be an array") }
-        var entries: [HistoryEntry] = []
-        for (index, element) in elements.enumerated() {
-            var reader = try ObjectReader(element, at: "\(pointer)/\(index)")
-            let at = reader.integer("at", in: Int64.min...Int64.max)
-            let event = reader.string("event", length: 0...HistoryEntry.maximumEvent)
-            try reader.finish()
-            guard let at, let event else { throw ValidationFailure(pointer, "is not a history") }
-            entries.append(HistoryEntry(at: Timestamp(milliseconds: at), event: event))
-        }
-        return entries
+extension HistoryEntry {
+    fileprivate init(json: JSONValue) throws(ValidationFailure) {
+        var reader = try ObjectReader(json)
+        let at = reader.integer("at", in: Int64.min...Int64.max)
+        let event = reader.string("event", length: 0...Self.maximumEvent)
+        try reader.finish()
+        guard let at, let event else { throw ValidationFailure("#", "is not a line of a history") }
+        self.init(at: Timestamp(milliseconds: at), event: event)
     }
 }
 
@@ -150,15 +144,15 @@ extension Saga.Step {
         }
     }
 
-    fileprivate init(json: JSONValue, at pointer: String) throws(ValidationFailure) {
-        var reader = try ObjectReader(json, at: pointer)
+    fileprivate init(json: JSONValue) throws(ValidationFailure) {
+        var reader = try ObjectReader(json)
         let name = reader.string("name", length: 1...32)
-        let total = reader.nested("total", required: false) { value, pointer throws(ValidationFailure) in
-            try Money(json: value, at: pointer, in: 0...Int64.max)
+        let total = reader.nested("total", required: false) { value throws(ValidationFailure) in
+            try Money(json: value, in: 0...Int64.max)
         }
-        let lines = reader.nested("lines", required: false, ReservedLine.read)
+        let lines = reader.elements("lines", required: false, ReservedLine.init(json:))
         let thenRefund = reader.bool("thenRefund")
-        let failure = reader.nested("failure", required: false, Failure.read)
+        let failure = reader.nested("failure", required: false, Failure.init(json:))
         try reader.finish()
         let goods = total.flatMap { total in lines.map { ReservedGoods(total: total, lines: $0) } }
         switch (name, goods, failure, thenRefund) {
@@ -169,20 +163,20 @@ extension Saga.Step {
         case ("releasing", _, let failure?, let thenRefund?): self = .releasing(failure, thenRefund: thenRefund)
         case ("refunding", _, let failure?, _): self = .refunding(failure)
         case ("failed", _, let failure?, _): self = .failed(failure)
-        default: throw ValidationFailure(pointer, "is not a step of a saga")
+        default: throw ValidationFailure("#", "is not a step of a saga")
         }
     }
 }
 
 extension Failure {
-    fileprivate static func read(_ json: JSONValue, at pointer: String) throws(ValidationFailure) -> Failure {
-        var reader = try ObjectReader(json, at: pointer)
+    fileprivate init(json: JSONValue) throws(ValidationFailure) {
+        var reader = try ObjectReader(json)
         let kind = reader.string("kind", length: 1...32).flatMap { Kind(rawValue: $0) }
-        let code = reader.string("code", length: 1...maximumCode)
-        let detail = reader.string("detail", length: 0...maximumDetail)
-        let declineCode = reader.string("declineCode", length: 1...maximumCode, required: false)
+        let code = reader.string("code", length: 1...Self.maximumCode)
+        let detail = reader.string("detail", length: 0...Self.maximumDetail)
+        let declineCode = reader.string("declineCode", length: 1...Self.maximumCode, required: false)
         try reader.finish()
-        guard let kind, let code, let detail else { throw ValidationFailure(pointer, "is not a failure") }
-        return Failure(kind: kind, code: code, detail: detail, declineCode: declineCode)
+        guard let kind, let code, let detail else { throw ValidationFailure("#", "is not a failure") }
+        self.init(kind: kind, code: code, detail: detail, declineCode: declineCode)
     }
 }
