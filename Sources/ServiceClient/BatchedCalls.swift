@@ -138,6 +138,11 @@ public final class BatchedCalls: CommandCarrier {
             return
         }
         let whole = ServiceAnswer(response)
+        // The service takes no batches: it is older than this one.
+        if whole.status == 404 {
+            for waiting in batch { waiting.finish(.alone) }
+            return
+        }
         // Turned away as a whole, because the service is stopping or has too much to do: that is true of each.
         if whole.status == 503 {
             for waiting in batch { waiting.finish(.answered(whole)) }

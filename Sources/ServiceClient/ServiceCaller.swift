@@ -69,8 +69,8 @@ public struct ServiceCaller: Sendable {
 
     private static func failure(_ error: TransportError) -> CallFailure {
         switch error {
-        case .notSent: .notExecuted(.unreachable)
-        case .notSentInTime: .notExecuted(.timedOut)
+        case .notSent: .notSent(.unreachable)
+        case .notSentInTime: .notSent(.timedOut)
         case .timedOut: .unknown(.timedOut)
         case .connectionLost: .unknown(.connectionLost)
         case .responseTooLarge, .notHTTP: .unknown(.garbled)

@@ -20,11 +20,14 @@ public struct ReserveCommand: Hashable, Sendable {
     public let reservationID: String
     /// The goods.
     public let lines: [LineRequest]
+    /// How long they are held, in seconds; nil leaves it to Stock.
+    public let holdSeconds: Int64?
 
     /// A command.
-    public init(reservationID: String, lines: [LineRequest]) {
+    public init(reservationID: String, lines: [LineRequest], holdSeconds: Int64? = nil) {
         self.reservationID = reservationID
         self.lines = lines
+        self.holdSeconds = holdSeconds
     }
 }
 
@@ -63,6 +66,7 @@ public struct HTTPStockClient: StockClient {
             json.object { json in
                 json.string("reservationId", command.reservationID)
                 Cart.write(command.lines, to: &json)
+                if let holdSeconds = command.holdSeconds { json.integer("ttlSeconds", holdSeconds) }
             }
         }
         return try await caller.post("/reserve", key: command.reservationID, body: body, context: context) { json in

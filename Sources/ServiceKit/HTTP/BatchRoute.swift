@@ -41,7 +41,7 @@ struct BatchRoute: Sendable {
             status = problem.kind.status.code
             answer = .answered(
                 status: status, body: problem.json(instance: received.path, requestID: requestID.value),
-                retryAfter: problem.kind.retryAfterSeconds)
+                retryAfter: problem.retryAfterSeconds)
         }
         line.write(.info, method: "POST", route: received.path, status: status, duration: time.uptime - start)
         return answer
