@@ -82,7 +82,8 @@ public struct OrderConfiguration: Sendable {
         guard reservationTimeToLive > least else {
             throw ConfigurationError(
                 "RESERVATION_TTL_SECONDS",
-                "must be more than CHECKOUT_TIMEOUT_SECONDS and twice GATEWAY_TIMEOUT_SECONDS, which make \(least.inSeconds)")
+                "must be more than CHECKOUT_TIMEOUT_SECONDS and twice GATEWAY_TIMEOUT_SECONDS, which make \(least.inSeconds)"
+            )
         }
     }
 

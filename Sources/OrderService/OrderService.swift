@@ -69,7 +69,8 @@ public enum OrderService {
                 _ name: String, _ interval: Duration, _ body: @escaping @Sendable () async throws -> Void
             ) -> PeriodicTask {
                 PeriodicTask(
-                    name: name, interval: interval, sleeper: environment.sleeper, logger: environment.logger, body: body)
+                    name: name, interval: interval, sleeper: environment.sleeper, logger: environment.logger, body: body
+                )
             }
             return BuiltService(
                 routes: routes.catalogue(), checks: checks,

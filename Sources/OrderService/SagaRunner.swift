@@ -224,6 +224,7 @@ final class SagaRunner: Sendable {
                 if try await write(log) { return true }
                 environment.logger.warning(
                     "another process has taken this saga over", metadata: logMetadata(drive, [:]))
+                try await tellStoredEnd(drive)
                 return false
             } catch StoreError.closed {
                 return false
@@ -236,6 +237,18 @@ final class SagaRunner: Sendable {
                 drive.waiter?.resume(.unknown)
                 try? await environment.sleeper.sleep(for: pause.delay(afterAttempt: attempt))
             }
+        }
+    }
+
+    /// Whoever has taken the saga over may have ended it: then its client need not ask again.
+    private func tellStoredEnd(_ drive: Drive) async throws {
+        guard let waiter = drive.waiter, waiter.isWaiting,
+            let stored = try await log.order(drive.saga.plan.orderID, user: drive.saga.plan.user)
+        else { return }
+        switch stored.record.step {
+        case .completed(let goods): waiter.resume(.completed(response(stored, goods)))
+        case .failed(let failure): waiter.resume(.failed(failure))
+        case .reserving, .charging, .completing, .releasing, .canceling, .refunding: break
         }
     }
 
