@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 import load
 import processes
@@ -63,10 +64,11 @@ def cpu_seconds(pids: dict[str, list[int]]) -> dict[str, float]:
     return {name: sum(stat.cpu_seconds for stat in stats) for name, stats in found.items()}
 
 
-def measure_all(system: System, yardstick: Yardstick, options: argparse.Namespace, items: int) -> list[dict]:
+def measure_all(system: System, yardstick: Yardstick, options: argparse.Namespace, items: int) -> dict:
     """Every route and number of connections. The yardstick is measured before, between and after the runs it is for."""
     load.run(system.urls["nginx"], WARM_UP_CONNECTIONS, WARM_UP_SECONDS, items)
     measurements = []
+    syncs = []
     for connections in options.connections:
         runs: dict[str, list[dict]] = {"yardstick": [], "nginx": [], "direct": []}
 
@@ -75,6 +77,7 @@ def measure_all(system: System, yardstick: Yardstick, options: argparse.Namespac
 
         for number in range(options.repeat):
             say(f"  {connections} connections, run {number + 1} of {options.repeat}")
+            syncs.append(surroundings.sync_micros(system.data))
             measure_yardstick()
             for route in ("nginx", "direct"):
                 runs[route].append(measure(system, route, connections, options.seconds, items))
@@ -83,7 +86,7 @@ def measure_all(system: System, yardstick: Yardstick, options: argparse.Namespac
         for route in ("nginx", "direct"):
             summaries[route] |= report.against(runs[route], runs["yardstick"])
         measurements += [{"route": route, "connections": connections} | one for route, one in summaries.items()]
-    return measurements
+    return {"syncMicros": median(syncs), "measurements": measurements}
 
 
 # ---------------------------------------------------------------- recovery
@@ -194,7 +197,7 @@ class Benchmark:
 
     def measure(self, name: str, system: System, yardstick: Yardstick, items: int, **facts: object) -> dict:
         say(name)
-        scenario = {"name": name, **facts, "measurements": measure_all(system, yardstick, self.options, items)}
+        scenario = {"name": name, **facts, **measure_all(system, yardstick, self.options, items)}
         scenario["ordersAtEnd"] = system.check_books()
         self.result["scenarios"].append(scenario)
         print("\n" + report.scenario_report(scenario), flush=True)

@@ -105,6 +105,7 @@ def scenario_report(scenario: dict) -> str:
     header = ["route", "conns", "checkouts/s", "±", "p50 ms", "p99", "p99.9", "errors"]
     header += ["CPU µs O/S/P/n", "peak MiB O/S/P/n", "ratio"]
     lines = [scenario["name"], table(header, map(measurement_row, scenario["measurements"]))]
+    lines.append(f"a synchronised write took {scenario['syncMicros']:.0f} µs")
     if startup := scenario.get("startUpSeconds"):
         lines.append("ready after " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in sorted(startup.items())))
     return "\n".join(lines)
@@ -179,11 +180,14 @@ def compare(before: dict, after: dict) -> str:
     for title, one, other in (("only in A", old, new), ("only in B", new, old)):
         if missing := [where for where in one if where not in other]:
             lines.append(f"{title}: " + "; ".join(f"{name}, {route}, {count}" for name, route, count in missing))
+    syncs = [{s["name"]: s["syncMicros"] for s in result["scenarios"]} for result in (before, after)]
+    for name in (name for name in syncs[0] if name in syncs[1]):
+        lines.append(f"a synchronised write, {name}: {syncs[0][name]:.0f} µs > {syncs[1][name]:.0f} µs")
     recoveries = [{s["name"]: s["recovery"] for s in result["scenarios"] if "recovery" in s} for result in (before, after)]
-    for name in recoveries[0].keys() & recoveries[1].keys():
-        lines += [f"{label}, {name}: {recovery_in_words(each[name])}" for label, each in zip("AB", recoveries, strict=True)]
+    for name in (name for name in recoveries[0] if name in recoveries[1]):
+        lines += [f"{which}, {name}: {recovery_in_words(each[name])}" for which, each in zip("AB", recoveries, strict=True)]
     lines += [f"not the same: {difference}" for difference in differences(before, after)]
     lines.append(
-        "ratio is the rate in terms of the yardstick, which takes the machine's drift out; ~ is within the spread of the runs,"
-        " or there were too few to tell.")
+        "ratio is the rate in terms of the yardstick, which takes out the drift of the processor but not of the disk;\n"
+        "~ is within the spread of the runs, or there were too few to tell.")
     return "\n".join(lines)

@@ -7,10 +7,15 @@ import hashlib
 import os
 import platform
 import re
+import statistics
 import subprocess
+import tempfile
+import time
 from pathlib import Path
 
 from system import ROOT
+
+SYNCS = 50
 
 # Settings of the services that, when they are in the environment, change what is measured.
 SETTINGS = re.compile(
@@ -45,6 +50,21 @@ def parse_filesystem(mounts: str, directory: Path) -> str | None:
             if best is None or length >= best[0]:
                 best = (length, fields[2])
     return best[1] if best else None
+
+
+def sync_micros(directory: Path) -> float:
+    """How long a small synchronised write takes on a directory's disk now; the median of some.
+
+    The yardstick never writes, and with one connection a checkout does little else than wait for the disk.
+    """
+    times = []
+    with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
+        for _ in range(SYNCS):
+            began = time.perf_counter()
+            file.write(bytes(4096))
+            os.fdatasync(file.fileno())
+            times.append((time.perf_counter() - began) * 1e6)
+    return statistics.median(times)
 
 
 def environment(data: Path) -> dict:

@@ -211,7 +211,7 @@ def result(rates, yardsticks, **environment):
     one = {"route": "nginx", "connections": 64} | report.summarise(runs) | compared
     return {
         "environment": {"date": "2026-01-01", "commit": "abc"} | environment, "settings": {"seconds": 5},
-        "scenarios": [{"name": "fresh stores", "measurements": [one]}],
+        "scenarios": [{"name": "fresh stores", "syncMicros": 150.0, "measurements": [one]}],
     }
 
 
@@ -246,6 +246,7 @@ class Reporting(unittest.TestCase):
         self.assertIn("0.1234", text)
         self.assertIn("100/100/100/100", text)
         self.assertIn("order 0.25 s", text)
+        self.assertIn("150 µs", text)
 
 
 class Comparing(unittest.TestCase):
