@@ -22,13 +22,19 @@ public struct IdentifierSource: Sendable {
         let milliseconds = UInt64(bitPattern: time.now.milliseconds) & 0xFFFF_FFFF_FFFF
         let high = milliseconds << 16 | 0x7000 | (random() & 0x0FFF)
         let low = 0x8000_0000_0000_0000 | (random() & 0x3FFF_FFFF_FFFF_FFFF)
-        var text: [UInt8] = []
-        text.reserveCapacity(36)
-        for (position, digit) in (hexadecimalDigits(high) + hexadecimalDigits(low)).enumerated() {
-            if position == 8 || position == 12 || position == 16 || position == 20 { text.append(UInt8(ascii: "-")) }
-            text.append(digit)
+        return String(unsafeUninitializedCapacity: 36) { text in
+            var end = 0
+            for position in 0..<32 {
+                if position == 8 || position == 12 || position == 16 || position == 20 {
+                    text[end] = UInt8(ascii: "-")
+                    end += 1
+                }
+                let half = position < 16 ? high : low
+                text[end] = hexadecimalDigit(half, at: position & 15)
+                end += 1
+            }
+            return end
         }
-        return String(decoding: text, as: UTF8.self)
     }
 }
 
@@ -46,10 +52,18 @@ extension IdentifierSource {
     }
 }
 
-/// The 16 hexadecimal digits of a number, as ASCII.
-func hexadecimalDigits(_ value: UInt64) -> [UInt8] {
-    (0..<16).map { position in
-        let digit = UInt8(truncatingIfNeeded: value >> UInt64(60 - 4 * position)) & 15
-        return digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
+/// The hexadecimal digits of numbers, 16 each, as text.
+func hexadecimalText(_ values: UInt64...) -> String {
+    String(unsafeUninitializedCapacity: 16 * values.count) { text in
+        for position in 0..<16 * values.count {
+            text[position] = hexadecimalDigit(values[position / 16], at: position & 15)
+        }
+        return 16 * values.count
     }
+}
+
+/// One digit of a number as ASCII, counted from the left of 16.
+private func hexadecimalDigit(_ value: UInt64, at position: Int) -> UInt8 {
+    let digit = UInt8(truncatingIfNeeded: value >> UInt64(60 - 4 * position)) & 15
+    return digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
 }

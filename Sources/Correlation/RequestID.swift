@@ -12,7 +12,7 @@ public struct RequestID: Hashable, Sendable, CustomStringConvertible {
 
     /// A new id.
     public init(random: () -> UInt64 = { RandomPool.next() }) {
-        value = String(decoding: hexadecimalDigits(random()) + hexadecimalDigits(random()), as: UTF8.self)
+        value = hexadecimalText(random(), random())
     }
 
     public var description: String { value }

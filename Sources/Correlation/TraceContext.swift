@@ -13,15 +13,14 @@ public struct TraceContext: Hashable, Sendable {
         if let header, let (traceID, isSampled) = Self.parse(header) {
             self.init(traceID: traceID, isSampled: isSampled, random: random)
         } else {
-            let digits = hexadecimalDigits(random() | 1) + hexadecimalDigits(random())
-            self.init(traceID: String(decoding: digits, as: UTF8.self), isSampled: true, random: random)
+            self.init(traceID: hexadecimalText(random() | 1, random()), isSampled: true, random: random)
         }
     }
 
     private init(traceID: String, isSampled: Bool, random: () -> UInt64) {
         self.traceID = traceID
         self.isSampled = isSampled
-        spanID = String(decoding: hexadecimalDigits(random() | 1), as: UTF8.self)
+        spanID = hexadecimalText(random() | 1)
     }
 
     /// A span under this one, in the same trace.
@@ -34,20 +33,21 @@ public struct TraceContext: Hashable, Sendable {
 
     /// Version 00 is exactly 55 characters; a later version may be longer, with a dash after those (W3C, section 3.2.2).
     private static func parse(_ header: String) -> (traceID: String, isSampled: Bool)? {
-        let bytes = Array(header.utf8)
-        guard bytes.count >= 55, bytes[2] == dash, bytes[35] == dash, bytes[52] == dash else { return nil }
-        let version = bytes[0..<2]
-        let traceID = bytes[3..<35]
-        let parentID = bytes[36..<52]
-        let flags = bytes[53..<55]
-        guard (version + traceID + parentID + flags).allSatisfy(isLowerHexadecimal) else { return nil }
-        guard Array(version) != Array("ff".utf8) else { return nil }
-        guard Array(version) == Array("00".utf8) ? bytes.count == 55 : bytes.count == 55 || bytes[55] == dash else {
-            return nil
+        var header = header
+        return header.withUTF8 { bytes in
+            guard bytes.count >= 55, bytes[2] == dash, bytes[35] == dash, bytes[52] == dash else { return nil }
+            let version = bytes[0..<2]
+            let traceID = bytes[3..<35]
+            let parentID = bytes[36..<52]
+            let flags = bytes[53..<55]
+            for field in [version, traceID, parentID, flags] where !field.allSatisfy(isLowerHexadecimal) { return nil }
+            guard !version.elementsEqual("ff".utf8) else { return nil }
+            let mayBeLonger = !version.elementsEqual("00".utf8)
+            guard bytes.count == 55 || mayBeLonger && bytes[55] == dash else { return nil }
+            guard traceID.contains(where: { $0 != zero }), parentID.contains(where: { $0 != zero }) else { return nil }
+            let isSampled = UInt8(String(decoding: flags, as: UTF8.self), radix: 16).map { $0 & 1 == 1 } ?? false
+            return (String(decoding: traceID, as: UTF8.self), isSampled)
         }
-        guard traceID.contains(where: { $0 != zero }), parentID.contains(where: { $0 != zero }) else { return nil }
-        let isSampled = UInt8(String(decoding: flags, as: UTF8.self), radix: 16).map { $0 & 1 == 1 } ?? false
-        return (String(decoding: traceID, as: UTF8.self), isSampled)
     }
 
     private static let dash = UInt8(ascii: "-")

@@ -125,15 +125,14 @@ struct Inventory {
             return .failure(refusal)
         }
         for line in lines.sorted(by: { $0.itemID < $1.itemID }) {
-            let price = try transaction.first(
-                """
-                UPDATE items SET reserved = reserved + ?1 WHERE item_id = ?2 AND on_hand - reserved >= ?1
-                RETURNING price, currency
-                """,
-                [.integer(line.quantity), .integer(line.itemID)], Self.price)
-            guard let price else { return try undone(try refusal(of: line)) }
+            // The update decides. Its RETURNING would cost SQLite a temporary table, which is more than the second statement.
+            let changed = try transaction.run(
+                "UPDATE items SET reserved = reserved + ?1 WHERE item_id = ?2 AND on_hand - reserved >= ?1",
+                [.integer(line.quantity), .integer(line.itemID)])
+            guard changed == 1 else { return try undone(try refusal(of: line)) }
             taken.append(line)
-            prices[line.itemID] = price
+            prices[line.itemID] = try transaction.first(
+                "SELECT price, currency FROM items WHERE item_id = ?", [.integer(line.itemID)], Self.price)
         }
         do throws(MoneyError) {
             let reserved = lines.compactMap { line in
@@ -176,11 +175,10 @@ struct Inventory {
     /// Moves a reservation that is still open to a final state. - Returns: the reservation; nil when it was not open, so that
     /// of two commands at once only one moves the goods (hazard 40).
     private func settle(_ id: String, to status: Reservation.Status) throws -> Reservation? {
-        try transaction.first(
-            """
-            UPDATE reservations SET status = ? WHERE reservation_id = ? AND status = 'reserved' RETURNING \(Self.columns)
-            """,
-            [.text(status.rawValue), .text(id)], Self.reservation)
+        let changed = try transaction.run(
+            "UPDATE reservations SET status = ? WHERE reservation_id = ? AND status = 'reserved'",
+            [.text(status.rawValue), .text(id)])
+        return changed == 1 ? try reservation(id) : nil
     }
 
     private func insert(_ reservation: Reservation) throws {
