@@ -75,7 +75,8 @@ public enum OrderService {
             return BuiltService(
                 routes: routes.catalogue(), checks: checks,
                 background: [
-                    periodic("recovery", recoveryInterval) { [recovery] in try await recovery.takeUpDue() },
+                    periodic("recovery", recoveryInterval) { [recovery] in await recovery.takeUpDue() },
+                    periodic("waiting sagas", recoveryInterval) { [recovery] in try await recovery.makeWaitingDue() },
                     periodic("lease renewal", configuration.leaseDuration / 3) { [recovery] in
                         try await recovery.renewLeases()
                     },

@@ -21,10 +21,12 @@ final class Recovery: Sendable {
     private let watch = LeaseWatch()
     private let memory = Mutex(Memory())
 
-    /// What the turn before has seen.
+    /// What earlier turns have seen.
     private struct Memory {
+        /// The leases that were held a turn ago.
         var leases: Set<Lease> = []
-        var servicesWereClosed = false
+        /// Whether a service was in trouble and the parked sagas have not been made due since.
+        var sawTrouble = false
     }
 
     init(_ environment: ServiceEnvironment, log: SagaLog, runner: SagaRunner, configuration: OrderConfiguration) {
@@ -49,11 +51,7 @@ final class Recovery: Sendable {
     }
 
     /// Drives every saga whose time has come, a few at a time, until none is left.
-    func takeUpDue() async throws {
-        try await unparkIfFaultIsGone()
-        let expired = try await log.expired(limit: Self.pageSize, longestWait: configuration.longestWait)
-        let silent = watch.silent(expired, for: configuration.leaseDuration, now: environment.time.uptime)
-        if !silent.isEmpty { try await log.disown(silent) }
+    func takeUpDue() async {
         await withTaskGroup { group in
             var running = 0
             while !Task.isCancelled {
@@ -69,6 +67,15 @@ final class Recovery: Sendable {
                 running -= 1
             }
         }
+    }
+
+    /// Makes sagas due that need not wait any longer: those whose owner is dead, and the parked ones when the services that
+    /// were in trouble are well again. Apart from `takeUpDue`, which may be at work for long when there is much to do.
+    func makeWaitingDue() async throws {
+        let expired = try await log.expired(limit: Self.pageSize, longestWait: configuration.longestWait)
+        let silent = watch.silent(expired, for: configuration.leaseDuration, now: environment.time.uptime)
+        if !silent.isEmpty { try await log.disown(silent) }
+        try await unparkIfFaultIsGone()
     }
 
     /// Tells the store that this process lives, for the sagas that have been under way for a while.
@@ -89,10 +96,11 @@ final class Recovery: Sendable {
 
     // MARK: - Steps
 
-    /// Takes over up to `limit` sagas. What cannot be read now is found again in the next turn.
+    /// Takes over up to `limit` sagas. What cannot be read now is found again in the next turn; what was taken before that is
+    /// this process's to drive, and nobody else's.
     private func take(_ limit: Int) async -> [TakenSaga] {
+        var taken: [TakenSaga] = []
         do {
-            var taken: [TakenSaga] = []
             for saga in try await log.due(limit: limit, longestWait: configuration.longestWait) {
                 do {
                     if let saga = try await log.take(saga) { taken.append(saga) }
@@ -100,11 +108,10 @@ final class Recovery: Sendable {
                     try await setAside(saga, error)
                 }
             }
-            return taken
         } catch {
             environment.logger.error("unfinished orders cannot be read", metadata: ["error": .string("\(error)")])
-            return []
         }
+        return taken
     }
 
     /// One order that cannot be read does not keep the others from being taken up.
@@ -115,15 +122,13 @@ final class Recovery: Sendable {
         try await log.setAside(saga, for: configuration.parkedRetry, reason: "cannot be read by this version")
     }
 
-    /// Parked sagas need not wait longer when the services that were in trouble are well again.
     private func unparkIfFaultIsGone() async throws {
-        let areClosed = runner.closedFor != nil
-        let wereClosed = memory.withLock { memory in
-            defer { memory.servicesWereClosed = areClosed }
-            return memory.servicesWereClosed
-        }
-        guard wereClosed, !areClosed else { return }
-        _ = try await log.unpark(limit: Self.pageSize)
+        // A half-open breaker knows no more than that some time has passed.
+        guard runner.servicesAreWell else { return memory.withLock { $0.sawTrouble = true } }
+        guard memory.withLock({ $0.sawTrouble }) else { return }
+        var page = Self.pageSize
+        while page == Self.pageSize { page = try await log.unpark(limit: Self.pageSize) }
+        memory.withLock { $0.sawTrouble = false }
     }
 
     private func context(of order: Order) -> CallContext {

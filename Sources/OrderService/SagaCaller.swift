@@ -25,6 +25,9 @@ struct SagaCaller: Sendable {
         [stockBreaker.openFor, paymentBreaker.openFor].compactMap { $0 }.max()
     }
 
+    /// Whether no service is known, or thought, to be in trouble.
+    var servicesAreWell: Bool { stockBreaker.current == .closed && paymentBreaker.current == .closed }
+
     /// Makes one call, in as many attempts as it is allowed, and says what came of it.
     func perform(_ call: Saga.Call, of saga: Saga, _ context: CallContext) async -> Saga.Event {
         let plan = saga.plan

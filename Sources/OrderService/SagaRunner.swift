@@ -53,6 +53,9 @@ final class SagaRunner: Sendable {
     /// How long a checkout would have to wait for a service that is known to be in trouble; nil when it may begin.
     var closedFor: Duration? { caller.closedFor }
 
+    /// Whether no service is known, or thought, to be in trouble.
+    var servicesAreWell: Bool { caller.servicesAreWell }
+
     /// Makes room for an order that is about to be stored. - Returns: false when as many are under way as are allowed.
     func admit(_ lease: Lease) -> Bool {
         held.withLock { held in
