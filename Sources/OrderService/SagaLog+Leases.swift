@@ -106,14 +106,18 @@ extension SagaLog {
         }
     }
 
-    /// Tells that the owner of these leases lives. - Returns: those that somebody else has taken over.
+    /// Tells that the owner of these leases lives. - Returns: those that are not this process's any more, because somebody
+    /// else has taken over, or because the saga has ended or was put down.
     func renew(_ leases: some Collection<Lease> & Sendable) async throws -> [Lease] {
         let now = time.now
         return try await store.transaction { transaction in
             try leases.filter { lease in
                 let changed = try transaction.run(
-                    "UPDATE orders SET beat = beat + 1, due_at = ? WHERE order_id = ? AND status = 'pending' AND epoch = ?",
-                    [leaseEnd(now), .text(lease.orderID), .integer(lease.epoch)])
+                    """
+                    UPDATE orders SET beat = beat + 1, due_at = ?
+                    WHERE order_id = ? AND status = 'pending' AND owner = ? AND epoch = ?
+                    """,
+                    [leaseEnd(now), .text(lease.orderID), .text(owner), .integer(lease.epoch)])
                 return changed == 0
             }
         }
