@@ -141,13 +141,21 @@ struct SagaCaller: Sendable {
     }
 
     private func passage(_ step: Step, _ reach: Reach) throws -> CircuitBreaker.Passage {
-        // Only what has not begun may be left undone.
-        guard step.saga.mayFailFast else { return step.breaker.pass() }
+        guard mayFailFast(step, reach) else { return step.breaker.pass() }
         if reach == .notSent, step.context.deadline.remaining(on: time) < step.leastTimeToBegin {
             throw NotNow(trouble: .timedOut)
         }
         guard let passage = step.breaker.admit() else { throw NotNow(trouble: .unavailable) }
         return passage
+    }
+
+    /// Whether the next attempt may be left undone. A charge that may have run is asked about whatever the breaker says: only
+    /// that tells whether there is anything to undo.
+    private func mayFailFast(_ step: Step, _ reach: Reach) -> Bool {
+        switch step.saga.step {
+        case .charging: step.saga.mayFailFast && reach != .unknown
+        default: step.saga.mayFailFast
+        }
     }
 
     private func log(_ step: Step, _ number: Int, _ error: any Error, _ wait: Duration) {
