@@ -64,6 +64,11 @@ public struct Failure: Hashable, Sendable {
         self.init(kind: kind, code: kind.rawValue, detail: detail)
     }
 
+    /// Another service was not asked. That it did not answer would not be true of it (INV-10).
+    static func notSent(_ trouble: CallTrouble, to service: String) -> Failure {
+        trouble == .timedOut ? .deadline : Failure(trouble, of: service)
+    }
+
     static let reservationLost = Failure(
         kind: .reservationLost, code: Kind.reservationLost.rawValue,
         detail: "The goods were no longer reserved when the payment was through; the payment was given back.")

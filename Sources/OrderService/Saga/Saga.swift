@@ -161,7 +161,8 @@ public struct Saga: Hashable, Sendable {
         }
     }
 
-    /// Why the checkout fails, once it is certain that it does and that no money is or will be taken for it.
+    /// Why the checkout fails, once it is certain that it does and that no money was taken for it. A copy of a charge that
+    /// was not executed may still take some, but it is given back before the checkout ends.
     public var certainFailure: Failure? {
         switch step {
         case .releasing(let failure, .nothing), .releasing(let failure, .cancel), .canceling(let failure),
@@ -198,7 +199,7 @@ public struct Saga: Hashable, Sendable {
             // stopped, and the reservation may have expired since: only Payment can tell, and its answer makes it so.
             return isResumed ? go(.refunding(Failure(refusal))) : go(.failed(Failure(refusal)))
         case .notSent(let trouble):
-            return isResumed ? .repeatLater : go(.failed(Failure(trouble, of: "Stock")))
+            return isResumed ? .repeatLater : go(.failed(.notSent(trouble, to: "Stock")))
         case .notExecuted(let trouble), .unknown(let trouble):
             // Something may be set aside, or may yet be. No charge was begun, so releasing it by its id is safe whatever
             // happened.
@@ -211,7 +212,7 @@ public struct Saga: Hashable, Sendable {
         case .succeeded: return go(.completing(goods))
         case .refused(let refusal): return go(.releasing(Failure(refusal), then: .nothing))
         case .notSent(let trouble):
-            return chargeMayHaveRun ? .repeatLater : go(.releasing(Failure(trouble, of: "Payment"), then: .nothing))
+            return chargeMayHaveRun ? .repeatLater : go(.releasing(.notSent(trouble, to: "Payment"), then: .nothing))
         case .notExecuted(let trouble):
             return chargeMayHaveRun ? .repeatLater : go(.releasing(Failure(trouble, of: "Payment"), then: .cancel))
         // The money may be taken. Neither giving it back nor keeping it is right before that is known (hazard 4).
