@@ -257,12 +257,13 @@ final class SagaRunner: Sendable {
 
     // MARK: - History and log
 
-    /// An order's history stays readable and bounded, however long its saga hangs.
+    /// An order's history stays readable and bounded, however long its saga hangs: its beginning and its end are kept.
     static let maximumHistory = 64
 
     private func record(_ drive: inout Drive, _ level: Logger.Level, _ event: String) {
         let event = event.cut(to: HistoryEntry.maximumEvent)
-        if drive.history.last?.event != event, drive.history.count < Self.maximumHistory {
+        if drive.history.last?.event != event {
+            if drive.history.count >= Self.maximumHistory { drive.history.remove(at: Self.maximumHistory / 2) }
             drive.history.append(HistoryEntry(at: environment.time.now, event: event))
         }
         guard environment.logger.logLevel <= level else { return }
