@@ -87,8 +87,8 @@ public struct OrderConfiguration: Sendable {
         }
     }
 
-    /// The longest that a saga is put down for.
-    var longestWait: Duration { max(parkedRetry, backoff.cap) * 2 + leaseDuration }
+    /// Longer than any saga is put down for, and than a lease lasts.
+    var longestWait: Duration { max(parkedRetry, backoff.cap + backoff.base) * 2 + leaseDuration }
 
     /// With less than this left, no charge is begun: the client would be gone before its outcome is known.
     var leastTimeForCharge: Duration { min(gatewayTimeout, checkoutTimeout / 4) }
