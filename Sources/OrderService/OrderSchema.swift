@@ -31,7 +31,7 @@ enum OrderSchema {
             ALTER TABLE orders ADD COLUMN due_at INTEGER NOT NULL DEFAULT 0;
             ALTER TABLE orders ADD COLUMN parked_for TEXT;
             DROP INDEX orders_pending;
-            CREATE INDEX orders_due ON orders (due_at) WHERE status = 'pending';
+            CREATE INDEX orders_due ON orders (owner, due_at) WHERE status = 'pending';
             """
         ),
     ]
