@@ -61,6 +61,54 @@ struct OrderCommand: AsyncParsableCommand {
             "Largest random addition to a wait (GATEWAY_BACKOFF_JITTER_SECONDS; default 0.1).", valueName: "seconds"))
     var gatewayBackoffJitterSeconds: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "How long Stock holds the goods; more than a checkout and two attempts take (RESERVATION_TTL_SECONDS; default 900).",
+            valueName: "seconds"))
+    var reservationTtlSeconds: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "How long a process may be silent before another drives its checkouts (SAGA_LEASE_SECONDS; default 10).",
+            valueName: "seconds"))
+    var sagaLeaseSeconds: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Rounds without a definite answer before a checkout is parked (SAGA_PARK_AFTER_ROUNDS; default 8).",
+            valueName: "number"))
+    var sagaParkAfterRounds: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "How long a parked checkout waits before it is tried again (SAGA_PARKED_RETRY_SECONDS; default 60).",
+            valueName: "seconds"))
+    var sagaParkedRetrySeconds: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Share of failed calls at which a breaker opens, from 0.01 to 1 (BREAKER_FAILURE_RATE; default 0.5).",
+            valueName: "share"))
+    var breakerFailureRate: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Calls in ten seconds below which the share says nothing (BREAKER_MIN_CALLS; default 20).",
+            valueName: "number"))
+    var breakerMinCalls: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Failures in a row at which a breaker opens (BREAKER_CONSECUTIVE_FAILURES; default 10).",
+            valueName: "number"))
+    var breakerConsecutiveFailures: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "How long a breaker stays open before it tries again (BREAKER_OPEN_SECONDS; default 1).",
+            valueName: "seconds"))
+    var breakerOpenSeconds: String?
+
     func run() async {
         let settings = Settings(
             common,
@@ -71,6 +119,12 @@ struct OrderCommand: AsyncParsableCommand {
                 "GATEWAY_BACKOFF_BASE_SECONDS": gatewayBackoffBaseSeconds,
                 "GATEWAY_BACKOFF_MAX_SECONDS": gatewayBackoffMaxSeconds,
                 "GATEWAY_BACKOFF_JITTER_SECONDS": gatewayBackoffJitterSeconds,
+                "RESERVATION_TTL_SECONDS": reservationTtlSeconds,
+                "SAGA_LEASE_SECONDS": sagaLeaseSeconds, "SAGA_PARK_AFTER_ROUNDS": sagaParkAfterRounds,
+                "SAGA_PARKED_RETRY_SECONDS": sagaParkedRetrySeconds,
+                "BREAKER_FAILURE_RATE": breakerFailureRate, "BREAKER_MIN_CALLS": breakerMinCalls,
+                "BREAKER_CONSECUTIVE_FAILURES": breakerConsecutiveFailures,
+                "BREAKER_OPEN_SECONDS": breakerOpenSeconds,
             ])
         await ServiceProcess(OrderService.definition, settings: settings).run()
     }
