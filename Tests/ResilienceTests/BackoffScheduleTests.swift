@@ -65,4 +65,16 @@ struct BackoffScheduleTests {
         #expect(delays.allSatisfy { .seconds(2) <= $0 && $0 < .milliseconds(2100) })
         #expect(Set(delays).count > 500)
     }
+
+    @Test("the same schedule with other jitter, or with one attempt, keeps everything else")
+    func variants() {
+        let schedule = BackoffSchedule(
+            base: .seconds(2), factor: 3, cap: .seconds(9), jitter: .seconds(1), maximumAttempts: 4, random: { 0.5 })
+        let wider = schedule.withJitter(.seconds(4))
+        #expect((1...3).map { wider.delay(afterAttempt: $0) } == [.seconds(4), .seconds(8), .seconds(11)])
+        #expect(wider.maximumAttempts == 4)
+        #expect(schedule.single.maximumAttempts == 1)
+        #expect(
+            (1...3).map { schedule.single.delay(afterAttempt: $0) } == [.seconds(2.5), .seconds(6.5), .seconds(9.5)])
+    }
 }

@@ -124,10 +124,11 @@ struct ServiceCallerTests {
     }
 
     @Test(
-        "only a request that was never sent is known not to have run (hazard 12)",
+        "only a request that was never sent is known not to have left (hazard 12)",
         arguments: [
-            (.notSent("refused"), .notExecuted(.unreachable)), (.notSentInTime, .notExecuted(.timedOut)),
-            (.timedOut, .unknown(.timedOut)), (.connectionLost("reset"), .unknown(.connectionLost)), (.responseTooLarge, .unknown(.garbled)),
+            (.notSent("refused"), .notSent(.unreachable)), (.notSentInTime, .notSent(.timedOut)),
+            (.timedOut, .unknown(.timedOut)), (.connectionLost("reset"), .unknown(.connectionLost)),
+            (.responseTooLarge, .unknown(.garbled)),
             (.notHTTP, .unknown(.garbled)),
         ] as [(TransportError, CallFailure)])
     func transportError(error: TransportError, expected: CallFailure) async throws {
@@ -198,12 +199,12 @@ struct ServiceCallerTests {
         #expect(request.timeout == timeout)
     }
 
-    @Test("without time left nothing is sent, and the call is known not to have run")
+    @Test("without time left nothing is sent, and the call is known not to have left")
     func noTimeLeft() async throws {
         let transport = ScriptedTransport()
         let context = try context(remaining: .seconds(1))
         time.advance(by: .seconds(1))
-        await #expect(throws: CallFailure.notExecuted(.timedOut)) {
+        await #expect(throws: CallFailure.notSent(.timedOut)) {
             try await caller(transport).post("/reserve", key: nil, body: [], context: context) { $0 }
         }
         #expect(transport.requests.isEmpty)

@@ -45,6 +45,16 @@ struct HealthRoutesTests {
                 ]))
     }
 
+    @Test("what else a check shows stands beside its status, in the order of the names")
+    func details() async throws {
+        let check = HealthCheck(
+            name: "stock", isEssential: false, details: { ["since": "12:00", "breaker": "half_open"] },
+            isHealthy: { true })
+        let answer = try await fixture([check]).answer(.get, "/health")
+        #expect(
+            answer.body.contains(#""stock":{"status":"up","breaker":"half_open","since":"12:00"}"#), "\(answer.body)")
+    }
+
     @Test("without something essential a service is unhealthy and not ready, whatever else works")
     func unhealthy() async throws {
         let fixture = try fixture([

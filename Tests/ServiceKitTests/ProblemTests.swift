@@ -42,6 +42,15 @@ struct ProblemTests {
         }
     }
 
+    @Test("a problem may ask for another wait than is usual for its kind")
+    func retryAfter() throws {
+        let problem = Problem(.checkoutUnavailable, "detail", retryAfterSeconds: 7)
+        #expect(problem.response(instance: "/", requestID: "r").headers[.retryAfter] == "7")
+        #expect(Problem(.checkoutUnavailable, "detail").retryAfterSeconds == 1)
+        #expect(Problem(.insufficientStock, "detail").retryAfterSeconds == nil)
+        #expect(try members(problem).contains(.init("retryable", .bool(true))))
+    }
+
     @Test("slugs and titles are unique, and every slug is lower case with dashes")
     func slugs() {
         #expect(Set(ProblemKind.allCases.map(\.title)).count == ProblemKind.allCases.count)

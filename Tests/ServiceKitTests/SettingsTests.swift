@@ -41,6 +41,22 @@ struct SettingsTests {
         #expect(throws: ConfigurationError.self) { try settings.integer("PORT", default: 1, in: 0...65_535) }
     }
 
+    @Test("a decimal number within the range is read", arguments: [("0.25", 0.25), ("1", 1), ("1e-1", 0.1)])
+    func number(text: String, number: Double) throws {
+        let settings = Settings(flags: [:], environment: ["BREAKER_FAILURE_RATE": text])
+        #expect(try settings.number("BREAKER_FAILURE_RATE", default: 0.5, in: 0.01...1) == number)
+    }
+
+    @Test(
+        "another decimal number, or none, names its variable and the range",
+        arguments: ["0", "1.1", "half", "nan", "0x1"])
+    func badNumber(text: String) {
+        let settings = Settings(flags: ["BREAKER_FAILURE_RATE": text], environment: [:])
+        let expected = ConfigurationError(
+            "BREAKER_FAILURE_RATE", "is '\(text)', but must be a number from 0.01 to 1.0")
+        #expect(throws: expected) { try settings.number("BREAKER_FAILURE_RATE", default: 0.5, in: 0.01...1) }
+    }
+
     @Test("a whole number within the range is read", arguments: [("0", 0), ("65535", 65_535), ("8080", 8080)])
     func integer(text: String, number: Int) throws {
         let settings = Settings(flags: [:], environment: ["PORT": text])

@@ -5,6 +5,7 @@ import Synchronization
 /// A store that holds a caller back, or fails, where a test says so.
 public final class GatedStore: Store {
     private struct Script {
+        var passing = 0
         var failures = 0
         var error = StoreError.full
         var gate: Gate?
@@ -18,9 +19,10 @@ public final class GatedStore: Store {
         self.store = store
     }
 
-    /// Refuses the next transactions: nothing of them is run.
-    public func failNext(_ count: Int = 1, with error: StoreError = .full) {
+    /// Refuses the next transactions: nothing of them is run. - Parameter passing: how many come through before those.
+    public func failNext(_ count: Int = 1, after passing: Int = 0, with error: StoreError = .full) {
         script.withLock { script in
+            script.passing = passing
             script.failures = count
             script.error = error
         }
@@ -36,7 +38,9 @@ public final class GatedStore: Store {
         _ body: @escaping @Sendable (any Transaction) throws -> T
     ) async throws -> T {
         let (error, gate): (StoreError?, Gate?) = script.withLock { script in
-            if script.failures > 0 {
+            if script.failures > 0, script.passing > 0 {
+                script.passing -= 1
+            } else if script.failures > 0 {
                 script.failures -= 1
                 return (script.error, nil)
             }

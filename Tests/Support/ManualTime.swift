@@ -13,6 +13,11 @@ public final class ManualTime: TimeSource {
     public var now: Timestamp { state.withLock { $0.now } }
     public var uptime: Duration { state.withLock { $0.uptime } }
 
+    /// Sets the clock on the wall forward or back; the monotonic one goes on as if nothing had happened (hazard 37).
+    public func jump(by duration: Duration) {
+        state.withLock { $0.now = $0.now.advanced(by: duration) }
+    }
+
     /// Moves both clocks forward.
     public func advance(by duration: Duration) {
         state.withLock { state in
