@@ -113,7 +113,7 @@ let package = Package(
                 "Correlation", "Idempotency", "Money", "OrderService", "PaymentAPI", "Resilience", "ServiceClient",
                 "ServiceKit",
                 "StockAPI", "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting, logging,
-                nioCore,
+                nioCore, nioPosix,
             ]),
         tests(
             "ServiceKitTests",

@@ -79,12 +79,12 @@ struct ChargeFailureTests {
         }
     }
 
-    // MARK: - Not executed
+    // MARK: - Not sent
 
-    @Test("a charge that five attempts could not deliver took no money: the goods are released and nothing is refunded")
-    func notExecuted() async throws {
+    @Test("a charge that five attempts could not send took no money: the goods are released, and no id is canceled")
+    func notSent() async throws {
         let fixture = try OrderFixture()
-        fixture.shop.script(.charge) { _ in .notExecuted(.unavailable) }
+        fixture.shop.script(.charge) { _ in .notSent(.unreachable) }
         try await fixture.run { client in
             let answer = try await client.checkout()
             #expect(answer.status == 503)
@@ -143,7 +143,8 @@ struct ChargeFailureTests {
         fixture.shop.script(.charge) { call in
             switch call {
             case 1...5: .lose(.connectionLost)
-            case 6...9: .notExecuted(.unreachable)
+            case 6...7: .notExecuted(.unavailable)
+            case 8...9: .notSent(.unreachable)
             default: .refuse(.declined)
             }
         }
@@ -158,24 +159,22 @@ struct ChargeFailureTests {
     @Test("a charge unknown until the deadline is answered 504; the key waits, and then gives the outcome (IK-20)")
     func unknownUntilDeadline() async throws {
         let fixture = try OrderFixture()
-        let gate = Gate()
-        fixture.loseCharges(until: gate, then: .answer)
+        fixture.loseCharges(then: .answer)
         try await fixture.run { client in
             let unknown = try await client.checkout()
             #expect(unknown.status == 504)
             #expect(unknown.code == "outcome-unknown")
             #expect(unknown.header("Retry-After") == "1")
             #expect(unknown.value("retryable") == .bool(true))
+            #expect(fixture.sleeps.reduce(.zero, +) == .seconds(30))
 
+            try await fixture.idle()
             let early = try await client.checkout()
             #expect(early.status == 409)
             #expect(early.code == "request-in-progress")
-            await gate.arrival()
-            #expect(fixture.sleeps.reduce(.zero, +) == .seconds(30))
 
-            gate.open()
-            let orderID = try #require(try await client.get("/orders").text("orders/0/orderId"))
-            try await eventually { try await client.status(ofOrder: orderID) == "completed" }
+            let orderID = try await fixture.onlyOrderID()
+            try await fixture.recover()
             let calls = fixture.shop.calls.count
             let answer = try await client.checkout()
             #expect(answer.status == 200)
@@ -190,14 +189,13 @@ struct ChargeFailureTests {
     @Test("a charge unknown until the deadline, and then declined, frees the key for another attempt")
     func unknownThenDeclined() async throws {
         let fixture = try OrderFixture()
-        let gate = Gate()
-        fixture.loseCharges(until: gate, then: .refuse(.declined))
+        fixture.loseCharges(then: .refuse(.declined))
         try await fixture.run { client in
             #expect(try await client.checkout().status == 504)
-            await gate.arrival()
-            let orderID = try #require(try await client.get("/orders").text("orders/0/orderId"))
-            gate.open()
-            try await eventually { try await client.status(ofOrder: orderID) == "failed" }
+            try await fixture.idle()
+            let orderID = try await fixture.onlyOrderID()
+            try await fixture.recover()
+            #expect(try await client.status(ofOrder: orderID) == "failed")
             #expect(fixture.shop.operations.suffix(2) == [.charge, .release])
             #expect(fixture.shop.unreturnedCharges.isEmpty)
 
@@ -208,27 +206,48 @@ struct ChargeFailureTests {
         }
     }
 
-    @Test("after the deadline the charge is given a new round of attempts, with time for them")
-    func nextRound() async throws {
+    @Test("after the deadline the charge is asked about once a round, at once and then after growing pauses")
+    func nextRounds() async throws {
         let fixture = try OrderFixture()
-        let gate = Gate()
-        fixture.loseCharges(until: gate, then: .answer)
-        let start = fixture.test.time.uptime
+        let time = fixture.test.time
+        let start = time.uptime
         try await fixture.run { client in
+            fixture.loseCharges(then: .lose(.timedOut))
             #expect(try await client.checkout().status == 504)
-            await gate.arrival()
-            #expect(fixture.shop.contexts.last?.deadline == Deadline(uptime: start + .seconds(60)))
-            gate.open()
-            try await eventually { try await client.get("/orders").text("orders/0/status") == "completed" }
+            try await fixture.idle()
+            let orderID = try await fixture.onlyOrderID()
+            #expect(try await fixture.row(orderID).dueAt == time.now)
+            let rounds = try await fixture.row(orderID).rounds
+
+            var pauses: [Duration] = []
+            for round in 1...4 {
+                let charges = fixture.shop.operations.count { $0 == .charge }
+                await fixture.parts.recovery.takeUpDue()
+                // One attempt, with the time of a whole checkout for it, and no waiting here.
+                #expect(fixture.shop.operations.count { $0 == .charge } == charges + 1)
+                #expect(fixture.shop.contexts.last?.deadline == Deadline(uptime: time.uptime + .seconds(30)))
+                let row = try await fixture.row(orderID)
+                #expect(row.rounds == rounds + Int64(round))
+                let pause = Duration.milliseconds(row.dueAt.milliseconds - time.now.milliseconds)
+                pauses.append(pause)
+                time.advance(by: pause - .milliseconds(1))
+                await fixture.parts.recovery.takeUpDue()
+                #expect(fixture.shop.operations.count { $0 == .charge } == charges + 1)
+                time.advance(by: .milliseconds(1))
+            }
+            let expected = (1...4).map { BackoffSchedule(random: { 0 }).delay(afterAttempt: Int(rounds) + $0) }
+            #expect(pauses == expected)
+            #expect(fixture.sleeps.reduce(.zero, +) == .seconds(30))
         }
+        #expect(time.uptime > start + .seconds(30))
     }
 }
 
 extension OrderFixture {
-    /// No charge within the checkout's time brings an answer; those after it wait at the gate.
-    fileprivate func loseCharges(until gate: Gate, then reply: Reply) {
+    /// No charge within the checkout's time brings an answer; those after it bring this.
+    fileprivate func loseCharges(then reply: Reply) {
         let time = test.time
         let end = time.uptime + .seconds(30)
-        shop.script(.charge) { _ in time.uptime < end ? .lose(.timedOut) : .wait(gate, then: reply) }
+        shop.script(.charge) { _ in time.uptime < end ? .lose(.timedOut) : reply }
     }
 }

@@ -27,7 +27,7 @@ struct CheckoutTests {
             let amount = Money(minorUnits: 2000, currency: .usd)
             #expect(
                 fixture.shop.calls == [
-                    .reserve(ReserveCommand(reservationID: reservationID, lines: lines)),
+                    .reserve(ReserveCommand(reservationID: reservationID, lines: lines, holdSeconds: 900)),
                     .charge(ChargeCommand(chargeID: chargeID, orderID: orderID, amount: amount, method: nil)),
                     .complete(reservationID: reservationID),
                 ])

@@ -58,7 +58,9 @@ struct CompensationTests {
 
     @Test(
         "a complete without a definite answer is repeated until it has one: after the charge the way is forward",
-        arguments: [Reply.commitThenLose(.timedOut), .lose(.garbled), .notExecuted(.unreachable)])
+        arguments: [
+            Reply.commitThenLose(.timedOut), .lose(.garbled), .notExecuted(.unavailable), .notSent(.unreachable),
+        ])
     func completeRepeated(_ reply: Reply) async throws {
         let fixture = try OrderFixture()
         fixture.shop.script(.complete) { $0 <= 6 ? reply : .answer }
@@ -80,26 +82,28 @@ struct CompensationTests {
     )
     func releaseLater() async throws {
         let fixture = try OrderFixture()
-        let gate = Gate()
         fixture.shop.script(.charge, .refuse(.declined))
         fixture.shop.script(.release) { call in
-            call <= 3 ? .notExecuted(.unreachable) : call <= 5 ? .lose(.timedOut) : .wait(gate, then: .answer)
+            call <= 3 ? .notSent(.unreachable) : call <= 7 ? .lose(.timedOut) : .answer
         }
         try await fixture.run { client in
             #expect(try await client.checkout().status == 402)
-            await gate.arrival()
+            try await fixture.idle()
+            #expect(fixture.shop.operations.count { $0 == .release } == 5)
             let orders = try await client.get("/orders")
             #expect(orders.text("orders/0/status") == "pending")
             #expect(try await client.checkout().status == 409)
 
-            gate.open()
             let orderID = try #require(orders.text("orders/0/orderId"))
-            try await eventually { try await client.status(ofOrder: orderID) == "failed" }
+            try await fixture.recover()
+            #expect(try await client.status(ofOrder: orderID) == "failed")
             let reservationID = try #require(orders.text("orders/0/reservationId"))
             #expect(fixture.shop.reservation(reservationID) == .canceled)
-            #expect(fixture.shop.operations.count { $0 == .release } == 6)
+            #expect(fixture.shop.operations.count { $0 == .release } == 8)
             #expect(try await client.checkout().status == 200)
         }
+        // The client's round waits here; those after it wait in the store.
+        #expect(fixture.sleeps == OrderFixture.backoff)
     }
 
     @Test("nothing is refunded before the release is known to be done, even when it is refused for a time")
@@ -158,22 +162,20 @@ struct CompensationTests {
     @Test("a refund that outlasts the deadline is answered 504, and goes on")
     func refundAfterDeadline() async throws {
         let fixture = try OrderFixture()
-        let gate = Gate()
         let time = fixture.test.time
-        let end = time.uptime + .seconds(30)
+        let end = time.uptime + .seconds(31)
         fixture.shop.script(.complete, .refuse(.conflict))
-        fixture.shop.script(.refund) { _ in
-            time.uptime < end ? .notExecuted(.unavailable) : .wait(gate, then: .answer)
-        }
+        fixture.shop.script(.refund) { _ in time.uptime < end ? .notExecuted(.unavailable) : .answer }
         try await fixture.run { client in
             let answer = try await client.checkout()
             #expect(answer.status == 504)
             #expect(answer.code == "outcome-unknown")
-            await gate.arrival()
+            try await fixture.idle()
             #expect(fixture.shop.unreturnedCharges.count == 1)
+            #expect(try await client.get("/orders").text("orders/0/status") == "pending")
 
-            gate.open()
-            try await eventually { try await client.get("/orders").text("orders/0/status") == "failed" }
+            try await fixture.recover()
+            #expect(try await client.get("/orders").text("orders/0/status") == "failed")
             #expect(fixture.shop.unreturnedCharges.isEmpty)
         }
     }

@@ -52,7 +52,7 @@ struct ReserveFailureTests {
     func retried() async throws {
         let fixture = try OrderFixture()
         fixture.shop.script(
-            .reserve, .notExecuted(.unreachable), .lose(.timedOut), .notExecuted(.unavailable), .lose(.connectionLost))
+            .reserve, .notSent(.unreachable), .lose(.timedOut), .notExecuted(.unavailable), .lose(.connectionLost))
         try await fixture.run { client in
             let answer = try await client.checkout()
 
@@ -94,9 +94,9 @@ struct ReserveFailureTests {
     // MARK: - Without an answer
 
     @Test("a reserve that five attempts could not deliver fails the checkout, and there is nothing to release")
-    func notExecuted() async throws {
+    func notSent() async throws {
         let fixture = try OrderFixture()
-        fixture.shop.script(.reserve) { _ in .notExecuted(.unreachable) }
+        fixture.shop.script(.reserve) { _ in .notSent(.unreachable) }
         try await fixture.run { client in
             let answer = try await client.checkout()
 
@@ -134,21 +134,41 @@ struct ReserveFailureTests {
         #expect(fixture.sleeps == OrderFixture.backoff)
     }
 
-    @Test("one attempt with an unknown outcome among those that did not run is enough for a release")
-    func partlyUnknown() async throws {
+    @Test(
+        "one attempt that may run, or may have run, among those that were not sent is enough for a release",
+        arguments: [Reply.commitThenLose(.timedOut), .lose(.connectionLost), .notExecuted(.unavailable)])
+    func partlySent(_ reply: Reply) async throws {
         let fixture = try OrderFixture()
-        fixture.shop.script(.reserve) { $0 == 2 ? .commitThenLose(.timedOut) : .notExecuted(.unreachable) }
+        fixture.shop.script(.reserve) { $0 == 2 ? reply : .notSent(.unreachable) }
         try await fixture.run { client in
             let answer = try await client.checkout()
             #expect(answer.status == 503)
-            #expect(fixture.shop.operations.last == .release)
+            #expect(fixture.shop.operations == [.reserve, .reserve, .reserve, .reserve, .reserve, .release])
         }
+    }
+
+    @Test("a reserve that Stock did not execute is released, so that a late copy of it sets nothing aside (hazard 3)")
+    func lateCopy() async throws {
+        let fixture = try OrderFixture()
+        fixture.shop.script(.reserve) { _ in .notExecuted(.unavailable) }
+        try await fixture.run { client in
+            let answer = try await client.checkout()
+            #expect(answer.status == 503)
+            #expect(fixture.shop.operations == [.reserve, .reserve, .reserve, .reserve, .reserve, .release])
+        }
+        guard case .reserve(let command)? = fixture.shop.calls.first, let context = fixture.shop.contexts.first else {
+            Issue.record("\(fixture.shop.calls)")
+            return
+        }
+        fixture.shop.script(.reserve)
+        await #expect(throws: CallFailure.self) { try await fixture.shop.reserve(command, context) }
+        #expect(fixture.shop.reservation(command.reservationID) == .canceled)
     }
 
     @Test("the key of a checkout that failed for want of Stock executes anew, with new ids (IK-19)")
     func again() async throws {
         let fixture = try OrderFixture()
-        fixture.shop.script(.reserve) { $0 <= 5 ? .notExecuted(.unreachable) : .answer }
+        fixture.shop.script(.reserve) { $0 <= 5 ? .notSent(.unreachable) : .answer }
         try await fixture.run { client in
             #expect(try await client.checkout().status == 503)
             let failedID = try #require(try await client.get("/orders").text("orders/0/reservationId"))
@@ -181,7 +201,7 @@ struct ReserveFailureTests {
     @Test("a retry that would outlast the deadline is not waited for")
     func noTimeForRetry() async throws {
         let fixture = try OrderFixture()
-        fixture.shop.script(.reserve) { _ in .notExecuted(.unreachable) }
+        fixture.shop.script(.reserve) { _ in .notSent(.unreachable) }
         try await fixture.run { client in
             let answer = try await client.checkout(headers: ["X-Request-Timeout-Ms": "4000"])
             #expect(answer.status == 503)

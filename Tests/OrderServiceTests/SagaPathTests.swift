@@ -12,7 +12,8 @@ struct SagaPathTests {
 
     /// What the answers so far have shown.
     fileprivate struct Knowledge: Hashable {
-        enum Charge { case untouched, maybeTaken, taken, refused, returned }
+        /// `mayArrive`: not executed, but a copy of it may still be on its way.
+        enum Charge { case untouched, mayArrive, maybeTaken, taken, refused, returned }
 
         var charge = Charge.untouched
         var hasReserved = false
@@ -33,10 +34,15 @@ struct SagaPathTests {
             path.known.charge = .maybeTaken
             path.known.hasReserved = step.goods != nil
             // A release that a refund is to follow is stored after the charge is known to be taken; a refund likewise,
-            // or by a saga that cannot know; a release alone after the charge is known not to be taken.
+            // or by a saga that cannot know; a release alone after the charge is known not to be taken; one that a
+            // cancel is to follow after Payment said that it did not execute the charge.
             switch step {
-            case .releasing(_, thenRefund: false), .failed: path.known.charge = .refused
-            case .completing, .completed, .releasing(_, thenRefund: true): path.known.charge = .taken
+            case .releasing(_, then: .nothing), .failed: path.known.charge = .refused
+            case .releasing(_, then: .cancel): path.known.charge = .mayArrive
+            case .canceling:
+                path.known.charge = .mayArrive
+                path.known.hasReleased = true
+            case .completing, .completed, .releasing(_, then: .refund): path.known.charge = .taken
             case .refunding: path.known.hasReleased = true
             case .reserving, .charging: break
             }
@@ -50,13 +56,13 @@ struct SagaPathTests {
             switch path.saga.step {
             case .failed:
                 ends += 1
-                #expect(path.known.charge != .taken && path.known.charge != .maybeTaken, "\(path)")
+                #expect([.untouched, .refused, .returned].contains(path.known.charge), "\(path)")
                 #expect(!path.known.hasCompleted, "\(path)")
                 #expect(!path.known.hasReserved || path.known.hasReleased, "\(path)")
             case .completed:
                 ends += 1
                 #expect(path.known.hasReserved && path.known.charge == .taken && path.known.hasCompleted, "\(path)")
-            case .reserving, .charging, .completing, .releasing, .refunding: break
+            case .reserving, .charging, .completing, .releasing, .canceling, .refunding: break
             }
         }
         #expect(ends > 10)
@@ -66,8 +72,10 @@ struct SagaPathTests {
     func refundAfterRelease() {
         var refunds = 0
         explore { path in
-            guard case .refunding = path.saga.step else { return }
-            refunds += 1
+            switch path.saga.step {
+            case .canceling, .refunding: refunds += 1
+            case .reserving, .charging, .completing, .releasing, .completed, .failed: return
+            }
             #expect(path.known.hasReleased || path.known.reserveWasRefused, "\(path)")
         }
         #expect(refunds > 0)
@@ -116,15 +124,16 @@ extension SagaPathTests.Knowledge {
         case .reserved(.refused, _):
             hasReserved = false
             reserveWasRefused = true
-        // Something may be set aside: only a release makes sure that it is not.
-        case .reserved(.unknown, _): hasReserved = true
+        // Something may be set aside, or may yet be: only a release makes sure that it is not.
+        case .reserved(.notExecuted, _), .reserved(.unknown, _): hasReserved = true
         case .charged(.succeeded): charge = .taken
         case .charged(.refused): charge = .refused
         case .charged(.unknown): charge = .maybeTaken
+        case .charged(.notExecuted): if charge == .untouched { charge = .mayArrive }
         case .completed(.succeeded): hasCompleted = true
         case .released(.succeeded): hasReleased = true
         case .refunded(.succeeded): charge = .returned
-        case .reserved(.notExecuted, _), .charged(.notExecuted), .completed, .released, .refunded: break
+        case .reserved(.notSent, _), .charged(.notSent), .completed, .released, .refunded: break
         }
     }
 }

@@ -55,18 +55,61 @@ struct SagaRecordTests {
             Refusal(code: "payment-declined", detail: String(repeating: "e\u{301}", count: 1000)),
             Refusal(code: "payment-declined", detail: "e" + String(repeating: "\u{301}", count: 1000)),
         ] {
-            let step = Saga.Step.releasing(Failure(refusal), thenRefund: false)
+            let step = Saga.Step.releasing(Failure(refusal), then: .nothing)
             let record = SagaRecord(plan: .sample, step: step, history: [])
             #expect(try SagaRecord(json: record.json()) == record)
         }
     }
 
+    @Test("the time that goods are held for is read as it was written, and as none when it is not there")
+    func holdSeconds() throws {
+        for holdSeconds in [1, 86_400, nil] as [Int64?] {
+            let plan = OrderPlan(
+                orderID: "o", reservationID: "r", chargeID: "c", refundID: "f", user: "ada",
+                lines: OrderPlan.sample.lines, holdSeconds: holdSeconds, method: nil)
+            let record = SagaRecord(plan: plan, step: .reserving, history: [])
+            #expect(try SagaRecord(json: record.json()) == record)
+        }
+    }
+
+    // MARK: - What version 1 has stored
+
+    @Test(
+        "a release as version 1 stored it is read as what it meant",
+        arguments: [(false, Saga.ChargeUndo.nothing), (true, .refund)])
+    func versionOne(_ thenRefund: Bool, _ undo: Saga.ChargeUndo) throws {
+        let record = try SagaRecord(json: Self.versionOne(step: Self.releasing(thenRefund: thenRefund)).utf8)
+        #expect(record.step == .releasing(.sample, then: undo))
+        #expect(record.plan.holdSeconds == nil)
+        #expect(
+            record.plan
+                == OrderPlan(
+                    orderID: "order", reservationID: "reservation", chargeID: "charge", refundID: "refund",
+                    user: "ada", lines: OrderPlan.sample.lines, method: nil))
+        #expect(record.history == [HistoryEntry(at: Timestamp(milliseconds: 1_767_225_600_000), event: "created")])
+    }
+
+    @Test(
+        "every other step of version 1 is read as it was",
+        arguments: [
+            (#"{"name":"reserving"}"#, Saga.Step.reserving),
+            (#"{"name":"charging",\#(goods)}"#, .charging(.sample)),
+            (#"{"name":"completing",\#(goods)}"#, .completing(.sample)),
+            (#"{"name":"refunding",\#(failure)}"#, .refunding(.sample)),
+            (#"{"name":"completed",\#(goods)}"#, .completed(.sample)),
+            (#"{"name":"failed",\#(failure)}"#, .failed(.sample)),
+        ])
+    func otherStepsOfVersionOne(_ json: String, _ step: Saga.Step) throws {
+        #expect(try SagaRecord(json: Self.versionOne(step: json).utf8).step == step)
+    }
+
     // MARK: - What is refused
 
-    @Test("a record of a newer version is refused and not guessed at")
-    func newerVersion() throws {
-        let newer = try Self.edited(#""version":1"#, to: #""version":2"#)
-        #expect(throws: ValidationFailure.self) { try SagaRecord(json: newer.utf8) }
+    @Test(
+        "a record of a newer version, or of none that there was, is refused and not guessed at", arguments: [0, 3, 4])
+    func otherVersion(_ version: Int) throws {
+        let other = try Self.edited(#""version":2"#, to: #""version":\#(version)"#)
+        #expect(throws: ValidationFailure.self) { try SagaRecord(json: other.utf8) }
     }
 
     @Test(
@@ -89,7 +132,10 @@ struct SagaRecordTests {
         "a step that is none is refused",
         arguments: [
             #"{"name":"resting"}"#, #"{}"#, #"[]"#, #"{"name":"charging"}"#, #"{"name":"completed"}"#,
-            #"{"name":"releasing","thenRefund":true}"#, #"{"name":"refunding"}"#, #"{"name":"failed"}"#,
+            #"{"name":"releasing","then":"refund"}"#, #"{"name":"releasing","thenRefund":true}"#,
+            #"{"name":"releasing","failure":{"kind":"refused","code":"c","detail":"d"}}"#,
+            #"{"name":"releasing","then":"hope","failure":{"kind":"refused","code":"c","detail":"d"}}"#,
+            #"{"name":"canceling"}"#, #"{"name":"refunding"}"#, #"{"name":"failed"}"#,
             #"{"name":"failed","failure":{"kind":"bored","code":"c","detail":"d"}}"#,
             #"{"name":"failed","failure":{"kind":"refused","detail":"d"}}"#,
             #"{"name":"charging","total":{"amount":-1,"currency":"USD"},"lines":[]}"#,
@@ -111,12 +157,33 @@ struct SagaRecordTests {
 
     // MARK: - Helpers
 
+    private static let goods = """
+        "total":{"amount":3000,"currency":"USD"},"lines":[\
+        {"itemId":1,"quantity":2,"unitPrice":{"amount":1000,"currency":"USD"}},\
+        {"itemId":7,"quantity":1,"unitPrice":{"amount":1000,"currency":"USD"}}]
+        """
+    private static let failure =
+        #""failure":{"kind":"refused","code":"payment-declined","detail":"No.","declineCode":"card_declined"}"#
+
+    private static func releasing(thenRefund: Bool) -> String {
+        #"{"name":"releasing","thenRefund":\#(thenRefund),\#(failure)}"#
+    }
+
+    /// A record, letter by letter as the code wrote it that knew no other version.
+    static func versionOne(step: String) -> String {
+        """
+        {"version":1,"orderId":"order","reservationId":"reservation","chargeId":"charge","refundId":"refund",\
+        "user":"ada","lines":[{"itemId":1,"quantity":2},{"itemId":7,"quantity":1}],"step":\(step),\
+        "history":[{"at":1767225600000,"event":"created"}]}
+        """
+    }
+
     private static let record = SagaRecord(plan: .sample, step: .reserving, history: history)
 
     private static func plan(user: String, method: String?) -> OrderPlan {
         OrderPlan(
             orderID: "order", reservationID: "reservation", chargeID: "charge", refundID: "refund", user: user,
-            lines: OrderPlan.sample.lines, method: method)
+            lines: OrderPlan.sample.lines, holdSeconds: 900, method: method)
     }
 
     /// The record's text with one part changed. The part must be there, or the test would show nothing.

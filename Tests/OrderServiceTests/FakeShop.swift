@@ -1,8 +1,6 @@
 import Money
 import PaymentAPI
-import Resilience
 import ServiceClient
-import ServiceKit
 import StockAPI
 import Synchronization
 import TestSupport
@@ -43,7 +41,9 @@ indirect enum Reply: Sendable {
     case commitThenLose(CallTrouble)
     /// It has no effect, but its caller cannot know that.
     case lose(CallTrouble)
-    /// It has no effect, and its caller knows that.
+    /// It never leaves its caller.
+    case notSent(CallTrouble)
+    /// It has no effect, and the service says so.
     case notExecuted(CallTrouble, retryAfter: Duration? = nil)
     /// It arrives, waits at a gate, and then goes on as another reply.
     case wait(Gate, then: Reply)
@@ -181,6 +181,7 @@ final class FakeShop: StockClient, PaymentClient {
             try apply(effect)
             throw .unknown(trouble)
         case .lose(let trouble): throw .unknown(trouble)
+        case .notSent(let trouble): throw .notSent(trouble)
         case .notExecuted(let trouble, let retryAfter): throw .notExecuted(trouble, retryAfter: retryAfter)
         case .wait: preconditionFailure("the loop above has taken every gate away")
         }
@@ -197,58 +198,4 @@ extension Refusal {
     static let declined = Refusal(
         code: "payment-declined", detail: "The payment was declined.", declineCode: "card_declined")
     static let conflict = Refusal(code: "reservation-state-conflict", detail: "The reservation was canceled.")
-}
-
-/// Order with fakes around it.
-struct OrderFixture: Sendable {
-    /// The checkout that most tests send: two of item 1.
-    static let body = #"{"itemId":1,"quantity":2}"#
-    /// The waits between five attempts.
-    static let backoff: [Duration] = [.seconds(1), .seconds(2), .seconds(4), .seconds(8)]
-
-    let test: TestEnvironment
-    let environment: ServiceEnvironment
-    let shop: FakeShop
-    let service: BuiltService
-    let recovery: Recovery?
-
-    init(maximumInFlight: Int = 100, maximumSleeps: Int = 10_000) throws {
-        let test = try TestEnvironment(migrations: OrderSchema.migrations, maximumSleeps: maximumSleeps)
-        self.init(test, test.environment, maximumInFlight: maximumInFlight)
-    }
-
-    /// A process of its own on an environment, perhaps beside another one.
-    init(
-        _ test: TestEnvironment, _ environment: ServiceEnvironment, shop: FakeShop = FakeShop(),
-        maximumInFlight: Int = 100
-    ) {
-        self.shop = shop
-        self.test = test
-        self.environment = environment
-        service = OrderService.build(
-            environment, stock: shop, payment: shop,
-            configuration: OrderConfiguration(backoff: BackoffSchedule(), maximumInFlight: maximumInFlight))
-        recovery = service.background.lazy.compactMap { $0 as? Recovery }.first
-    }
-
-    /// What the sleeper was asked for so far.
-    var sleeps: [Duration] { test.sleeper.sleeps }
-
-    func run<Value>(_ body: @Sendable (RouteClient) async throws -> Value) async throws -> Value {
-        try await service.test(in: environment, body)
-    }
-}
-
-extension RouteClient {
-    /// The usual checkout.
-    func checkout(
-        _ body: String = OrderFixture.body, key: String = "key-1", user: String? = nil, headers: [String: String] = [:]
-    ) async throws -> RouteResponse {
-        try await post("/checkout", body, key: key, user: user, headers: headers)
-    }
-
-    /// The status of an order; nil when there is none.
-    func status(ofOrder id: String, user: String? = nil) async throws -> String? {
-        try await get("/orders/\(id)", user: user).text("status")
-    }
 }
