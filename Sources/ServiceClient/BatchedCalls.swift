@@ -39,9 +39,10 @@ public final class BatchedCalls: CommandCarrier {
     ///
     /// - Parameters:
     ///   - single: knows the service, and carries what cannot go in a batch.
-    ///   - maximumInFlight: how many requests are under way at once.
+    ///   - maximumInFlight: how many requests are under way at once, at least one.
     ///   - executor: where the requests are put together; nil is Swift's default.
     public init(single: SingleCalls, maximumInFlight: Int = 4, executor: (any TaskExecutor)? = nil) {
+        precondition(maximumInFlight > 0, "nothing would ever be sent")
         self.single = single
         self.maximumInFlight = maximumInFlight
         self.executor = executor
@@ -110,12 +111,10 @@ public final class BatchedCalls: CommandCarrier {
 
     /// How many commands from the front fit in one request; at least one.
     private static func countThatFits(_ waiting: [Waiting]) -> Int {
-        // The most that a command's path, key, user, ids and their names take besides its body.
-        let overhead = 1024
         var bytes = 0
         var count = 0
         for waiting in waiting.prefix(CommandBatch.maximumCommands) {
-            bytes += waiting.command.body.count + overhead
+            bytes += CommandBatch.maximumSize(of: waiting.command)
             guard count == 0 || bytes <= CommandBatch.maximumBytes else { break }
             count += 1
         }

@@ -41,6 +41,13 @@ public enum CommandBatch {
         case alone
     }
 
+    /// The most bytes that a command takes in a batch. The names of its members, its trace and the batch around them take
+    /// less than 256; of the values only a key may have characters that are escaped.
+    static func maximumSize(of command: ServiceCommand) -> Int {
+        256 + command.path.utf8.count + 2 * (command.key?.utf8.count ?? 0) + command.context.user.utf8.count
+            + command.context.requestID.value.utf8.count + command.body.count
+    }
+
     static func write(_ commands: some Collection<ServiceCommand>) -> [UInt8] {
         JSONWriter.bytes { json in
             json.object { json in
