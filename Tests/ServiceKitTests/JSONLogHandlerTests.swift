@@ -84,6 +84,7 @@ struct JSONLogHandlerTests {
                 "status": .stringConvertible(200), "negative": .stringConvertible(-1),
                 "duration_ms": .stringConvertible(1.23456), "zero": .stringConvertible(0.0),
                 "nan": .stringConvertible(Double.nan), "infinity": .stringConvertible(-Double.infinity),
+                "huge": .stringConvertible(1e308),
                 "text": "7", "flag": .stringConvertible(true),
             ])
         let members = try members()
@@ -93,6 +94,7 @@ struct JSONLogHandlerTests {
         #expect(members["zero"] == .number("0.0"))
         #expect(members["nan"] == .string("nan"))
         #expect(members["infinity"] == .string("-inf"))
+        #expect(members["huge"] == .string("1e+308"))
         #expect(members["text"] == .string("7"))
         #expect(members["flag"] == .string("true"))
     }

@@ -68,7 +68,7 @@ public struct JSONLogHandler: LogHandler {
         switch value {
         case .string(let text): json.string(key, text)
         case .stringConvertible(let number as Int): json.integer(key, number)
-        case .stringConvertible(let number as Double) where number.isFinite:
+        case .stringConvertible(let number as Double) where (number * 1000).isFinite:
             json.number(key, String((number * 1000).rounded() / 1000))
         default: json.string(key, value.description)
         }
