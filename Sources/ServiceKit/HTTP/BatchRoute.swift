@@ -8,7 +8,7 @@ import ServiceClient
 /// Answers the commands of a batch, each by the handler of its own route and each in a transaction of its own, so that what
 /// one refuses does not touch another. Arriving together, they share one commit.
 struct BatchRoute: Sendable {
-    let commands: [String: Command.Handler]
+    let commands: [String: CommandRoute]
     let time: any TimeSource
     let logger: Logger
 
@@ -43,20 +43,22 @@ struct BatchRoute: Sendable {
                 status: status, body: problem.json(instance: received.path, requestID: requestID.value),
                 retryAfter: problem.retryAfterSeconds)
         }
-        line.write(.info, method: "POST", route: received.path, status: status, duration: time.uptime - start)
+        let route = commands[received.path] == nil ? "none" : received.path
+        line.write(.info, method: "POST", route: route, status: status, duration: time.uptime - start)
         return answer
     }
 
     private func reply(
         to received: CommandBatch.Received, _ requestID: Correlation.RequestID, _ trace: TraceContext
     ) async throws -> CommandReply {
-        guard let handle = commands[received.path] else {
+        guard let route = commands[received.path] else {
             throw Problem(.notFound, "There is no command at this address.")
         }
         guard received.user.isEmpty || EnvelopeMiddleware.isUserID(received.user) else { throw Problem.userIDInvalid }
+        let key = route.isKeyed ? try received.key.map { try IdempotencyKey(line: $0) } : nil
         let command = Command(
-            key: try received.key.map { try IdempotencyKey(line: $0) }, body: received.body, isBatched: true,
-            requestID: requestID, trace: trace, user: received.user, deadline: nil)
-        return try await handle(command)
+            key: key, body: received.body, isBatched: true, requestID: requestID, trace: trace, user: received.user,
+            deadline: nil)
+        return try await route.handle(command)
     }
 }

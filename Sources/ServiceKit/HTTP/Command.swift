@@ -39,6 +39,13 @@ public struct Command: Sendable {
     }
 }
 
+/// What answers the commands of one path.
+struct CommandRoute: Sendable {
+    /// Whether it takes a key; what a command without one is sent as a key is not even read.
+    let isKeyed: Bool
+    let handle: Command.Handler
+}
+
 /// The answer to a command that was carried out: always a 200 with JSON.
 public enum CommandReply: Sendable, Equatable {
     /// Carried out now.

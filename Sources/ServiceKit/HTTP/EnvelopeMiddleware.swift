@@ -40,9 +40,10 @@ struct EnvelopeMiddleware: RouterMiddleware {
             if request.method == .head { response.body = ResponseBody() }
         }
         response.headers[.requestID] = context.requestID.value
+        let status = response.status.code
         log.write(
-            Self.logLevel(of: request.uri.path), method: request.method.rawValue,
-            route: context.endpointPath ?? "none", status: response.status.code, duration: time.uptime - start)
+            Self.logLevel(of: request.uri.path, status), method: request.method.rawValue,
+            route: context.endpointPath ?? "none", status: status, duration: time.uptime - start)
         return response
     }
 
@@ -96,9 +97,9 @@ struct EnvelopeMiddleware: RouterMiddleware {
         }
     }
 
-    /// Health is asked for all the time, and the commands of a batch have a line each.
-    private static func logLevel(of path: String) -> Logger.Level {
-        path.hasPrefix("/health") || path == CommandBatch.path ? .debug : .info
+    /// Health is asked for all the time, and the commands of a batch have a line each unless it is refused as a whole.
+    private static func logLevel(of path: String, _ status: Int) -> Logger.Level {
+        path.hasPrefix("/health") || path == CommandBatch.path && status == 200 ? .debug : .info
     }
 }
 

@@ -16,7 +16,7 @@ public struct RouteCatalogue: Sendable {
     /// In the order of their declaration.
     public private(set) var routes: [Route] = []
     /// Those of the routes that take commands, by path.
-    package private(set) var commands: [String: Command.Handler] = [:]
+    private var commands: [String: CommandRoute] = [:]
 
     /// No routes.
     public init() {}
@@ -60,7 +60,7 @@ public struct RouteCatalogue: Sendable {
     }
 
     private mutating func add(_ path: String, isKeyed: Bool, _ handle: @escaping Command.Handler) {
-        commands[path] = handle
+        commands[path] = CommandRoute(isKeyed: isKeyed, handle: handle)
         post(path) { request, context in
             let key = isKeyed ? try request.idempotencyKey() : nil
             let command = Command(
