@@ -68,7 +68,7 @@ public enum TransportError: Error, Equatable, Sendable {
     case timedOut
     /// The connection broke before the response was complete.
     case connectionLost(String)
-    /// What came back is no HTTP.
+    /// What came back is no HTTP, or holds no answer to the command.
     case notHTTP
     /// The response is larger than the transport takes.
     case responseTooLarge
