@@ -12,8 +12,9 @@ import Synchronization
 /// A cancelled task does not abort its transfer: what was sent may have its effect, so the answer is still awaited,
 /// within the request's time-out.
 public final class CurlTransport: Transport {
-    /// The largest response body taken, in bytes.
-    public static let maximumResponseBytes = 1 << 20
+    /// The largest response body taken, in bytes. The answers to a whole batch fit in it, however many lines each has:
+    /// a batch whose answers were refused would be repeated for ever.
+    public static let maximumResponseBytes = 2 << 20
     /// Connections to one service; transfers beyond that wait inside libcurl.
     public static let maximumConnections = 64
 
