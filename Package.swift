@@ -93,9 +93,8 @@ let package = Package(
         .target(
             name: "TestSupport",
             dependencies: [
-                "Correlation", "Idempotency", "Resilience", "ServiceKit", "Storage", httpTypes, hummingbird,
-                hummingbirdTesting,
-                logging, nioCore, nioPosix,
+                "Correlation", "Idempotency", "Resilience", "ServiceClient", "ServiceKit", "Storage", "StrictJSON",
+                httpTypes, hummingbird, hummingbirdTesting, logging, nioCore, nioPosix,
             ],
             path: "Tests/Support", swiftSettings: swiftSettings),
         tests("MoneyTests", ["Money"]),
@@ -118,23 +117,24 @@ let package = Package(
         tests(
             "ServiceKitTests",
             [
-                "Correlation", "Idempotency", "Resilience", "ServiceKit", "Storage", "StrictJSON", "TestSupport",
-                httpTypes,
-                hummingbird, hummingbirdTesting, lifecycle, logging, nioCore, nioEmbedded, nioHTTPTypes, nioPosix,
+                "Correlation", "Idempotency", "Resilience", "ServiceClient", "ServiceKit", "Storage", "StrictJSON",
+                "TestSupport", httpTypes, hummingbird, hummingbirdTesting, lifecycle, logging, nioCore, nioEmbedded,
+                nioHTTPTypes, nioPosix,
                 argumentParser,
             ]),
         tests(
             "StockServiceTests",
             [
-                "Correlation", "Idempotency", "Money", "Resilience", "ServiceKit", "StockAPI", "StockService",
-                "Storage",
-                "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting, logging, nioCore, nioPosix,
+                "Correlation", "Idempotency", "Money", "Resilience", "ServiceClient", "ServiceKit", "StockAPI",
+                "StockService", "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting,
+                logging, nioCore, nioPosix,
             ]),
         tests(
             "PaymentServiceTests",
             [
-                "Correlation", "Idempotency", "Money", "PaymentService", "Resilience", "ServiceKit", "Storage",
-                "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting, lifecycle, logging, nioCore,
+                "Correlation", "Idempotency", "Money", "PaymentService", "Resilience", "ServiceClient", "ServiceKit",
+                "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting, lifecycle, logging,
+                nioCore,
                 nioPosix,
             ]),
     ]

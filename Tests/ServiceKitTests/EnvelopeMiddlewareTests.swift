@@ -41,11 +41,7 @@ struct EnvelopeMiddlewareTests {
     }
 
     private func logged(_ fixture: ServiceFixture, _ message: String) throws -> [[String: JSONValue]] {
-        try fixture.test.log.lines.compactMap { line in
-            guard case .object(let members) = try JSONParser.parse(line.utf8) else { return nil }
-            let values = Dictionary(members.map { ($0.name, $0.value) }) { first, _ in first }
-            return values["message"] == .string(message) ? values : nil
-        }
+        try fixture.test.log.events(message)
     }
 
     // MARK: Names of the request

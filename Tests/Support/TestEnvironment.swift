@@ -5,6 +5,7 @@ import NIOPosix
 import Resilience
 import ServiceKit
 import Storage
+import StrictJSON
 import Synchronization
 
 /// Everything a service needs, in memory, with clocks and sleeps under the test's control.
@@ -62,6 +63,15 @@ public final class LogRecorder: Sendable {
 
     /// The lines so far, without their line feeds.
     public var lines: [String] { recorded.withLock { $0 } }
+
+    /// The members of the lines with this message, in their order.
+    public func events(_ message: String) throws -> [[String: JSONValue]] {
+        try lines.compactMap { line in
+            guard case .object(let members) = try JSONParser.parse(line.utf8) else { return nil }
+            let values = Dictionary(members.map { ($0.name, $0.value) }) { first, _ in first }
+            return values["message"] == .string(message) ? values : nil
+        }
+    }
 
     /// Takes a line.
     public func append(_ line: [UInt8]) {
