@@ -9,11 +9,12 @@ import Testing
 struct PaymentInvariantTests {
     @Test(
         "after any mix of commands the records say what the provider has done, to the cent (INV-3, INV-4)",
-        arguments: [1, 2, 3, 4] as [UInt64])
-    func ledger(_ seed: UInt64) async throws {
-        let provider = LedgerProvider(seed: seed)
+        arguments: [(1, false), (2, false), (3, false), (4, false), (5, true), (6, true)] as [(UInt64, Bool)])
+    func ledger(_ seed: UInt64, inBatches: Bool) async throws {
+        let provider = LedgerProvider(seed: seed, answersAtOnce: inBatches)
         let fixture = try PaymentFixture(provider)
         try await fixture.run { client in
+            let client = inBatches ? client.batching : client
             var random = SeededGenerator(seed: seed &+ 1000)
             for step in 0..<2000 {
                 // A key is used for one command, and repeated as clients do.
