@@ -1,5 +1,6 @@
 """NX-01 to NX-07: the edge. For some of it a fake stands in Order's place, and Payment is stopped."""
 
+import json
 import re
 import signal
 import time
@@ -268,11 +269,20 @@ def test_OP_06_the_time_out_header_of_a_client_is_stripped_at_the_edge(edge):
 
 # NX-06
 
+# Every way to write the path of the route where the services take commands from each other.
+BATCH_SPELLINGS = ["internal/batch", "internal/batch/", "internal/batch?x=1", "%69nternal/batch", "internal/b%61tch", "internal%2fbatch",
+                   "internal%2Fbatch", "%69%6e%74%65%72%6e%61%6c%2f%62%61%74%63%68", "/internal/batch", "internal//batch", "//internal///batch",
+                   "./internal/batch", "internal/./batch", "x/../internal/batch", "internal/x/../batch", "%2e/internal/batch",
+                   "x/%2e%2e/internal/batch", "x%2f..%2finternal%2fbatch", "..;/internal/batch", "internal;x/batch", "INTERNAL/BATCH",
+                   "Internal/Batch", "internal/BATCH", "%49NTERNAL/batch", "internal%00/batch", "internal/batch%00", "internal/batch%20"]
+
+
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("path", ["metrics", "health", "audit/totals", "audit", "%6detrics", "m%65trics", "/metrics", "//metrics",
                                   "x/../metrics", "./metrics", "%2e/metrics", "x%2f..%2fmetrics", "audit%2ftotals", "audit//totals",
                                   "items/../audit/totals", "%61udit/totals", "orders/%2e%2e/audit/totals", "audit/./totals",
-                                  "..;/metrics", "metrics?x", "metrics/", "metrics%00", "admin", "operator", "sagas", "batch", "internal"])
+                                  "..;/metrics", "metrics?x", "metrics/", "metrics%00", "admin", "operator", "sagas", "batch", "internal",
+                                  *BATCH_SPELLINGS])
 def test_NX_06_nothing_internal_is_reachable(stack, service, path):
     answer = raw.request(stack.base, "GET", f"/{service}/{path}")
     assert answer.status_code in (400, 404), f"{answer.status_code}: {answer.content[:200]!r}"
@@ -294,6 +304,44 @@ def test_NX_06_a_crooked_path_to_checkout_never_reaches_another_route(stack, api
     else:
         assert_problem(answer, 404, "not-found")
         assert api.numbers(item) == (100, 0, 100)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("path", BATCH_SPELLINGS)
+def test_NX_06_no_batch_of_commands_comes_from_outside(stack, api, item, service, path):
+    command = {"path": "/reserve", "key": new_key(), "body": {"itemId": item, "quantity": 1}}
+    answer = raw.request(stack.base, "POST", f"/{service}/{path}", [JSON], json.dumps({"commands": [command]}).encode())
+    assert answer.status_code in (400, 404), f"{answer.status_code}: {answer.content[:200]!r}"
+    assert_problem(answer, answer.status_code, "not-found" if answer.status_code == 404 else "bad-request")
+    assert api.numbers(item) == (100, 0, 100)
+
+
+def test_NX_06_a_batch_sent_to_the_service_itself_is_carried_out(stack, api, item):
+    reserve = {"path": "/reserve", "key": new_key(), "requestId": "batch-1", "body": {"itemId": item, "quantity": 2}}
+    too_much = {"path": "/reserve", "key": new_key(), "requestId": "batch-2", "body": {"itemId": item, "quantity": 101}}
+    charge = {"path": "/charge", "key": new_key(), "user": "ada", "requestId": "batch-3", "body": {"amount": 20}}
+    alone = {"path": "/charge", "key": new_key(), "requestId": "batch-4", "body": {"amount": 20, "method": "test_error"}}
+
+    def send(service, *commands):
+        answer = raw.request(stack.direct(service), "POST", "/internal/batch", [JSON], json.dumps({"commands": commands}).encode())
+        assert answer.status_code == 200, answer.content
+        return answer.json()["answers"]
+
+    first, second = send("stock", reserve, too_much)
+    assert first["status"] == 200 and first["body"]["status"] == "reserved"
+    assert second["status"] == 409 and second["body"]["code"] == "insufficient-stock" and second["body"]["requestId"] == "batch-2"
+    assert api.numbers(item) == (100, 2, 98)
+    assert send("stock", reserve)[0]["body"] == first["body"]
+    assert api.numbers(item) == (100, 2, 98)
+
+    first, second = send("payment", charge, alone)
+    assert first["status"] == 200 and first["body"]["status"] == "succeeded"
+    assert second == {"alone": True}
+    for service, ids in (("stock", ("batch-1", "batch-2")), ("payment", ("batch-3",))):
+        for request_id in ids:
+            eventually(lambda s=service, i=request_id: [e for e in stack.logs(s) if e.get("request_id") == i and e["message"] == "request"],
+                       f"{service} has a line for {request_id}", 5)
+    assert not [e for s in ("stock", "payment") for e in stack.logs(s) if e.get("route") == "/internal/batch"]
 
 
 def test_NX_06_internal_routes_are_there_for_those_inside(stack):
