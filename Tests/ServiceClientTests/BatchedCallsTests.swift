@@ -120,6 +120,18 @@ struct BatchedCallsTests {
         #expect(asked[0].outcome == .success(Client.answer(to: "a")))
     }
 
+    @Test("the commands of a batch for which the service has no route, as an older one has none, are sent singly")
+    func noBatchRoute() throws {
+        let client = Client()
+        let asked = try ["a", "b"].map { try client.ask($0) }
+        client.executor.run()
+        client.answer(0, .success(ServiceResponse(status: 404, body: Array("{}".utf8))))
+        #expect(asked.map(\.outcome) == [nil, nil])
+        #expect(client.service.requests.dropFirst().map(\.url) == ["http://service/reserve", "http://service/reserve"])
+        client.answerAll()
+        #expect(asked.allSatisfy { $0.outcome != nil })
+    }
+
     @Test("a command sent again singly is not sent when no time is left for it")
     func noTimeLeftForSingle() throws {
         let client = Client()
@@ -217,7 +229,7 @@ struct BatchedCallsTests {
             #"{"answers":[{"status":200,"body":{}},{"status":200,"body":{}}]}x"#,
             #"{"answers":[{"status":200,"body":{}},{"status":200,"body":{}}],"more":1}"#,
         ].map { Client.response($0) }
-        + [201, 204, 302, 400, 404, 408, 413, 422, 429, 500, 502, 504].map { status in
+        + [201, 204, 302, 400, 408, 413, 422, 429, 500, 502, 504].map { status in
             ServiceResponse(
                 status: status, body: Array(#"{"answers":[{"alone":true},{"alone":true}]}"#.utf8),
                 retryAfter: .seconds(1))
