@@ -220,8 +220,11 @@ class Rule:
 class Downstream:
     """The fake itself: a small HTTP/1.1 server on the loopback interface, a thread a connection."""
 
-    def __init__(self, forward_to: str | None = None, port: int = 0):
+    def __init__(self, forward_to: str | None = None, port: int = 0, takes_batches: bool = False):
+        """Without `takes_batches` it answers batches as a service without them does, and so gets every command in a request of
+        its own, which rules and tests can tell apart. Batches are tested where their transport is."""
         self.forward_to = forward_to
+        self.takes_batches = takes_batches
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._rules: list[Rule] = []
@@ -293,6 +296,9 @@ class Downstream:
                 if request is None:
                     return
                 exchange = Exchange(self, sock, request)
+                if request.path == "/internal/batch" and not self.takes_batches:
+                    exchange.reply(404, b"{}")
+                    continue
                 with self._lock:
                     self._requests.append(request)
                     rule = next((r for r in self._rules if r.matches(request)), None)
