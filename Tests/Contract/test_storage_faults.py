@@ -647,3 +647,29 @@ def test_HAZARD_52_a_service_that_cannot_start_on_a_full_disk_says_so(on_disk, n
     service.spawn().wait(10)
     must_have_struck(disk)
     assert re.search(r"\bfull\b|\bspace\b", json.dumps(last_words(service))), last_words(service)
+
+
+# Hazard 51: one process at a time
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_HAZARD_51_a_locked_data_directory_is_78_names_the_holder_and_is_not_touched(tmp_path, name):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    with Service(name, data_dir=tmp_path / "data") as holder:
+        before = disks.read_files(holder.data_dir)
+        second = Service(name, data_dir=tmp_path / "link")
+        try:
+            for number in (signal.SIGCONT, signal.SIGSTOP):  # also while the holder is frozen
+                holder.signal(number)
+                assert second.spawn().wait(10) == 78, second.text()
+                last = last_words(second)
+                assert last["setting"] == "DATA_DIR"
+                assert re.search(rf"{name}\.lock is locked by process {holder.pid}$", last["error"]), last
+                assert disks.read_files(holder.data_dir) == before
+            holder.signal(signal.SIGCONT)
+            assert get(f"{holder.url}/health/ready").status_code == 200, "the holder is not disturbed"
+            assert holder.terminate() == 0
+            second.start()
+            assert second.terminate() == 0
+        finally:
+            second.stop()
