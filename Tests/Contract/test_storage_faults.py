@@ -673,3 +673,148 @@ def test_HAZARD_51_a_locked_data_directory_is_78_names_the_holder_and_is_not_tou
             assert second.terminate() == 0
         finally:
             second.stop()
+
+
+# Hazard 49: loss of power. What was synchronised is there; of what was not, anything may be.
+
+def until(entries: list[disks.Entry], at: int) -> list[disks.Entry]:
+    """What had been done when the journal was so long."""
+    return [e for e in entries if e.end <= at]
+
+
+class Recorded:
+    """A system at work, with everything that it wrote: from its start to a clean stop, and from another start to its death."""
+
+    def __init__(self, library: Path, directory: Path):
+        lab = FaultyLab(library, directory, shared=True)
+        self.journal = lab.disks["order"].journal
+        loads = []
+        with lab:
+            for n in (11, 12):
+                assert_json(lab.api.put_item(n, money(1000 + n), 100_000), 201)
+            self.begin = self.journal.position()
+            for _ in range(2):
+                load = Load(lab.api, [11, 12], journal=self.journal)
+                try:
+                    eventually(lambda: load.completed() >= 40, "checkouts are done", 30)
+                finally:
+                    load.stop()
+                loads.append(load)
+                if len(loads) == 1:
+                    for name in ("order", "stock", "payment"):
+                        assert lab.service(name).terminate() == 0
+                        lab.service(name).spawn().wait_ready()
+                    lab.api.http.close()
+                    lab.api = Api(lab.order.url, lab.stock.url, lab.payment.url)
+        self.entries = self.journal.entries()
+        self.sent = [one for load in loads for one in load.sent]
+        self.held_at = {key: at for load in loads for key, at in load.held_at.items()}
+        self.moments = [e.end for e in self.entries if e.end > self.begin]
+        # A notebook without pages would prove anything.
+        assert {(e.kind, e.name) for e in self.entries} >= {(k, f"{s}.sqlite{f}") for s in SERVICES for k, f in
+                                                             (("W", ""), ("S", ""), ("W", "-wal"), ("S", "-wal"), ("U", "-wal"))}
+
+    def held(self, at: int) -> list[Sent]:
+        """The checkouts whose success was in a client's hand at that moment."""
+        return [one for one in self.sent if one.successes() and self.held_at[one.key] <= at]
+
+    def missing(self, name: str, files: dict, at: int, directory: Path) -> list[str]:
+        """What was held at that moment and is not in the files."""
+        table, member, status = {"order": ("orders", "orderId", "completed"), "stock": ("reservations", "reservationId", "completed"),
+                                 "payment": ("charges", "chargeId", "succeeded")}[name]
+        with closing(assert_sound(files, directory)) as found:
+            there = {row[0] for row in found.execute(f"SELECT id FROM {table} WHERE status = ?", [status])}
+        return [one.key for one in self.held(at) if one.answers[0].json()[member] not in there]
+
+
+@pytest.fixture(scope="module")
+def recorded(library, tmp_path_factory):
+    return Recorded(library, tmp_path_factory.mktemp("recorded"))
+
+
+@pytest.fixture
+def chance(request):
+    """By chance, and printed when the test fails."""
+    seed = random.randrange(1_000_000)
+    print(f"seed {seed}")
+    return random.Random(seed)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_HAZARD_49_whenever_the_power_goes_every_store_is_sound_and_holds_what_was_answered(recorded, chance, tmp_path, name):
+    entries = [e for e in recorded.entries if e.name.startswith(f"{name}.")]
+    moments = [e.end for e in entries if e.end > recorded.begin]
+    # Here and there, and one after the other: at every write within some commits and within the checkpoint of a clean stop.
+    somewhere = chance.randrange(len(moments) - 15)
+    stop = next(i for i, e in enumerate(entries[-len(moments):]) if e.kind == "W" and e.name == f"{name}.sqlite")
+    for at in sorted({*chance.sample(moments, 20), *moments[somewhere:somewhere + 15], *moments[stop - 2:stop + 15], moments[-1]}):
+        for loss in ("none", chance.choice(("torn", "some"))):
+            files = disks.image(until(entries, at), loss, chance)
+            assert recorded.missing(name, files, at, tmp_path / "image") == [], f"INV-9: lost at {at} of the journal, {loss}"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_search_for_lost_answers_finds_those_of_a_store_that_does_not_synchronise(recorded, tmp_path, name):
+    entries = [e for e in recorded.entries if e.name.startswith(f"{name}.") and (e.kind != "S" or e.end <= recorded.begin)]
+    entries = [e for e in entries if e.kind != "U"]  # SQLite would not remove a log either before the database is written
+    files = disks.image(entries, "none", random.Random(0))
+    at = recorded.moments[-1]
+    assert len(recorded.missing(name, files, at, tmp_path / "image")) == len(recorded.held(at)) > 50
+
+
+@pytest.mark.parametrize("loss", KINDS_OF_LOSS)
+def test_HAZARD_49_and_50_after_a_loss_of_power_everything_answered_is_there_and_everything_ends(recorded, library, chance, tmp_path, loss):
+    """All three services at once, at one moment; each may lose of the unsynchronised what it will."""
+    at = chance.choice(recorded.moments)
+    disks.write_files(disks.image(until(recorded.entries, at), loss, chance), tmp_path / "data")
+    sent = [Sent(one.key, one.user, one.command, list(one.answers)) for one in recorded.held(at)]
+    # Of the others the clients know nothing yet. Some of these had begun: they ask again.
+    held = {one.key for one in sent}
+    sent += [Sent(one.key, one.user, one.command) for one in recorded.sent if one.key not in held][:20]
+    with FaultyLab(library, tmp_path, data_dir=tmp_path / "data") as lab:
+        lab.api.wait_settled()  # recovery alone
+        settle(lab.api, sent)
+        invariants.check_stock(lab.api)
+        invariants.check_money(lab.api)
+        invariants.wait_quiet(lab.api)
+        for one in sent:
+            if one.successes():
+                assert_replay(lab.api.checkout(one.key, user=one.user, **one.command), one.answers[0])
+            for order in lab.api.orders_of(one.user)[:3]:
+                invariants.check_order(lab.api, assert_json(lab.api.order(order["orderId"], one.user)), one.user)
+        for name in SERVICES:
+            assert lab.service(name).terminate() == 0
+    invariants.check_stores(tmp_path / "data")
+
+
+def test_HAZARD_49_when_the_power_goes_while_the_log_is_brought_into_the_database_and_begun_anew(on_disk, chance, tmp_path):
+    payment, disk = on_disk("payment")
+    disk.journal.begin(long_log(payment, CHECKPOINT - 40))
+    begin = disk.journal.position()
+    payment.start()
+    api, held = api_of(payment), []
+    for _ in range(25):
+        key = new_key()
+        held.append((key, assert_first(answer := api.charge(key, money(7))), answer, disk.journal.position()))
+    payment.kill()
+    entries = disk.journal.entries()
+
+    def first(name: str, since: int, offset: int | None = None) -> int:
+        return next(i for i, e in enumerate(entries) if e.kind == "W" and e.name == name and e.end > since and offset in (None, e.offset))
+    checkpoint = first("payment.sqlite", begin)
+    anew = first("payment.sqlite-wal", entries[checkpoint].end, 0)
+    chosen = {checkpoint, *chance.sample(range(checkpoint, anew), 6), *range(anew - 3, anew + 8), *chance.sample(range(anew, len(entries)), 4)}
+    for index in sorted(chosen):
+        at = entries[index].end
+        files = disks.image(entries[:index + 1], chance.choice(KINDS_OF_LOSS), chance)
+        with closing(assert_sound(files, tmp_path / "image")) as found:
+            there = {row[0] for row in found.execute("SELECT id FROM charges WHERE status = 'succeeded'")}
+        assert [k for k, body, _, held_at in held if held_at <= at and body["chargeId"] not in there] == [], f"INV-9: lost at {at}"
+    # And once with the service itself.
+    disks.write_files(disks.image(entries[:anew + 2], "some", chance), payment.data_dir)
+    payment.start()
+    kept = [(key, answer) for key, _, answer, held_at in held if held_at <= entries[anew + 1].end]
+    assert len(kept) >= 5
+    for key, answer in kept:
+        assert_replay(api.charge(key, money(7)), answer)
+    api.close()
