@@ -150,7 +150,7 @@ extension SagaLog {
     /// Sets a saga aside that this code cannot read, so that it is not found again at once.
     func setAside(_ due: WaitingSaga, for pause: Duration, reason: String) async throws {
         let dueAt = time.now.advanced(by: pause)
-        try await store.transaction { transaction in
+        _ = try await store.transaction { transaction in
             try transaction.run(
                 """
                 UPDATE orders SET owner = '', due_at = ?, parked_for = ?
