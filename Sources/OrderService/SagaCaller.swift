@@ -119,7 +119,7 @@ struct SagaCaller: Sendable {
                         return value
                     } catch {
                         step.breaker.record(error.saysOfService, of: passage)
-                        reach = max(reach, error.reach)
+                        reach = error.trouble == .providerUnavailable ? .notExecuted : max(reach, error.reach)
                         trouble = error.trouble ?? trouble
                         throw error
                     }

@@ -25,6 +25,9 @@ public enum CallTrouble: String, Hashable, Sendable {
     case unreachable
     /// The service said that it did not execute the command: it is starting, stopping, overloaded, or its disk is full.
     case unavailable
+    /// Payment has looked: nothing is taken under the command's id, because the provider behind it is not available. Said of
+    /// the id and so of every earlier attempt.
+    case providerUnavailable
     /// No answer in time.
     case timedOut
     /// The connection broke before the answer was complete.

@@ -32,7 +32,7 @@ public struct ServiceCaller: Sendable {
 
     /// Problems by which our services promise that nothing was executed.
     private static let notExecutedCodes: Set<String> = [
-        "store-unavailable", "draining", "overloaded", "deadline-exceeded", "provider-unavailable", "too-many-requests",
+        "store-unavailable", "draining", "overloaded", "deadline-exceeded", "too-many-requests",
     ]
 
     /// A caller of one service.
@@ -90,6 +90,7 @@ public struct ServiceCaller: Sendable {
             throw .notExecuted(.unavailable, retryAfter: answer.retryAfter)
         }
         switch problem.refusal.code {
+        case "provider-unavailable": throw .notExecuted(.providerUnavailable, retryAfter: answer.retryAfter)
         case "request-in-progress": throw .unknown(.inProgress, retryAfter: answer.retryAfter)
         case "outcome-unknown", "gateway-timeout": throw .unknown(.timedOut, retryAfter: answer.retryAfter)
         default: throw .unknown(.garbled, retryAfter: answer.retryAfter)

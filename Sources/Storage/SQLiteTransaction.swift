@@ -93,9 +93,7 @@ final class SQLiteTransaction: Transaction {
     }
 
     private func error(_ code: Int32) -> StoreError {
-        let error = StoreError(
-            code: sqlite3_extended_errcode(database.sqliteConnection),
-            message: String(cString: sqlite3_errmsg(database.sqliteConnection)))
+        let error = StoreError(database)
         if error.failsGroup || sqlite3_get_autocommit(database.sqliteConnection) != 0 { groupFailure = error }
         return error
     }

@@ -1,8 +1,17 @@
 import GRDB
 import GRDBSQLite
 
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+/// SQLITE_IOERR_SHMSIZE, a macro that Swift cannot import.
+private let indexCannotGrow = SQLITE_IOERR | 19 << 8
+
 /// Why the store did not do what it was asked. In each case nothing was written.
-public enum StoreError: Error, Equatable {
+public enum StoreError: Error, Equatable, CustomStringConvertible {
     /// The disk, or the bound set on the file, is full.
     case full
     /// More work is waiting than the store accepts.
@@ -16,18 +25,41 @@ public enum StoreError: Error, Equatable {
     /// The disk failed to write or to synchronise, or the file is damaged. What is on the disk is not known any more; the
     /// process must end and recover by reading it anew (hazard 53).
     case fatal(String)
+
+    public var description: String {
+        switch self {
+        case .full: "the disk is full: make room; what was stored is safe"
+        case .overloaded: "too much work is waiting for the store"
+        case .closed: "the store is closed"
+        case .constraint(let message), .failed(let message): message
+        case .fatal(let message):
+            "\(message): look at the disk and the system's log, then start the service again; what was answered is safe"
+        }
+    }
 }
 
 extension StoreError {
     /// The store's view of a result code of SQLite.
-    init(code: Int32, message: String) {
+    ///
+    /// - Parameter systemError: what the system said to the last failing call; 0 when it is not known.
+    init(code: Int32, message: String, systemError: Int32 = 0) {
         // The low byte of an extended code is its kind.
         switch code & 0xFF {
         case SQLITE_FULL: self = .full
+        // A used-up quota is a full disk. The index of the log is no part of what is stored: that it cannot grow means no room.
+        case SQLITE_IOERR where systemError == ENOSPC || systemError == EDQUOT || code == indexCannotGrow: self = .full
         case SQLITE_CONSTRAINT: self = .constraint(message)
         case SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_NOTADB: self = .fatal("\(message) (SQLite code \(code))")
         default: self = .failed("\(message) (SQLite code \(code))")
         }
+    }
+
+    /// The store's view of what a connection has just answered.
+    init(_ connection: Database) {
+        self.init(
+            code: sqlite3_extended_errcode(connection.sqliteConnection),
+            message: String(cString: sqlite3_errmsg(connection.sqliteConnection)),
+            systemError: sqlite3_system_errno(connection.sqliteConnection))
     }
 
     /// The store's view of any error.

@@ -348,15 +348,15 @@ def test_HAZARD_53_a_checkpoint_that_fails_takes_nothing_back(on_disk, fault):
     api, held = api_of(payment), {}
     disk.fail(fault, "EIO", 1, ".sqlite")
     charge_until(api, disk.struck, held)
-    charge_until(api, lambda: False, held, at_most=3)  # each of them tries the whole checkpoint again
-    payment.kill()
+    assert_died_of_its_disk(payment, within=1)
     assert disk.struck() and len(held) > 3
     disk.heal()
     disks.write_files(disks.image(disk.journal.entries(), "none", random.Random(0)), payment.data_dir)
     payment.start()
     for key, answer in held.items():
         assert_replay(api.charge(key, money(7)), answer)
-    assert api.captured() == (7 * len(held), 0)
+    # The charge after whose commit the checkpoint failed is stored; its answer may not have gone out.
+    assert api.captured() in [(7 * len(held), 0), (7 * (len(held) + 1), 0)]
     api.close()
 
 
@@ -366,7 +366,6 @@ def must_have_struck(disk: Disk) -> None:
         raise RuntimeError("the fault did not strike")
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a checkpoint that fails is not noticed: SQLite hides it, and the service goes on")
 @pytest.mark.parametrize("fault", [SYNCS, WRITES], ids=["fsync", "write"])
 def test_HAZARD_53_a_checkpoint_that_fails_ends_the_service_with_70(on_disk, fault):
     payment, disk = on_disk("payment")
@@ -598,11 +597,11 @@ def test_HAZARD_52_a_log_that_cannot_be_brought_into_a_full_database_goes_on_as_
     payment.start()
     for key, answer in held.items():
         assert_replay(api.charge(key, money(7)), answer)
-    assert api.captured() == (7 * len(held), 0)
+    # The charge after whose commit the checkpoint failed is stored; its answer may not have gone out.
+    assert api.captured() in [(7 * len(held), 0), (7 * (len(held) + 1), 0)]
     api.close()
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the index of the log (-shm) cannot grow: taken for a failing disk, exit 70 instead of 503")
 def test_HAZARD_52_a_disk_that_is_full_when_the_index_of_the_log_must_grow_is_503(on_disk):
     payment, disk = on_disk("payment")
     long_log(payment, CHECKPOINT - 70)  # the index grows a little before the checkpoint
@@ -618,7 +617,8 @@ def test_HAZARD_52_a_disk_that_is_full_when_the_index_of_the_log_must_grow_is_50
             break
     must_have_struck(disk)
     assert_store_unavailable(answer)
-    assert_full_and_up(payment, disk)
+    # Up, and perhaps ready: only a commit that reaches past the end of the index finds no room.
+    assert payment.process.poll() is None, payment.text()[-2000:]
     disk.heal()
     assert_first(api.charge(new_key(), money(7)))
     api.close()
@@ -638,7 +638,6 @@ def test_HAZARD_52_a_service_does_not_start_on_a_full_disk_and_harms_nothing(on_
     assert_sound(disks.read_files(service.data_dir), service.data_dir / "look")
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason='the last line says "disk I/O error" and nothing of a full disk')
 @pytest.mark.parametrize("name", SERVICES)
 def test_HAZARD_52_a_service_that_cannot_start_on_a_full_disk_says_so(on_disk, name):
     service, disk = on_disk(name)

@@ -77,7 +77,7 @@ extension SagaModelWorld {
             return effectsOfCharge.map { ($0, [.charged($1), .charged(.unknown(.timedOut))]) } + [
                 (late, [.charged(.unknown(.timedOut)), .charged(.notExecuted(.unavailable))]),
                 (self, Self.withoutEffect.map { .charged($0) }),
-            ]
+            ] + (charge == .none ? [late, self].map { ($0, [.charged(.notExecuted(.providerUnavailable))]) } : [])
         case .complete:
             var late = self
             late.lateComplete = true

@@ -1,3 +1,4 @@
+import ServiceClient
 import StockAPI
 import Testing
 
@@ -129,6 +130,7 @@ extension SagaPathTests.Knowledge {
         case .charged(.succeeded): charge = .taken
         case .charged(.refused): charge = .refused
         case .charged(.unknown): charge = .maybeTaken
+        case .charged(.notExecuted(.providerUnavailable)): charge = .mayArrive
         case .charged(.notExecuted): if charge == .untouched { charge = .mayArrive }
         case .completed(.succeeded): hasCompleted = true
         case .released(.succeeded): hasReleased = true

@@ -93,6 +93,22 @@ struct SagaTests {
         #expect(saga.step == .releasing(Failure(.declined), then: .nothing))
     }
 
+    @Test("that the provider is not available ends a checkout whose charge was in doubt, and its id is canceled")
+    func providerUnavailableAfterUnknown() {
+        var saga = Saga(.sample, step: .charging(.sample), isResumed: false)
+
+        #expect(saga.apply(.charged(.unknown(.timedOut))) == .repeatLater)
+        #expect(saga.apply(.charged(.notExecuted(.providerUnavailable))) == .call(.release))
+        #expect(saga.step == .releasing(Failure(.providerUnavailable, of: "Payment"), then: .cancel))
+        #expect(saga.apply(.released(.succeeded(Done()))) == .call(.refund))
+    }
+
+    @Test("a resumed saga waits for the provider, because another process may have asked for more than this one knows")
+    func providerUnavailableWhenResumed() {
+        var saga = Saga(.sample, step: .charging(.sample), isResumed: true)
+        #expect(saga.apply(.charged(.notExecuted(.providerUnavailable))) == .repeatLater)
+    }
+
     @Test("a lost reservation is released before the charge is refunded, and only then has the checkout failed")
     func releaseBeforeRefund() {
         var saga = Saga(.sample, step: .completing(.sample), isResumed: false)

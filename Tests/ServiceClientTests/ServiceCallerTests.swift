@@ -84,13 +84,20 @@ struct ServiceCallerTests {
         "a problem by which our services promise that nothing was executed is such a failure",
         arguments: [
             (503, "store-unavailable"), (503, "draining"), (503, "overloaded"), (503, "deadline-exceeded"),
-            (503, "provider-unavailable"), (429, "too-many-requests"),
+            (429, "too-many-requests"),
         ])
     func notExecuted(status: Int, code: String) async throws {
         #expect(
             try await failure(.success(Self.problem(status, code, retryAfter: .seconds(3))))
                 == .notExecuted(.unavailable, retryAfter: .seconds(3)))
         #expect(try await failure(.success(Self.problem(status, code))) == .notExecuted(.unavailable))
+    }
+
+    @Test("that the provider is not available is told apart, because it is said of the id and not of one attempt")
+    func providerUnavailable() async throws {
+        let problem = Self.problem(503, "provider-unavailable", retryAfter: .seconds(1))
+        #expect(
+            try await failure(.success(problem)) == .notExecuted(.providerUnavailable, retryAfter: .seconds(1)))
     }
 
     @Test(

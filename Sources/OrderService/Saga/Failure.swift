@@ -56,7 +56,7 @@ public struct Failure: Hashable, Sendable {
     init(_ trouble: CallTrouble, of service: String) {
         let (kind, detail): (Kind, String) =
             switch trouble {
-            case .unreachable, .unavailable: (.unavailable, "\(service) is not available.")
+            case .unreachable, .unavailable, .providerUnavailable: (.unavailable, "\(service) is not available.")
             case .timedOut, .inProgress: (.timedOut, "\(service) did not answer in time.")
             case .connectionLost: (.unavailable, "The connection to \(service) broke.")
             case .garbled: (.garbled, "\(service) answered something that makes no sense.")

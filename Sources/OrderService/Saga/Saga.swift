@@ -213,6 +213,10 @@ public struct Saga: Hashable, Sendable {
         case .refused(let refusal): return go(.releasing(Failure(refusal), then: .nothing))
         case .notSent(let trouble):
             return chargeMayHaveRun ? .repeatLater : go(.releasing(.notSent(trouble, to: "Payment"), then: .nothing))
+        // Nothing is taken under the charge's id, whatever earlier attempts may have done. Another process may have asked for
+        // more than this one knows, though, so a resumed saga waits for the provider.
+        case .notExecuted(.providerUnavailable) where !isResumed:
+            return go(.releasing(Failure(.providerUnavailable, of: "Payment"), then: .cancel))
         case .notExecuted(let trouble):
             return chargeMayHaveRun ? .repeatLater : go(.releasing(Failure(trouble, of: "Payment"), then: .cancel))
         // The money may be taken. Neither giving it back nor keeping it is right before that is known (hazard 4).

@@ -58,6 +58,9 @@ public struct ServiceProcess: Sendable {
             startLogger.critical(
                 "cannot listen", metadata: ["address": .string(error.address), "error": .string("\(error.cause)")])
             exitCode = .cannotBind
+        } catch let error as StoreError {
+            startLogger.critical("the store cannot be used; stopping", metadata: ["error": .string("\(error)")])
+            exitCode = .internalError
         } catch {
             startLogger.critical("the service failed", metadata: ["error": .string("\(error)")])
             exitCode = .internalError
@@ -86,7 +89,9 @@ public struct ServiceProcess: Sendable {
             onFatal: { error in
                 logger.critical(
                     "the disk failed; stopping, because only a restart can tell what it holds",
-                    metadata: ["error": .string("\(error)")])
+                    metadata: [
+                        "error": .string("\(error)"), "data_directory": .string(configuration.dataDirectory),
+                    ])
                 exit(ExitCode.internalError.rawValue)
             }
         )
