@@ -60,15 +60,18 @@ let package = Package(
         library(
             "ServiceKit",
             [
+                "AuditAPI",
                 "Correlation", "Idempotency", "Resilience", "ServiceClient", "Storage", "StrictJSON", argumentParser,
                 configuration, httpTypes, hummingbird, lifecycle, logging, nioCore, nioHTTPTypes, nioPosix, unixSignals,
             ]),
         library("MoneyJSON", ["Money", "StrictJSON"]),
         library("StockAPI", ["Money", "MoneyJSON", "Resilience", "ServiceClient", "StrictJSON"]),
         library("PaymentAPI", ["Money", "MoneyJSON", "Resilience", "ServiceClient", "StrictJSON"]),
+        library("AuditAPI", ["Money", "Resilience", "StockAPI", "StrictJSON"]),
         library(
             "StockService",
             [
+                "AuditAPI",
                 "Correlation", "Idempotency", "Money", "MoneyJSON", "Resilience", "ServiceKit", "StockAPI", "Storage",
                 "StrictJSON",
                 hummingbird,
@@ -76,12 +79,14 @@ let package = Package(
         library(
             "PaymentService",
             [
+                "AuditAPI",
                 "Correlation", "Idempotency", "Money", "MoneyJSON", "Resilience", "ServiceKit", "Storage", "StrictJSON",
                 hummingbird, logging,
             ]),
         library(
             "OrderService",
             [
+                "AuditAPI",
                 "Correlation", "Idempotency", "Money", "MoneyJSON", "PaymentAPI", "Resilience", "ServiceClient",
                 "ServiceKit",
                 "StockAPI", "Storage", "StrictJSON", hummingbird, lifecycle, logging,
@@ -110,6 +115,7 @@ let package = Package(
         tests(
             "OrderServiceTests",
             [
+                "AuditAPI",
                 "Correlation", "Idempotency", "Money", "OrderService", "PaymentAPI", "Resilience", "ServiceClient",
                 "ServiceKit",
                 "StockAPI", "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting, logging,
@@ -118,6 +124,7 @@ let package = Package(
         tests(
             "ServiceKitTests",
             [
+                "AuditAPI",
                 "Correlation", "Idempotency", "Resilience", "ServiceKit", "Storage", "StrictJSON", "TestSupport",
                 httpTypes,
                 hummingbird, hummingbirdTesting, lifecycle, logging, nioCore, nioEmbedded, nioHTTPTypes, nioPosix,
@@ -126,6 +133,7 @@ let package = Package(
         tests(
             "StockServiceTests",
             [
+                "AuditAPI",
                 "Correlation", "Idempotency", "Money", "Resilience", "ServiceKit", "StockAPI", "StockService",
                 "Storage",
                 "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting, logging, nioCore, nioPosix,
@@ -133,6 +141,7 @@ let package = Package(
         tests(
             "PaymentServiceTests",
             [
+                "AuditAPI",
                 "Correlation", "Idempotency", "Money", "PaymentService", "Resilience", "ServiceKit", "Storage",
                 "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting, lifecycle, logging, nioCore,
                 nioPosix,

@@ -7,9 +7,9 @@ import Storage
 
 /// The durable record of every checkout, with the key it was asked for under.
 struct SagaLog: Sendable {
-    private let store: any Store
+    let store: any Store
     private let keys: any IdempotencyStore
-    private let time: any TimeSource
+    let time: any TimeSource
 
     init(_ environment: ServiceEnvironment) {
         store = environment.store
@@ -138,7 +138,7 @@ struct SagaLog: Sendable {
         let reason: String
     }
 
-    private static func order(_ row: any SQLRow) throws -> Order {
+    static func order(_ row: any SQLRow) throws -> Order {
         let record: SagaRecord
         do {
             record = try SagaRecord(json: row.text(0).utf8)

@@ -16,6 +16,7 @@ struct PaymentRoutes: Sendable {
         routes.post("/refund", refund)
         routes.get("/charges/:id", showCharge)
         routes.get("/audit/totals", totals)
+        PaymentAudit(environment: environment).add(to: &routes)
         return routes
     }
 
