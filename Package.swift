@@ -68,6 +68,7 @@ let package = Package(
         library("StockAPI", ["Money", "MoneyJSON", "Resilience", "ServiceClient", "StrictJSON"]),
         library("PaymentAPI", ["Money", "MoneyJSON", "Resilience", "ServiceClient", "StrictJSON"]),
         library("AuditAPI", ["Money", "Resilience", "StockAPI", "StrictJSON"]),
+        library("Audit", ["AuditAPI", "Correlation", "Resilience", "ServiceClient", "StockAPI", "StrictJSON"]),
         library(
             "StockService",
             [
@@ -112,6 +113,11 @@ let package = Package(
         tests(
             "ServiceClientTests",
             ["Correlation", "Resilience", "ServiceClient", "StrictJSON", "TestSupport", nioCore, nioPosix]),
+        tests(
+            "AuditTests",
+            [
+                "Audit", "AuditAPI", "Resilience", "ServiceClient", "StockAPI", "StrictJSON", "TestSupport",
+            ]),
         tests(
             "OrderServiceTests",
             [
