@@ -94,7 +94,10 @@ let package = Package(
             ]),
         .executableTarget(
             name: "checkout",
-            dependencies: ["OrderService", "PaymentService", "ServiceKit", "StockService", argumentParser],
+            dependencies: [
+                "Audit", "AuditAPI", "OrderService", "PaymentService", "Resilience", "ServiceClient", "ServiceKit",
+                "StockService", argumentParser,
+            ],
             swiftSettings: swiftSettings),
         .target(
             name: "TestSupport",
