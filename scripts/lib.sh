@@ -78,3 +78,19 @@ install_missing_packages() {
     DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
         apt-get install -y -qq --no-install-recommends "${missing_packages[@]}" >/dev/null
 }
+
+# ---------------------------------------------------------------- the executable
+
+# Sets CHECKOUT_BIN to the executable to run: the one that is given, else one built here as BUILD (release or debug) says.
+build_checkout() {
+    if [[ -n ${CHECKOUT_BIN:-} ]]; then
+        [[ -x $CHECKOUT_BIN && ! -d $CHECKOUT_BIN ]] || fail "CHECKOUT_BIN is not an executable: $CHECKOUT_BIN"
+        CHECKOUT_BIN=$(realpath "$CHECKOUT_BIN")
+        return
+    fi
+    local options=(--package-path "$ROOT" --product checkout --scratch-path "$ROOT/.build")
+    [[ $BUILD == debug ]] || options=(-c release --package-path "$ROOT" --product checkout --scratch-path "$ROOT/.build-release")
+    say "Building ($BUILD); the first time takes some minutes"
+    swift build "${options[@]}"
+    CHECKOUT_BIN=$(swift build "${options[@]}" --show-bin-path)/checkout
+}

@@ -77,6 +77,7 @@ extension AuditRules {
             case "charging": "goods are set aside for it, and whether the money was taken is not known"
             case "completing": "the money was taken, and the goods are not handed over"
             case "releasing": "it will fail, and the goods set aside for it are not back"
+            case "canceling": "it will fail, and whether money was taken that must be given back is not known"
             case "refunding": "it will fail, and the customer may not have the money back"
             default: "what has moved is not known"
             }

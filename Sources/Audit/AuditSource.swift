@@ -131,7 +131,7 @@ public struct HTTPAuditSource: AuditSource {
     private static func reason(_ error: TransportError) -> String {
         switch error {
         case .notSent(let reason), .connectionLost(let reason): reason
-        case .timedOut: "no answer within \(timeout.wholeMilliseconds / 1000) s"
+        case .timedOut, .notSentInTime: "no answer within \(timeout.wholeMilliseconds / 1000) s"
         case .notHTTP: "what answers there is no HTTP server"
         case .responseTooLarge: "its answer is too large"
         }

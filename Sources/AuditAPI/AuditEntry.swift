@@ -91,12 +91,7 @@ public struct AuditPage<Entry: AuditEntry>: Sendable {
     public init(json: JSONValue) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let readAt = reader.timestamp("readAtMs")
-        let entries = reader.member("entries") { value throws(ValidationFailure) in
-            guard case .array(let elements) = value else { throw ValidationFailure("#/entries", "must be an array") }
-            var entries: [Entry] = []
-            for element in elements { entries.append(try Entry(json: element)) }
-            return entries
-        }
+        let entries = reader.elements("entries", Entry.init(json:))
         let nextCursor = reader.optionalText("nextCursor")
         try reader.finish()
         guard let readAt, let entries else { throw ValidationFailure("#", "is not a page of records") }
@@ -112,13 +107,6 @@ extension ObjectReader {
     /// An id that the services have accepted.
     mutating func id(_ name: String, required: Bool = true) -> String? {
         string(name, length: 0...AuditLimits.idBytes, required: required)
-    }
-
-    /// A member read by a function of its own. Where inside a page a fault is matters little: pages are not typed by hand.
-    mutating func member<T>(
-        _ name: String, required: Bool = true, _ read: (JSONValue) throws(ValidationFailure) -> T
-    ) -> T? {
-        nested(name, required: required) { value, _ throws(ValidationFailure) in try read(value) }
     }
 
     mutating func wholeNumber(_ name: String) -> Int64? { integer(name, in: Int64.min...Int64.max) }

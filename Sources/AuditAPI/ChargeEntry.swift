@@ -75,7 +75,7 @@ public struct ChargeEntry: AuditEntry {
         let user = reader.id("user")
         let orderID = reader.id("orderId", required: false)
         let status = reader.id("status").flatMap { Status(rawValue: $0) }
-        let amount = reader.member("amount", Amount.init(json:))
+        let amount = reader.nested("amount", Amount.init(json:))
         let refunded = reader.wholeNumber("refunded")
         let refundRecords = reader.wholeNumber("refundRecords")
         let refundedUnderKeys = reader.wholeNumber("refundedUnderKeys")

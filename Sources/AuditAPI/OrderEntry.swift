@@ -99,10 +99,10 @@ public struct OrderEntry: AuditEntry {
         let id = reader.id("orderId")
         let user = reader.id("user")
         let status = reader.id("status").flatMap { Status(rawValue: $0) }
-        let total = reader.member("total", required: false, Amount.init(json:))
+        let total = reader.nested("total", required: false, Amount.init(json:))
         let key = reader.id("key")
         let command = reader.id("command", required: false)
-        let record = reader.member("saga", required: false, Record.init(json:))
+        let record = reader.nested("saga", required: false, Record.init(json:))
         let createdAt = reader.timestamp("createdAtMs")
         let updatedAt = reader.timestamp("updatedAtMs")
         try reader.finish()
@@ -134,7 +134,7 @@ extension OrderEntry.Record {
         let chargeID = reader.id("chargeId")
         let refundID = reader.id("refundId")
         let lines = Cart.lines(from: &reader)
-        let total = reader.member("total", required: false, Amount.init(json:))
+        let total = reader.nested("total", required: false, Amount.init(json:))
         try reader.finish()
         guard let step, let status, let reservationID, let chargeID, let refundID, let lines else {
             throw ValidationFailure("#", "is not an order's saga")

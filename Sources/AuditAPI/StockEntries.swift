@@ -51,7 +51,7 @@ public struct ReservationEntry: AuditEntry {
         // A tombstone has no lines, which a cart may not have.
         let isEmpty = reader.value("lines") == .array([])
         let lines = isEmpty ? [] : reader.has("lines") ? Cart.lines(from: &reader) : nil
-        let total = reader.member("total", required: false, Amount.init(json:))
+        let total = reader.nested("total", required: false, Amount.init(json:))
         let createdAt = reader.timestamp("createdAtMs")
         let expiresAt = reader.timestamp("expiresAtMs", required: false)
         try reader.finish()

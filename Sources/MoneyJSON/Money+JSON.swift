@@ -15,25 +15,25 @@ extension Money {
     /// Reads `{"amount":2000,"currency":"USD"}` (minor units) or a bare decimal of the default currency (`20.00`).
     ///
     /// - Parameter range: the minor units allowed.
-    /// - Throws: `ValidationFailure`, naming the member at fault.
+    /// - Throws: `ValidationFailure`, with pointers that begin at the value.
     public init(
-        json value: JSONValue, at pointer: String, in range: ClosedRange<Int64>, default currency: Currency = .usd
+        json value: JSONValue, in range: ClosedRange<Int64>, default currency: Currency = .usd
     ) throws(ValidationFailure) {
         if case .number(let text) = value {
             do {
                 try self.init(decimal: text, currency: currency)
             } catch {
-                throw ValidationFailure(pointer, error.explanation(for: currency))
+                throw ValidationFailure("#", error.explanation(for: currency))
             }
             guard range.contains(minorUnits) else {
-                throw ValidationFailure(pointer, "must be from \(range.lowerBound) to \(range.upperBound) minor units")
+                throw ValidationFailure("#", "must be from \(range.lowerBound) to \(range.upperBound) minor units")
             }
             return
         }
         guard case .object = value else {
-            throw ValidationFailure(pointer, "must be a decimal number, or an object with amount and currency")
+            throw ValidationFailure("#", "must be a decimal number, or an object with amount and currency")
         }
-        var reader = try ObjectReader(value, at: pointer)
+        var reader = try ObjectReader(value)
         let minorUnits = reader.integer("amount", in: range)
         let code = reader.string("currency", length: 3...3)
         let currency = code.flatMap { Currency(code: $0) }
@@ -41,7 +41,7 @@ extension Money {
             reader.issue("currency", "must be the code of a currency in ISO 4217, in upper case")
         }
         try reader.finish()
-        guard let minorUnits, let currency else { throw ValidationFailure(pointer, "is not an amount of money") }
+        guard let minorUnits, let currency else { throw ValidationFailure("#", "is not an amount of money") }
         self.init(minorUnits: minorUnits, currency: currency)
     }
 }

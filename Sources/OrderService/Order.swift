@@ -75,7 +75,7 @@ extension Saga.Step {
     /// What a client sees of the step.
     var status: Order.Status {
         switch self {
-        case .reserving, .charging, .completing, .releasing, .refunding: .pending
+        case .reserving, .charging, .completing, .releasing, .canceling, .refunding: .pending
         case .completed: .completed
         case .failed: .failed
         }

@@ -15,6 +15,16 @@ public struct OrderConfiguration: Sendable {
     public let backoff: BackoffSchedule
     /// How many checkouts may be under way (`CHECKOUT_MAX_IN_FLIGHT`).
     public let maximumInFlight: Int
+    /// How long Stock holds the goods (`RESERVATION_TTL_SECONDS`).
+    public let reservationTimeToLive: Duration
+    /// How long an owner of sagas may be silent before another takes them over (`SAGA_LEASE_SECONDS`).
+    public let leaseDuration: Duration
+    /// After how many rounds without a definite answer a saga is parked (`SAGA_PARK_AFTER_ROUNDS`).
+    public let parkAfterRounds: Int
+    /// How long a parked saga waits before it is tried again by itself (`SAGA_PARKED_RETRY_SECONDS`).
+    public let parkedRetry: Duration
+    /// When a service that fails is not asked any more for a while (`BREAKER_*`).
+    public let breaker: CircuitBreaker.Settings
 
     /// A configuration; the defaults are the contract's.
     public init(
@@ -23,7 +33,12 @@ public struct OrderConfiguration: Sendable {
         checkoutTimeout: Duration = .seconds(30),
         gatewayTimeout: Duration = .seconds(2),
         backoff: BackoffSchedule = BackoffSchedule(jitter: .milliseconds(100)),
-        maximumInFlight: Int = 10_000
+        maximumInFlight: Int = 10_000,
+        reservationTimeToLive: Duration = .seconds(900),
+        leaseDuration: Duration = .seconds(10),
+        parkAfterRounds: Int = 8,
+        parkedRetry: Duration = .seconds(60),
+        breaker: CircuitBreaker.Settings = CircuitBreaker.Settings()
     ) {
         self.stockBaseURL = stockBaseURL
         self.paymentBaseURL = paymentBaseURL
@@ -31,6 +46,11 @@ public struct OrderConfiguration: Sendable {
         self.gatewayTimeout = gatewayTimeout
         self.backoff = backoff
         self.maximumInFlight = maximumInFlight
+        self.reservationTimeToLive = reservationTimeToLive
+        self.leaseDuration = leaseDuration
+        self.parkAfterRounds = parkAfterRounds
+        self.parkedRetry = parkedRetry
+        self.breaker = breaker
     }
 
     /// Reads the settings. - Throws: `ConfigurationError`.
@@ -46,9 +66,29 @@ public struct OrderConfiguration: Sendable {
                 jitter: try settings.seconds("GATEWAY_BACKOFF_JITTER_SECONDS", default: 0.1, in: 0...600),
                 maximumAttempts: try settings.integer("GATEWAY_MAX_ATTEMPTS", default: 5, in: 1...100)
             ),
-            maximumInFlight: try settings.integer("CHECKOUT_MAX_IN_FLIGHT", default: 10_000, in: 1...1_000_000)
+            maximumInFlight: try settings.integer("CHECKOUT_MAX_IN_FLIGHT", default: 10_000, in: 1...1_000_000),
+            reservationTimeToLive: try settings.seconds("RESERVATION_TTL_SECONDS", default: 900, in: 1...86_400),
+            leaseDuration: try settings.seconds("SAGA_LEASE_SECONDS", default: 10, in: 0.1...3600),
+            parkAfterRounds: try settings.integer("SAGA_PARK_AFTER_ROUNDS", default: 8, in: 1...1_000_000),
+            parkedRetry: try settings.seconds("SAGA_PARKED_RETRY_SECONDS", default: 60, in: 0.1...86_400),
+            breaker: CircuitBreaker.Settings(
+                failureRate: try settings.number("BREAKER_FAILURE_RATE", default: 0.5, in: 0.01...1),
+                minimumCalls: try settings.integer("BREAKER_MIN_CALLS", default: 20, in: 1...100_000),
+                consecutiveFailures: try settings.integer("BREAKER_CONSECUTIVE_FAILURES", default: 10, in: 1...100_000),
+                openFor: try settings.seconds("BREAKER_OPEN_SECONDS", default: 1, in: 0.01...3600))
         )
+        // Else Stock would sell goods again while their first buyer's charge is still under way (hazard 36).
+        let least = checkoutTimeout + gatewayTimeout * 2
+        guard reservationTimeToLive > least else {
+            throw ConfigurationError(
+                "RESERVATION_TTL_SECONDS",
+                "must be more than CHECKOUT_TIMEOUT_SECONDS and twice GATEWAY_TIMEOUT_SECONDS, which make \(least.inSeconds)"
+            )
+        }
     }
+
+    /// The longest that a saga is put down for.
+    var longestWait: Duration { max(parkedRetry, backoff.cap) * 2 + leaseDuration }
 
     /// With less than this left, no charge is begun: the client would be gone before its outcome is known.
     var leastTimeForCharge: Duration { min(gatewayTimeout, checkoutTimeout / 4) }

@@ -14,72 +14,80 @@ struct OrderRoutes: Sendable {
     let environment: ServiceEnvironment
     let log: SagaLog
     let runner: SagaRunner
-    let checkoutTimeout: Duration
+    let configuration: OrderConfiguration
 
     func catalogue() -> RouteCatalogue {
         var routes = RouteCatalogue()
-        routes.post("/checkout", checkout)
+        routes.keyedCommand("/checkout", checkout)
         routes.get("/orders", orders)
         routes.get("/orders/:id", order)
         routes.get("/audit/totals", totals)
         OrderAudit(log: log).add(to: &routes)
+        routes.post("/operator/orders/:id/retry", retry)
         return routes
     }
 
     // MARK: - Checkout
 
-    private func checkout(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let key = try request.idempotencyKey()
-        let command = try CheckoutCommand(json: try await request.json())
-        let deadline = deadline(context)
-        let order = newOrder(command, user: context.user, key: key)
-        let orderID = order.record.plan.orderID
+    private func checkout(_ command: Command, _ key: IdempotencyKey) async throws -> CommandReply {
+        let request = try CheckoutRequest(json: command.body)
+        let deadline = deadline(command)
+        let order = newOrder(request, user: command.user, key: key)
+        let lease = SagaLog.firstLease(order.record.plan.orderID)
 
-        guard runner.admit(orderID) else {
+        guard runner.admit(lease) else {
             throw Problem(.overloaded, "As many checkouts are under way as are allowed; nothing was executed.")
         }
         let claim: Claim
         do {
-            claim = try await log.begin(order, fingerprint: command.fingerprint)
+            claim = try await log.begin(order, fingerprint: request.fingerprint, orRefuse: knownTrouble)
         } catch {
-            runner.dismiss(orderID)
+            runner.dismiss(lease)
             throw error
         }
+        if case .started = claim {
+            let context = CallContext(
+                requestID: command.requestID, trace: command.trace, user: command.user, deadline: deadline)
+            return try reply(to: await runner.run(order, lease, context))
+        }
+        runner.dismiss(lease)
         switch claim {
-        case .started:
-            return try response(await runner.run(order, isResumed: false, context.callContext(deadline: deadline)))
-        case .replay(let stored):
-            runner.dismiss(orderID)
-            return .replay(stored)
-        case .inProgress:
-            runner.dismiss(orderID)
-            throw Problem.inProgress
-        case .mismatch:
-            runner.dismiss(orderID)
-            throw Problem.keyReused
+        case .replay(let stored): return .replayed(stored)
+        case .mismatch: throw Problem.keyReused
+        case .inProgress, .started: throw Problem.inProgress
         }
     }
 
-    private func deadline(_ context: ServiceContext) -> Deadline {
-        let own = Deadline(after: checkoutTimeout, on: environment.time)
-        guard let callers = context.deadline, callers.uptime < own.uptime else { return own }
+    /// Why no checkout may begin now: a service that every checkout needs is known to be in trouble (HT-13).
+    private var knownTrouble: Problem? {
+        runner.closedFor.map { wait in
+            Problem(
+                .checkoutUnavailable, "A service that a checkout needs does not answer; nothing was executed.",
+                retryAfterSeconds: max(1, Int(wait.inSeconds.rounded(.up))))
+        }
+    }
+
+    private func deadline(_ command: Command) -> Deadline {
+        let own = Deadline(after: configuration.checkoutTimeout, on: environment.time)
+        guard let callers = command.deadline, callers.uptime < own.uptime else { return own }
         return callers
     }
 
     /// Every id that the checkout will need, made before anything is done.
-    private func newOrder(_ command: CheckoutCommand, user: String, key: IdempotencyKey) -> Order {
+    private func newOrder(_ request: CheckoutRequest, user: String, key: IdempotencyKey) -> Order {
         let now = environment.time.now
         let plan = OrderPlan(
             orderID: environment.identifiers.next(), reservationID: environment.identifiers.next(),
             chargeID: environment.identifiers.next(), refundID: environment.identifiers.next(),
-            user: user, lines: command.lines, method: command.method)
+            user: user, lines: request.lines,
+            holdSeconds: Int64(configuration.reservationTimeToLive.inSeconds.rounded(.up)), method: request.method)
         let record = SagaRecord(plan: plan, step: .reserving, history: [HistoryEntry(at: now, event: "created")])
         return Order(record: record, key: key.value, createdAt: now, updatedAt: now)
     }
 
-    private func response(_ result: CheckoutResult) throws -> Response {
+    private func reply(to result: CheckoutResult) throws -> CommandReply {
         switch result {
-        case .completed(let stored): .json(stored.body)
+        case .completed(let stored): .made(stored.body)
         case .failed(let failure): throw Problem(failure)
         case .unknown:
             throw Problem(
@@ -117,6 +125,15 @@ struct OrderRoutes: Sendable {
         return .json { order.write(to: &$0, withHistory: true) }
     }
 
+    /// Makes a parked order due at once, for the operator; not reachable through nginx.
+    private func retry(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let id = try context.parameters.require("id")
+        guard try await log.unpark(id, limit: 1) == 1 else {
+            throw Problem(.orderNotFound, "There is no parked order with this id.")
+        }
+        return .json { json in json.object { $0.string("orderId", id) } }
+    }
+
     /// What must agree with Stock and Payment (INV-3), for the operator; not reachable through nginx.
     private func totals(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let totals = try await log.totals()
@@ -126,6 +143,7 @@ struct OrderRoutes: Sendable {
                     for status in ["pending", "completed", "failed"] {
                         json.integer(status, totals.orders[status] ?? 0)
                     }
+                    json.integer("parked", totals.parked)
                 }
                 json.array("completedTotals") { json in
                     for total in totals.completed {
@@ -141,7 +159,7 @@ struct OrderRoutes: Sendable {
 }
 
 /// What a client orders.
-struct CheckoutCommand: Equatable, Sendable {
+struct CheckoutRequest: Equatable, Sendable {
     let lines: [LineRequest]
     let method: String?
 

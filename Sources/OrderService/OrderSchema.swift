@@ -20,6 +20,19 @@ enum OrderSchema {
             CREATE INDEX orders_by_user ON orders (user_id, order_id);
             CREATE INDEX orders_pending ON orders (order_id) WHERE status = 'pending';
             """
-        )
+        ),
+        Migration(
+            "order leases",
+            """
+            ALTER TABLE orders ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+            ALTER TABLE orders ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
+            ALTER TABLE orders ADD COLUMN beat INTEGER NOT NULL DEFAULT 0;
+            ALTER TABLE orders ADD COLUMN rounds INTEGER NOT NULL DEFAULT 0;
+            ALTER TABLE orders ADD COLUMN due_at INTEGER NOT NULL DEFAULT 0;
+            ALTER TABLE orders ADD COLUMN parked_for TEXT;
+            DROP INDEX orders_pending;
+            CREATE INDEX orders_due ON orders (due_at) WHERE status = 'pending';
+            """
+        ),
     ]
 }

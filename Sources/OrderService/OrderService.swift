@@ -16,37 +16,81 @@ public enum OrderService {
         let configuration = try OrderConfiguration(settings)
         let transport = CurlTransport(userAgent: "checkout-order/\(checkoutVersion)")
         func caller(_ baseURL: String, _ refusalCodes: Set<String>) -> ServiceCaller {
-            ServiceCaller(
+            let single = SingleCalls(
                 baseURL: baseURL, transport: transport, attemptTimeout: configuration.gatewayTimeout,
-                time: environment.time, refusalCodes: refusalCodes)
+                time: environment.time)
+            return ServiceCaller(
+                carrier: BatchedCalls(single: single, executor: environment.executor), refusalCodes: refusalCodes)
         }
         let stock = HTTPStockClient(caller: caller(configuration.stockBaseURL, HTTPStockClient.refusalCodes))
         let payment = HTTPPaymentClient(caller: caller(configuration.paymentBaseURL, HTTPPaymentClient.refusalCodes))
-        return build(
-            environment, stock: stock, payment: payment, configuration: configuration,
-            checks: [
-                dependency("stock", configuration.stockBaseURL, transport),
-                dependency("payment", configuration.paymentBaseURL, transport),
-            ])
+        let parts = Parts(environment, stock: stock, payment: payment, configuration: configuration)
+        try await parts.recovery.disownAll()
+        return parts.service(checks: [
+            dependency("stock", configuration.stockBaseURL, transport, parts.caller.stockBreaker),
+            dependency("payment", configuration.paymentBaseURL, transport, parts.caller.paymentBreaker),
+        ])
     }
 
-    static func build(
-        _ environment: ServiceEnvironment, stock: any StockClient, payment: any PaymentClient,
-        configuration: OrderConfiguration, checks: [HealthCheck] = []
-    ) -> BuiltService {
-        let log = SagaLog(environment)
-        let runner = SagaRunner(
-            environment: environment, stock: stock, payment: payment, configuration: configuration)
-        let routes = OrderRoutes(
-            environment: environment, log: log, runner: runner, checkoutTimeout: configuration.checkoutTimeout)
-        let recovery = Recovery(
-            environment: environment, log: log, runner: runner, checkoutTimeout: configuration.checkoutTimeout)
-        return BuiltService(routes: routes.catalogue(), checks: checks, background: [recovery])
+    /// The parts of one Order process.
+    package struct Parts: Sendable {
+        let environment: ServiceEnvironment
+        let configuration: OrderConfiguration
+        let log: SagaLog
+        let caller: SagaCaller
+        let runner: SagaRunner
+        let recovery: Recovery
+
+        init(
+            _ environment: ServiceEnvironment, stock: any StockClient, payment: any PaymentClient,
+            configuration: OrderConfiguration, decide: @escaping SagaRunner.Decision = { $0.apply($1) }
+        ) {
+            func retry(_ schedule: BackoffSchedule) -> RetryWithBackoff {
+                RetryWithBackoff(schedule: schedule, sleeper: environment.sleeper, time: environment.time)
+            }
+            self.environment = environment
+            self.configuration = configuration
+            log = SagaLog(environment, leaseDuration: configuration.leaseDuration)
+            caller = SagaCaller(
+                stock: stock, payment: payment,
+                stockBreaker: CircuitBreaker(configuration.breaker, time: environment.time),
+                paymentBreaker: CircuitBreaker(configuration.breaker, time: environment.time),
+                retry: retry(configuration.backoff), once: retry(configuration.backoff.single),
+                time: environment.time, logger: environment.logger,
+                leastTimeForCharge: configuration.leastTimeForCharge)
+            runner = SagaRunner(
+                environment: environment, log: log, caller: caller, configuration: configuration, decide: decide)
+            recovery = Recovery(environment, log: log, runner: runner, configuration: configuration)
+        }
+
+        func service(checks: [HealthCheck] = []) -> BuiltService {
+            let routes = OrderRoutes(environment: environment, log: log, runner: runner, configuration: configuration)
+            func periodic(
+                _ name: String, _ interval: Duration, _ body: @escaping @Sendable () async throws -> Void
+            ) -> PeriodicTask {
+                PeriodicTask(
+                    name: name, interval: interval, sleeper: environment.sleeper, logger: environment.logger, body: body
+                )
+            }
+            return BuiltService(
+                routes: routes.catalogue(), checks: checks,
+                background: [
+                    periodic("recovery", recoveryInterval) { [recovery] in try await recovery.takeUpDue() },
+                    periodic("lease renewal", configuration.leaseDuration / 3) { [recovery] in
+                        try await recovery.renewLeases()
+                    },
+                ])
+        }
     }
+
+    /// How often unfinished sagas are looked for.
+    static let recoveryInterval = Duration.milliseconds(500)
 
     /// Whether another service is ready. Order can be reached and keeps its promises without it: degraded, not unhealthy.
-    private static func dependency(_ name: String, _ baseURL: String, _ transport: any Transport) -> HealthCheck {
-        HealthCheck(name: name, isEssential: false) {
+    private static func dependency(
+        _ name: String, _ baseURL: String, _ transport: any Transport, _ breaker: CircuitBreaker
+    ) -> HealthCheck {
+        HealthCheck(name: name, isEssential: false, details: { ["breaker": breaker.current.rawValue] }) {
             let request = ServiceRequest(
                 method: "GET", url: "\(baseURL)/health/ready", headers: [], body: [], timeout: healthTimeout)
             let response = try? await transport.send(request)

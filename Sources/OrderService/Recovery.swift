@@ -3,92 +3,132 @@ import Logging
 import Resilience
 import ServiceClient
 import ServiceKit
-import ServiceLifecycle
 import Storage
+import Synchronization
 
-/// Takes up, once at the start, every order that an earlier process left unfinished (hazards 13 to 17 and 20).
-struct Recovery: Service {
-    /// How many orders are taken up at once (hazard 21).
+/// Takes up the sagas that nobody drives: those of an earlier process (hazards 13 to 17 and 20), those that were put down
+/// because they could not go on, and those of an owner that has fallen silent (hazard 18).
+final class Recovery: Sendable {
+    /// How many are driven at once (hazard 21).
     static let maximumConcurrent = 64
-    /// How many are read in one transaction.
+    /// How many rows one statement touches when it touches many.
     static let pageSize = 200
 
-    let environment: ServiceEnvironment
-    let log: SagaLog
-    let runner: SagaRunner
-    let checkoutTimeout: Duration
+    private let environment: ServiceEnvironment
+    private let log: SagaLog
+    private let runner: SagaRunner
+    private let configuration: OrderConfiguration
+    private let watch = LeaseWatch()
+    private let memory = Mutex(Memory())
 
-    func run() async throws {
-        try? await cancelWhenGracefulShutdown { try await resumeAll() }
-        // A service that returns stops its group; recovery being done is no reason to stop.
-        try? await gracefulShutdown()
+    /// What the turn before has seen.
+    private struct Memory {
+        var leases: Set<Lease> = []
+        var servicesWereClosed = false
     }
 
-    /// Resumes every unfinished order, page by page. - Throws: `CancellationError`.
-    func resumeAll() async throws {
-        var resumed = 0
-        var after = ""
-        while true {
-            let position = after
-            let page = try await reading { try await log.unfinished(after: position, limit: Self.pageSize) }
-            guard let last = page.last else { break }
-            after = last
-            resumed += try await resume(page)
+    init(_ environment: ServiceEnvironment, log: SagaLog, runner: SagaRunner, configuration: OrderConfiguration) {
+        self.environment = environment
+        self.log = log
+        self.runner = runner
+        self.configuration = configuration
+    }
+
+    /// At the start of the only process that has the store open: whoever drove anything before is dead.
+    func disownAll() async throws {
+        var disowned = 0
+        var page = Self.pageSize
+        while page == Self.pageSize {
+            page = try await log.disown(limit: Self.pageSize)
+            disowned += page
         }
-        if resumed > 0 {
-            environment.logger.info("unfinished orders taken up", metadata: ["count": .stringConvertible(resumed)])
+        if disowned > 0 {
+            environment.logger.info(
+                "orders of an earlier process are taken up", metadata: ["count": .stringConvertible(disowned)])
         }
     }
 
-    private func resume(_ orderIDs: [String]) async throws -> Int {
-        try await withThrowingTaskGroup(of: Bool.self) { group in
-            var resumed = 0
-            for (index, orderID) in orderIDs.enumerated() {
-                if index >= Self.maximumConcurrent, try await group.next() == true { resumed += 1 }
-                group.addTask { try await resume(orderID) }
+    /// Drives every saga whose time has come, a few at a time, until none is left.
+    func takeUpDue() async throws {
+        try await unparkIfFaultIsGone()
+        let expired = try await log.expired(limit: Self.pageSize, longestWait: configuration.longestWait)
+        let silent = watch.silent(expired, for: configuration.leaseDuration, now: environment.time.uptime)
+        if !silent.isEmpty { try await log.disown(silent) }
+        await withTaskGroup { group in
+            var running = 0
+            while !Task.isCancelled {
+                // In halves, so that not every end of one is a search for the next.
+                if running <= Self.maximumConcurrent / 2 {
+                    for taken in await take(Self.maximumConcurrent - running) {
+                        group.addTask { await self.runner.resume(taken, self.context(of: taken.order)) }
+                        running += 1
+                    }
+                }
+                guard running > 0 else { break }
+                await group.next()
+                running -= 1
             }
-            for try await wasResumed in group where wasResumed { resumed += 1 }
-            return resumed
         }
     }
 
-    /// Resumes one order, unless this process is at work on it already, or it has ended since its id was read.
-    private func resume(_ orderID: String) async throws -> Bool {
-        try Task.checkCancellation()
-        guard runner.adopt(orderID) else { return false }
+    /// Tells the store that this process lives, for the sagas that have been under way for a while.
+    func renewLeases() async throws {
+        let held = runner.leases
+        let before = memory.withLock { memory in
+            defer { memory.leases = held }
+            return memory.leases
+        }
+        // Those that were under way a turn ago: most end before they are ever renewed.
+        var rest = Array(held.intersection(before))[...]
+        while !rest.isEmpty {
+            let page = Array(rest.prefix(Self.pageSize))
+            rest = rest.dropFirst(page.count)
+            runner.lose(try await log.renew(page))
+        }
+    }
+
+    // MARK: - Steps
+
+    /// Takes over up to `limit` sagas. What cannot be read now is found again in the next turn.
+    private func take(_ limit: Int) async -> [TakenSaga] {
         do {
-            guard let order = try await reading({ try await log.unfinished(orderID) }) else {
-                runner.dismiss(orderID)
-                return false
+            var taken: [TakenSaga] = []
+            for saga in try await log.due(limit: limit, longestWait: configuration.longestWait) {
+                do {
+                    if let saga = try await log.take(saga) { taken.append(saga) }
+                } catch let error as SagaLog.Unreadable {
+                    try await setAside(saga, error)
+                }
             }
-            _ = await runner.run(order, isResumed: true, context(of: order))
-            return true
+            return taken
         } catch {
-            runner.dismiss(orderID)
-            if error is CancellationError { throw error }
-            // One order that cannot be read does not keep the others from being taken up.
-            environment.logger.critical(
-                "an unfinished order cannot be read by this version and is left as it is",
-                metadata: ["order_id": .string(orderID), "error": .string("\(error)")])
-            return false
+            environment.logger.error("unfinished orders cannot be read", metadata: ["error": .string("\(error)")])
+            return []
         }
     }
 
-    /// Reads from the store, again and again while it does not answer: at a start it may be busy or full for a while.
-    private func reading<T>(_ read: () async throws -> T) async throws -> T {
-        while true {
-            do {
-                return try await read()
-            } catch let error as StoreError {
-                environment.logger.error("unfinished orders cannot be read", metadata: ["error": .string("\(error)")])
-                try await environment.sleeper.sleep(for: .seconds(1))
-            }
+    /// One order that cannot be read does not keep the others from being taken up.
+    private func setAside(_ saga: WaitingSaga, _ error: SagaLog.Unreadable) async throws {
+        environment.logger.critical(
+            "an unfinished order cannot be read by this version and is left as it is",
+            metadata: ["order_id": .string(saga.orderID), "error": .string("\(error)")])
+        try await log.setAside(saga, for: configuration.parkedRetry, reason: "cannot be read by this version")
+    }
+
+    /// Parked sagas need not wait longer when the services that were in trouble are well again.
+    private func unparkIfFaultIsGone() async throws {
+        let areClosed = runner.closedFor != nil
+        let wereClosed = memory.withLock { memory in
+            defer { memory.servicesWereClosed = areClosed }
+            return memory.servicesWereClosed
         }
+        guard wereClosed, !areClosed else { return }
+        _ = try await log.unpark(limit: Self.pageSize)
     }
 
     private func context(of order: Order) -> CallContext {
         CallContext(
             requestID: Correlation.RequestID(), trace: TraceContext(continuing: nil), user: order.record.plan.user,
-            deadline: Deadline(after: checkoutTimeout, on: environment.time))
+            deadline: Deadline(after: configuration.checkoutTimeout, on: environment.time))
     }
 }

@@ -9,81 +9,154 @@ import StockAPI
 struct SagaCaller: Sendable {
     let stock: any StockClient
     let payment: any PaymentClient
+    let stockBreaker: CircuitBreaker
+    let paymentBreaker: CircuitBreaker
+    /// For a saga whose client waits.
     let retry: RetryWithBackoff
+    /// For one that was taken up again: the waits between its attempts are in the store.
+    let once: RetryWithBackoff
     let time: any TimeSource
     let logger: Logger
     /// With less time left than this, no charge may begin.
     let leastTimeForCharge: Duration
 
+    /// How long a checkout would have to wait for a service that is known to be in trouble; nil when it may begin.
+    var closedFor: Duration? {
+        [stockBreaker.openFor, paymentBreaker.openFor].compactMap { $0 }.max()
+    }
+
     /// Makes one call, in as many attempts as it is allowed, and says what came of it.
-    func perform(_ call: Saga.Call, of plan: OrderPlan, _ context: CallContext) async -> Saga.Event {
+    func perform(_ call: Saga.Call, of saga: Saga, _ context: CallContext) async -> Saga.Event {
+        let plan = saga.plan
         switch call {
         case .reserve(let command):
-            let outcome = await settle("stock", "reserve", plan, context) { context throws(CallFailure) in
+            let step = Step("stock", "reserve", saga, stockBreaker, context)
+            let outcome = await settle(step) { context throws(CallFailure) in
                 try await stock.reserve(command, context)
             }
-            let remaining = context.deadline.remaining(on: time)
-            return .reserved(outcome, mayCharge: remaining >= leastTimeForCharge)
+            return .reserved(outcome, mayCharge: context.deadline.remaining(on: time) >= leastTimeForCharge)
         case .charge(let amount):
             let command = ChargeCommand(
                 chargeID: plan.chargeID, orderID: plan.orderID, amount: amount, method: plan.method)
+            var step = Step("payment", "charge", saga, paymentBreaker, context)
+            step.leastTimeToBegin = saga.mayFailFast ? leastTimeForCharge : .zero
             return .charged(
-                await settle("payment", "charge", plan, context) { context throws(CallFailure) in
+                await settle(step) { context throws(CallFailure) in
                     try await payment.charge(command, context)
                     return Done()
                 })
         case .complete:
             return .completed(
-                await settle("stock", "complete", plan, context) { context throws(CallFailure) in
+                await settle(Step("stock", "complete", saga, stockBreaker, context)) { context throws(CallFailure) in
                     try await stock.complete(reservationID: plan.reservationID, context)
                     return Done()
                 })
         case .release:
             return .released(
-                await settle("stock", "release", plan, context) { context throws(CallFailure) in
+                await settle(Step("stock", "release", saga, stockBreaker, context)) { context throws(CallFailure) in
                     try await stock.release(reservationID: plan.reservationID, context)
                     return Done()
                 })
         case .refund:
             let command = RefundCommand(refundID: plan.refundID, chargeID: plan.chargeID)
             return .refunded(
-                await settle("payment", "refund", plan, context) { context throws(CallFailure) in
+                await settle(Step("payment", "refund", saga, paymentBreaker, context)) { context throws(CallFailure) in
                     try await payment.refund(command, context)
                     return Done()
                 })
         }
     }
 
+    /// What the attempts of one call have in common.
+    private struct Step {
+        let target: String
+        let operation: String
+        let saga: Saga
+        let breaker: CircuitBreaker
+        let context: CallContext
+        /// With less time left than this, the first attempt is not made.
+        var leastTimeToBegin = Duration.zero
+
+        init(
+            _ target: String, _ operation: String, _ saga: Saga, _ breaker: CircuitBreaker, _ context: CallContext
+        ) {
+            self.target = target
+            self.operation = operation
+            self.saga = saga
+            self.breaker = breaker
+            self.context = context
+        }
+    }
+
+    /// Ends the attempts of a call that would better not be made now.
+    private struct NotNow: Error {
+        let trouble: CallTrouble
+    }
+
+    /// What is known of all attempts together, from the least to the most that they may have done.
+    fileprivate enum Reach: Comparable {
+        case notSent, notExecuted, unknown
+    }
+
     /// One round of attempts, and what is known after it.
     private func settle<Value: Sendable & Equatable>(
-        _ target: String, _ operation: String, _ plan: OrderPlan, _ context: CallContext,
-        _ attempt: @escaping @Sendable (CallContext) async throws(CallFailure) -> Value
+        _ step: Step, _ attempt: @escaping @Sendable (CallContext) async throws(CallFailure) -> Value
     ) async -> Outcome<Value> {
+        var reach = Reach.notSent
+        var trouble = CallTrouble.timedOut
         do {
-            let value = try await retry(
-                until: context.deadline,
-                onRetry: { number, error, wait in
-                    logger.warning(
-                        "a call failed and is tried again",
-                        metadata: SagaCaller.logMetadata(
-                            plan, context,
-                            [
-                                "target": .string(target), "operation": .string(operation),
-                                "attempt": .stringConvertible(number), "error": .string("\(error)"),
-                                "wait_ms": .stringConvertible(wait.inSeconds * 1000),
-                            ]))
-                },
-                { _ in try await attempt(context) }
+            let value = try await (step.saga.isResumed ? once : retry)(
+                until: step.context.deadline,
+                onRetry: { number, error, wait in log(step, number, error, wait) },
+                { _ in
+                    let passage = try passage(step, reach)
+                    do throws(CallFailure) {
+                        let value = try await attempt(step.context)
+                        step.breaker.record(.success, of: passage)
+                        return value
+                    } catch {
+                        step.breaker.record(error.saysOfService, of: passage)
+                        reach = max(reach, error.reach)
+                        trouble = error.trouble ?? trouble
+                        throw error
+                    }
+                }
             )
             return .succeeded(value)
         } catch CallFailure.refused(let refusal) {
             return .refused(refusal)
-        } catch let exhausted as RetriesExhausted {
-            let trouble = (exhausted.last as? CallFailure)?.trouble ?? .timedOut
-            return exhausted.mayHaveRun ? .unknown(trouble) : .notExecuted(trouble)
+        } catch let notNow as NotNow {
+            trouble = notNow.trouble
         } catch {
-            return .unknown(.connectionLost)
+            // The attempts are over, or the process is: what they have reached is known either way.
         }
+        switch reach {
+        case .notSent: return .notSent(trouble)
+        case .notExecuted: return .notExecuted(trouble)
+        case .unknown: return .unknown(trouble)
+        }
+    }
+
+    private func passage(_ step: Step, _ reach: Reach) throws -> CircuitBreaker.Passage {
+        // Only what has not begun may be left undone.
+        guard step.saga.mayFailFast else { return step.breaker.pass() }
+        if reach == .notSent, step.context.deadline.remaining(on: time) < step.leastTimeToBegin {
+            throw NotNow(trouble: .timedOut)
+        }
+        guard let passage = step.breaker.admit() else { throw NotNow(trouble: .unavailable) }
+        return passage
+    }
+
+    private func log(_ step: Step, _ number: Int, _ error: any Error, _ wait: Duration) {
+        logger.warning(
+            "a call failed and is tried again",
+            metadata: Self.logMetadata(
+                step.saga.plan, step.context,
+                [
+                    "target": .string(step.target), "operation": .string(step.operation),
+                    "attempt": .stringConvertible(number), "error": .string("\(error)"),
+                    "wait_ms": .stringConvertible(wait.inSeconds * 1000),
+                ]))
     }
 
     /// What every log line about a saga carries (OP-03), with further members.
@@ -101,7 +174,26 @@ extension CallFailure {
     fileprivate var trouble: CallTrouble? {
         switch self {
         case .refused: nil
-        case .notExecuted(let trouble, _), .unknown(let trouble, _): trouble
+        case .notSent(let trouble), .notExecuted(let trouble, _), .unknown(let trouble, _): trouble
+        }
+    }
+
+    fileprivate var reach: SagaCaller.Reach {
+        switch self {
+        case .refused, .notSent: .notSent
+        case .notExecuted: .notExecuted
+        case .unknown: .unknown
+        }
+    }
+
+    /// What the failure says about the service as a whole.
+    fileprivate var saysOfService: CircuitBreaker.Result {
+        switch self {
+        // It is there and works.
+        case .refused, .unknown(.inProgress, _): .success
+        // There was no time to ask.
+        case .notSent(.timedOut): .nothing
+        case .notSent, .notExecuted, .unknown: .failure
         }
     }
 }

@@ -1,3 +1,4 @@
+import Correlation
 import Idempotency
 import Money
 import Resilience
@@ -5,40 +6,61 @@ import ServiceKit
 import StockAPI
 import Storage
 
+/// The right to drive one saga. Every write to its record carries the epoch, so that an owner who was thought dead and was
+/// not cannot write any more once another has taken over (hazard 18, INV-13).
+struct Lease: Hashable, Sendable {
+    let orderID: String
+    let epoch: Int64
+}
+
 /// The durable record of every checkout, with the key it was asked for under.
 struct SagaLog: Sendable {
     let store: any Store
     private let keys: any IdempotencyStore
     let time: any TimeSource
+    /// Names this process among the owners of sagas.
+    let owner: String
+    /// How long an owner may be silent before another may take its sagas over.
+    let leaseDuration: Duration
 
-    init(_ environment: ServiceEnvironment) {
+    init(_ environment: ServiceEnvironment, leaseDuration: Duration) {
         store = environment.store
         keys = environment.keys
         time = environment.time
+        owner = environment.identifiers.next()
+        self.leaseDuration = leaseDuration
     }
 
     static func scope(user: String, key: IdempotencyKey) -> IdempotencyScope {
         IdempotencyScope(user: user, operation: "checkout", key: key)
     }
 
+    /// The lease that an order is begun under.
+    static func firstLease(_ orderID: String) -> Lease { Lease(orderID: orderID, epoch: 1) }
+
     /// Claims the key and stores the plan with all its ids, in one transaction, before any call is made.
     ///
-    /// - Returns: what became of the claim; the order is stored only if it was started.
-    func begin(_ order: Order, fingerprint: Fingerprint) async throws -> Claim {
+    /// - Parameter refusal: thrown, with nothing stored, if the checkout would have to begin.
+    /// - Returns: what became of the claim; the order is stored, under its first lease, only if it was started.
+    func begin(_ order: Order, fingerprint: Fingerprint, orRefuse refusal: Problem? = nil) async throws -> Claim {
         let plan = order.record.plan
         let scope = Self.scope(user: plan.user, key: IdempotencyKey(stored: order.key))
+        let lease = Self.firstLease(plan.orderID)
         return try await store.transaction { transaction in
             let claim = try keys.claim(
                 scope, fingerprint: fingerprint, reference: plan.orderID, now: order.createdAt, in: transaction)
             guard case .started = claim else { return claim }
+            if let refusal { throw refusal }
             try transaction.run(
                 """
-                INSERT INTO orders (order_id, user_id, status, operation_key, saga, created_at, updated_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?)
+                INSERT INTO orders
+                    (order_id, user_id, status, operation_key, saga, created_at, updated_at, owner, epoch, due_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """,
                 [
                     .text(plan.orderID), .text(plan.user), .text(order.status.rawValue), .text(order.key),
                     Self.saga(order), .integer(order.createdAt.milliseconds), .integer(order.updatedAt.milliseconds),
+                    .text(owner), .integer(lease.epoch), leaseEnd(order.createdAt),
                 ])
             return claim
         }
@@ -46,20 +68,24 @@ struct SagaLog: Sendable {
 
     /// Stores where the saga stands. At an end the key is settled in the same transaction: with the answer to replay, or as
     /// failed, so that the same command may be tried again (IK-18).
-    func save(_ order: Order, response: StoredResponse?) async throws {
+    ///
+    /// - Returns: false when another owner has taken over; nothing is stored then.
+    func save(_ order: Order, _ lease: Lease, response: StoredResponse?) async throws -> Bool {
         let plan = order.record.plan
         let scope = Self.scope(user: plan.user, key: IdempotencyKey(stored: order.key))
         let total = order.record.step.goods?.total
-        try await store.transaction { transaction in
-            try transaction.run(
+        return try await store.transaction { transaction in
+            let changed = try transaction.run(
                 """
                 UPDATE orders SET status = ?, saga = ?, total = ?, currency = ?, updated_at = ?
-                WHERE order_id = ? AND status = 'pending'
+                WHERE order_id = ? AND status = 'pending' AND epoch = ?
                 """,
                 [
                     .text(order.status.rawValue), Self.saga(order), SQLValue(total?.minorUnits),
                     SQLValue(total?.currency.code), .integer(order.updatedAt.milliseconds), .text(plan.orderID),
+                    .integer(lease.epoch),
                 ])
+            guard changed == 1 else { return false }
             switch order.status {
             case .pending: break
             case .completed:
@@ -68,27 +94,7 @@ struct SagaLog: Sendable {
                     scope, reference: plan.orderID, response: response, now: order.updatedAt, in: transaction)
             case .failed: try keys.fail(scope, reference: plan.orderID, now: order.updatedAt, in: transaction)
             }
-        }
-    }
-
-    /// The ids of orders that have not ended, beginning after `after`.
-    func unfinished(after: String, limit: Int) async throws -> [String] {
-        try await store.transaction { transaction in
-            try transaction.all(
-                "SELECT order_id FROM orders WHERE status = 'pending' AND order_id > ? ORDER BY order_id LIMIT ?",
-                [.text(after), .integer(Int64(limit))]
-            ) { $0.text(0) }
-        }
-    }
-
-    /// An order, if it has not ended. - Throws: what reading it throws, if this code cannot.
-    func unfinished(_ id: String) async throws -> Order? {
-        try await store.transaction { transaction in
-            try transaction.first(
-                """
-                SELECT saga, operation_key, created_at, updated_at FROM orders WHERE order_id = ? AND status = 'pending'
-                """,
-                [.text(id)], Self.order)
+            return true
         }
     }
 
@@ -114,22 +120,29 @@ struct SagaLog: Sendable {
         }
     }
 
-    /// How many orders there are by status, and the sum of the completed ones by currency.
-    func totals() async throws -> (orders: [String: Int64], completed: [(currency: String, amount: Int64)]) {
+    /// How many orders there are by status, how many of the pending ones are parked, and the sum of the completed ones by currency.
+    func totals() async throws -> (
+        orders: [String: Int64], parked: Int64, completed: [(currency: String, amount: Int64)]
+    ) {
         try await store.transaction { transaction in
             let orders = try transaction.all("SELECT status, count(*) FROM orders GROUP BY status", []) {
                 ($0.text(0), $0.integer(1))
             }
+            let parked = try transaction.first(
+                "SELECT count(*) FROM orders WHERE status = 'pending' AND parked_for IS NOT NULL", []
+            ) { $0.integer(0) }
             let completed = try transaction.all(
                 """
                 SELECT currency, sum(total) FROM orders WHERE status = 'completed' GROUP BY currency ORDER BY currency
                 """, []
             ) { ($0.text(0), $0.integer(1)) }
-            return (Dictionary(uniqueKeysWithValues: orders), completed)
+            return (Dictionary(uniqueKeysWithValues: orders), parked ?? 0, completed)
         }
     }
 
-    private static func saga(_ order: Order) -> SQLValue {
+    func leaseEnd(_ now: Timestamp) -> SQLValue { .integer(now.advanced(by: leaseDuration).milliseconds) }
+
+    static func saga(_ order: Order) -> SQLValue {
         .text(String(decoding: order.record.json(), as: UTF8.self))
     }
 

@@ -21,65 +21,82 @@ enum CheckoutResult: Equatable, Sendable {
 
 /// Drives sagas: makes the calls that a saga asks for, stores what must be stored, and waits where it must wait.
 ///
-/// A saga runs in a task of its own from its first call to its end. Neither a client that leaves, nor a deadline, nor a
-/// stop of the server cancels it (hazard 19); what a stop leaves behind is taken up at the next start.
+/// A saga runs in a task of its own. Neither a client that leaves, nor a deadline, nor a stop of the server cancels it
+/// (hazard 19). While a client waits for it, its pauses are waited for here; without one it is put down in the store when it
+/// cannot go on, and `Recovery` takes it up again when its pause is over. So what is in memory is bounded by who waits.
 final class SagaRunner: Sendable {
+    /// Decides what follows an event; replaced only by tests that plant a mistake.
+    package typealias Decision = @Sendable (inout Saga, Saga.Event) -> Saga.Next?
+
     private let environment: ServiceEnvironment
     private let log: SagaLog
     private let caller: SagaCaller
     private let configuration: OrderConfiguration
-    /// The waits between rounds, which go on growing up to their cap.
+    private let decide: Decision
+    /// The waits between rounds, which go on growing up to their cap. Apart by chance, so that sagas that hung together do
+    /// not come back together (hazard 21).
     private let pause: BackoffSchedule
-    private let active = Mutex<Set<String>>([])
+    private let held = Mutex<[String: Lease]>([:])
 
     init(
-        environment: ServiceEnvironment, stock: any StockClient, payment: any PaymentClient,
-        configuration: OrderConfiguration
+        environment: ServiceEnvironment, log: SagaLog, caller: SagaCaller, configuration: OrderConfiguration,
+        decide: @escaping Decision = { $0.apply($1) }
     ) {
         self.environment = environment
+        self.log = log
+        self.caller = caller
         self.configuration = configuration
-        log = SagaLog(environment)
-        caller = SagaCaller(
-            stock: stock, payment: payment,
-            retry: RetryWithBackoff(
-                schedule: configuration.backoff, sleeper: environment.sleeper, time: environment.time),
-            time: environment.time, logger: environment.logger,
-            leastTimeForCharge: configuration.leastTimeForCharge)
-        pause = configuration.backoff
+        self.decide = decide
+        pause = configuration.backoff.withJitter(configuration.backoff.base / 2)
     }
 
-    /// Takes an order before it is stored, so that recovery never drives an order that this process is about to.
-    ///
-    /// - Returns: false when as many are under way as are allowed.
-    func admit(_ orderID: String) -> Bool {
-        active.withLock { active in
-            active.count < configuration.maximumInFlight && active.insert(orderID).inserted
+    /// How long a checkout would have to wait for a service that is known to be in trouble; nil when it may begin.
+    var closedFor: Duration? { caller.closedFor }
+
+    /// Makes room for an order that is about to be stored. - Returns: false when as many are under way as are allowed.
+    func admit(_ lease: Lease) -> Bool {
+        held.withLock { held in
+            guard held.count < configuration.maximumInFlight else { return false }
+            held[lease.orderID] = lease
+            return true
         }
     }
 
-    /// Takes an order that an earlier process left. It was accepted then, so there is always a place for it.
-    ///
-    /// - Returns: false when this process is at work on it already.
-    func adopt(_ orderID: String) -> Bool {
-        active.withLock { $0.insert(orderID).inserted }
-    }
+    /// Gives back the room of an order that was not begun.
+    func dismiss(_ lease: Lease) { lose([lease]) }
 
-    /// Gives an admitted or adopted order back.
-    func dismiss(_ orderID: String) {
-        active.withLock { _ = $0.remove(orderID) }
+    /// The leases of every saga under way here.
+    var leases: Set<Lease> { held.withLock { Set($0.values) } }
+
+    /// Others drive these sagas now.
+    func lose(_ leases: [Lease]) {
+        held.withLock { held in
+            for lease in leases where held[lease.orderID] == lease { held[lease.orderID] = nil }
+        }
     }
 
     /// Drives an admitted order in a task of its own. - Returns: at its end, or when the context's deadline has passed.
-    func run(_ order: Order, isResumed: Bool, _ context: CallContext) async -> CheckoutResult {
+    func run(_ order: Order, _ lease: Lease, _ context: CallContext) async -> CheckoutResult {
         await withCheckedContinuation { continuation in
             let waiter = Waiter(continuation)
             environment.detach { [self] in
-                var drive = Drive(order: order, isResumed: isResumed, context: context, waiter: waiter)
+                var drive = Drive(order, lease, rounds: 0, isResumed: false, context, waiter)
                 await self.drive(&drive)
-                dismiss(order.record.plan.orderID)
+                lose([lease])
                 waiter.resume(.unknown)
             }
         }
+    }
+
+    /// Drives a saga that was taken over, until it ends or has to be put down again. There is always room for it: it was
+    /// admitted once, and `Recovery` takes only a few at a time.
+    func resume(_ taken: TakenSaga, _ context: CallContext) async {
+        held.withLock { $0[taken.lease.orderID] = taken.lease }
+        await environment.detach { [self] in
+            var drive = Drive(taken.order, taken.lease, rounds: taken.rounds, isResumed: true, context, nil)
+            await self.drive(&drive)
+            lose([taken.lease])
+        }.value
     }
 
     // MARK: - The loop
@@ -88,16 +105,22 @@ final class SagaRunner: Sendable {
     private struct Drive {
         var saga: Saga
         var history: [HistoryEntry]
-        var context: CallContext
         /// How often the present step has been repeated without a definite answer.
-        var rounds = 0
+        var rounds: Int
+        let context: CallContext
         let order: Order
-        let waiter: Waiter
+        let lease: Lease
+        /// Who waits for the outcome, if anybody does.
+        let waiter: Waiter?
 
-        init(order: Order, isResumed: Bool, context: CallContext, waiter: Waiter) {
+        init(
+            _ order: Order, _ lease: Lease, rounds: Int, isResumed: Bool, _ context: CallContext, _ waiter: Waiter?
+        ) {
             saga = Saga(order.record.plan, step: order.record.step, isResumed: isResumed)
             history = order.record.history
+            self.rounds = rounds
             self.order = order
+            self.lease = lease
             self.context = context
             self.waiter = waiter
         }
@@ -105,14 +128,14 @@ final class SagaRunner: Sendable {
 
     private func drive(_ drive: inout Drive) async {
         while let call = drive.saga.call {
-            let event = await caller.perform(call, of: drive.saga.plan, drive.context)
+            let event = await caller.perform(call, of: drive.saga, drive.context)
             let before = drive.saga.step
-            guard let next = drive.saga.apply(event) else {
-                return record(&drive, .critical, "an event does not belong to its saga's step: \(event)")
+            guard let next = decide(&drive.saga, event) else {
+                record(&drive, .critical, "an event does not belong to its saga's step: \(event)")
+                return await putDown(&drive, parkedFor: "an event did not belong to its step")
             }
             record(&drive, event.isTrouble ? .warning : .debug, event.description)
-            let hasMoved = drive.saga.step != before
-            if hasMoved { drive.rounds = 0 }
+            if drive.saga.step != before { drive.rounds = 0 }
             switch next {
             case .call:
                 if drive.saga.mustBeStored { guard await store(&drive) else { return } }
@@ -120,19 +143,16 @@ final class SagaRunner: Sendable {
                 guard await store(&drive) else { return }
                 return finish(drive)
             case .repeatLater:
-                drive.rounds += 1
-                // Stored once, so that whoever looks at the order sees where it hangs.
-                if drive.rounds == 1 { guard await store(&drive) else { return } }
-                await waitForNextRound(&drive)
+                guard await pauseBeforeRepeating(&drive) else { return }
             }
         }
     }
 
     private func finish(_ drive: Drive) {
         switch drive.saga.step {
-        case .completed(let goods): drive.waiter.resume(.completed(response(drive.order, goods)))
-        case .failed(let failure): drive.waiter.resume(.failed(failure))
-        case .reserving, .charging, .completing, .releasing, .refunding: break
+        case .completed(let goods): drive.waiter?.resume(.completed(response(drive.order, goods)))
+        case .failed(let failure): drive.waiter?.resume(.failed(failure))
+        case .reserving, .charging, .completing, .releasing, .canceling, .refunding: break
         }
     }
 
@@ -140,33 +160,72 @@ final class SagaRunner: Sendable {
         StoredResponse(status: 200, body: Order.receipt(order.record.plan, goods, createdAt: order.createdAt))
     }
 
-    /// Waits before the step is asked about again, and lets the waiter go when its time is over.
-    private func waitForNextRound(_ drive: inout Drive) async {
-        // Whether the goods are back yet is not the client's concern: the checkout has failed and nothing was charged.
-        if case .releasing(let failure, thenRefund: false) = drive.saga.step { drive.waiter.resume(.failed(failure)) }
-        let remaining = drive.context.deadline.remaining(on: environment.time)
+    /// Waits before the step is asked about again, if somebody waits for the outcome and there is time; else puts the saga
+    /// down. - Returns: whether to go on.
+    private func pauseBeforeRepeating(_ drive: inout Drive) async -> Bool {
+        drive.rounds += 1
+        // Whether all is undone yet is not the client's concern: the checkout has failed and nothing was charged.
+        if let failure = drive.saga.certainFailure { drive.waiter?.resume(.failed(failure)) }
         let wait = pause.delay(afterAttempt: drive.rounds)
-        try? await environment.sleeper.sleep(for: remaining > .zero ? min(wait, remaining) : wait)
-        guard drive.context.deadline.hasPassed(on: environment.time) else { return }
-        drive.waiter.resume(.unknown)
-        drive.context = CallContext(
-            requestID: drive.context.requestID, trace: drive.context.trace, user: drive.context.user,
-            deadline: Deadline(after: configuration.checkoutTimeout, on: environment.time))
+        let remaining = drive.context.deadline.remaining(on: environment.time)
+        guard let waiter = drive.waiter, waiter.isWaiting, remaining > .zero else {
+            await putDown(&drive, for: wait)
+            return false
+        }
+        // Stored once, so that whoever looks at the order sees where it hangs.
+        if drive.rounds == 1 { guard await store(&drive) else { return false } }
+        try? await environment.sleeper.sleep(for: min(wait, remaining))
+        guard drive.context.deadline.hasPassed(on: environment.time) else { return true }
+        waiter.resume(.unknown)
+        await putDown(&drive, for: .zero)
+        return false
     }
 
-    /// Stores the saga; while the store cannot take it, tries again and does nothing else, because what is not stored may
-    /// not be acted upon. - Returns: false when the store is closed, and the next process goes on.
-    private func store(_ drive: inout Drive) async -> Bool {
-        let now = environment.time.now
-        let order = Order(
+    /// Leaves the saga in the store for `Recovery`. After too many rounds an operator is called, and it is tried again by
+    /// itself only now and then (hazard 9).
+    private func putDown(_ drive: inout Drive, for wait: Duration = .zero, parkedFor: String? = nil) async {
+        var (wait, parkedFor) = (wait, parkedFor)
+        if parkedFor == nil, drive.rounds >= configuration.parkAfterRounds {
+            parkedFor = "\(drive.saga.step.name): no definite answer in \(drive.rounds) rounds"
+        }
+        if let reason = parkedFor {
+            wait = configuration.parkedRetry
+            record(&drive, .error, "parked: \(reason)")
+        }
+        let (lease, rounds, reason, pause) = (drive.lease, drive.rounds, parkedFor, wait)
+        let order = order(drive)
+        _ = await storing(&drive) { log in
+            try await log.putDown(order, lease, for: pause, rounds: rounds, parkedFor: reason)
+        }
+    }
+
+    private func order(_ drive: Drive) -> Order {
+        Order(
             record: SagaRecord(plan: drive.saga.plan, step: drive.saga.step, history: drive.history),
-            key: drive.order.key, createdAt: drive.order.createdAt, updatedAt: now)
+            key: drive.order.key, createdAt: drive.order.createdAt, updatedAt: environment.time.now)
+    }
+
+    private func store(_ drive: inout Drive) async -> Bool {
+        let order = order(drive)
+        let lease = drive.lease
         let answer = drive.saga.step.goods.map { response(drive.order, $0) }
+        return await storing(&drive) { log in try await log.save(order, lease, response: answer) }
+    }
+
+    /// Writes to the log; while the store cannot take it, tries again and does nothing else, because what is not stored may
+    /// not be acted upon.
+    ///
+    /// - Returns: false when the saga is not this process's to drive any more: the store is closed and the next process goes
+    ///   on, or another owner has taken over.
+    private func storing(_ drive: inout Drive, _ write: (SagaLog) async throws -> Bool) async -> Bool {
         var attempt = 0
         while true {
             do {
-                try await log.save(order, response: answer)
-                return true
+                if try await write(log) { return true }
+                environment.logger.warning(
+                    "another process has taken this saga over", metadata: logMetadata(drive, [:]))
+                try await tellStoredEnd(drive)
+                return false
             } catch StoreError.closed {
                 return false
             } catch {
@@ -175,9 +234,21 @@ final class SagaRunner: Sendable {
                     "a saga could not be stored; trying again",
                     metadata: logMetadata(
                         drive, ["error": .string("\(error)"), "attempt": .stringConvertible(attempt)]))
-                drive.waiter.resume(.unknown)
+                drive.waiter?.resume(.unknown)
                 try? await environment.sleeper.sleep(for: pause.delay(afterAttempt: attempt))
             }
+        }
+    }
+
+    /// Whoever has taken the saga over may have ended it: then its client need not ask again.
+    private func tellStoredEnd(_ drive: Drive) async throws {
+        guard let waiter = drive.waiter, waiter.isWaiting,
+            let stored = try await log.order(drive.saga.plan.orderID, user: drive.saga.plan.user)
+        else { return }
+        switch stored.record.step {
+        case .completed(let goods): waiter.resume(.completed(response(stored, goods)))
+        case .failed(let failure): waiter.resume(.failed(failure))
+        case .reserving, .charging, .completing, .releasing, .canceling, .refunding: break
         }
     }
 
@@ -208,6 +279,9 @@ private final class Waiter: Sendable {
     init(_ continuation: CheckedContinuation<CheckoutResult, Never>) {
         self.continuation = Mutex(continuation)
     }
+
+    /// Whether it has not been resumed yet.
+    var isWaiting: Bool { continuation.withLock { $0 != nil } }
 
     func resume(_ result: CheckoutResult) {
         let waiting = continuation.withLock { continuation in

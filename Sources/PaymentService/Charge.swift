@@ -17,8 +17,8 @@ struct ChargeRequest: Hashable, Sendable {
     /// Reads a command. - Throws: `ValidationFailure`.
     init(json: JSONValue) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
-        let amount = reader.nested("amount") { value, pointer throws(ValidationFailure) in
-            try Money(json: value, at: pointer, in: 1...Int64.max)
+        let amount = reader.nested("amount") { value throws(ValidationFailure) in
+            try Money(json: value, in: 1...Int64.max)
         }
         chargeID = reader.string("chargeId", length: 1...128, required: false)
         orderID = reader.string("orderId", length: 1...128, required: false)

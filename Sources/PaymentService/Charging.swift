@@ -28,10 +28,19 @@ struct Charging: Sendable {
         case ask(Charge)
     }
 
-    func charge(_ request: ChargeRequest, user: String, key: IdempotencyKey) async throws -> MoneyReply {
+    /// Carries a command out.
+    ///
+    /// - Parameter mayAskProvider: false when others wait for the answer; a command that would have to ask the provider
+    ///   then throws `NotInBatch`, without effect.
+    func charge(
+        _ request: ChargeRequest, user: String, key: IdempotencyKey, mayAskProvider: Bool = true
+    ) async throws -> MoneyReply {
         let id = request.chargeID ?? environment.identifiers.next()
         let beginning = try await environment.store.transaction { transaction in
-            try begin(request, id: id, user: user, key: key, in: transaction)
+            let beginning = try begin(request, id: id, user: user, key: key, in: transaction)
+            // Thrown inside the transaction, which undoes the beginning.
+            if case .ask = beginning, !mayAskProvider { throw NotInBatch() }
+            return beginning
         }
         switch beginning {
         case .reply(let reply): return reply

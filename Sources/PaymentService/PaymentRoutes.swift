@@ -12,24 +12,25 @@ struct PaymentRoutes: Sendable {
 
     func catalogue() -> RouteCatalogue {
         var routes = RouteCatalogue()
-        routes.post("/charge", charge)
-        routes.post("/refund", refund)
+        routes.keyedCommand("/charge", charge)
+        routes.keyedCommand("/refund", refund)
+        routes.acceptBatches(in: environment)
         routes.get("/charges/:id", showCharge)
         routes.get("/audit/totals", totals)
         PaymentAudit(environment: environment).add(to: &routes)
         return routes
     }
 
-    private func charge(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let key = try request.idempotencyKey()
-        let command = try ChargeRequest(json: try await request.json())
-        return try await charging.charge(command, user: context.user, key: key).response()
+    private func charge(_ command: Command, _ key: IdempotencyKey) async throws -> CommandReply {
+        try await charging.charge(
+            try ChargeRequest(json: command.body), user: command.user, key: key, mayAskProvider: !command.isBatched
+        ).get()
     }
 
-    private func refund(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let key = try request.idempotencyKey()
-        let command = try RefundRequest(json: try await request.json())
-        return try await refunding.refund(command, user: context.user, key: key).response()
+    private func refund(_ command: Command, _ key: IdempotencyKey) async throws -> CommandReply {
+        try await refunding.refund(
+            try RefundRequest(json: command.body), user: command.user, key: key, mayAskProvider: !command.isBatched
+        ).get()
     }
 
     private func showCharge(_ request: Request, _ context: ServiceContext) async throws -> Response {
@@ -65,10 +66,10 @@ struct PaymentRoutes: Sendable {
 }
 
 extension MoneyReply {
-    fileprivate func response() throws -> Response {
+    fileprivate func get() throws -> CommandReply {
         switch self {
-        case .made(let stored): .json(stored.body)
-        case .replayed(let stored): .replay(stored)
+        case .made(let stored): .made(stored.body)
+        case .replayed(let stored): .replayed(stored)
         case .problem(let problem): throw problem
         }
     }

@@ -20,8 +20,8 @@ struct RefundRequest: Hashable, Sendable {
     init(json: JSONValue) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let chargeID = reader.string("chargeId", length: 1...128)
-        amount = reader.nested("amount", required: false) { value, pointer throws(ValidationFailure) in
-            try Money(json: value, at: pointer, in: 1...Int64.max)
+        amount = reader.nested("amount", required: false) { value throws(ValidationFailure) in
+            try Money(json: value, in: 1...Int64.max)
         }
         orCancel = reader.bool("orCancel") ?? false
         try reader.finish()
@@ -45,10 +45,19 @@ struct Refunding: Sendable {
         case ask(Refund, Charge)
     }
 
-    func refund(_ request: RefundRequest, user: String, key: IdempotencyKey) async throws -> MoneyReply {
+    /// Carries a command out.
+    ///
+    /// - Parameter mayAskProvider: false when others wait for the answer; a command that would have to ask the provider
+    ///   then throws `NotInBatch`, without effect.
+    func refund(
+        _ request: RefundRequest, user: String, key: IdempotencyKey, mayAskProvider: Bool = true
+    ) async throws -> MoneyReply {
         let id = environment.identifiers.next()
         let beginning = try await environment.store.transaction { transaction in
-            try begin(request, id: id, user: user, key: key, in: transaction)
+            let beginning = try begin(request, id: id, user: user, key: key, in: transaction)
+            // Thrown inside the transaction, which undoes the beginning.
+            if case .ask = beginning, !mayAskProvider { throw NotInBatch() }
+            return beginning
         }
         switch beginning {
         case .reply(let reply): return reply

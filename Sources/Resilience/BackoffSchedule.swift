@@ -34,6 +34,17 @@ public struct BackoffSchedule: Sendable {
         self.random = random
     }
 
+    /// The same schedule with another largest random addition.
+    public func withJitter(_ jitter: Duration) -> BackoffSchedule {
+        BackoffSchedule(
+            base: base, factor: factor, cap: cap, jitter: jitter, maximumAttempts: maximumAttempts, random: random)
+    }
+
+    /// The same schedule with one attempt.
+    public var single: BackoffSchedule {
+        BackoffSchedule(base: base, factor: factor, cap: cap, jitter: jitter, maximumAttempts: 1, random: random)
+    }
+
     /// The wait after attempt number `attempt` (from 1), whether or not another one follows.
     public func delay(afterAttempt attempt: Int) -> Duration {
         var delay = min(base, cap)

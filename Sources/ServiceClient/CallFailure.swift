@@ -39,7 +39,9 @@ public enum CallTrouble: String, Hashable, Sendable {
 public enum CallFailure: ClassifiedError, Equatable {
     /// Refused for good.
     case refused(Refusal)
-    /// This attempt is known to have had no effect.
+    /// This attempt never left this process.
+    case notSent(CallTrouble)
+    /// This attempt has had no effect, says the service. A copy of it that is still on its way may have one.
     case notExecuted(CallTrouble, retryAfter: Duration? = nil)
     /// This attempt may have had its effect (hazards 4, 6 and 12).
     case unknown(CallTrouble, retryAfter: Duration? = nil)
@@ -47,14 +49,14 @@ public enum CallFailure: ClassifiedError, Equatable {
     public var failureClass: FailureClass {
         switch self {
         case .refused: .definite
-        case .notExecuted: .retryable
+        case .notSent, .notExecuted: .retryable
         case .unknown: .unknown
         }
     }
 
     public var retryAfter: Duration? {
         switch self {
-        case .refused: nil
+        case .refused, .notSent: nil
         case .notExecuted(_, let retryAfter), .unknown(_, let retryAfter): retryAfter
         }
     }

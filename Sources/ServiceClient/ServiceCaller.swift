@@ -27,11 +27,7 @@ public struct CallContext: Sendable {
 /// The codes of problem documents decide, not the bare status: a 404 from some other server that happens to listen there is
 /// no refusal, and a 503 from a proxy says nothing about what ran behind it.
 public struct ServiceCaller: Sendable {
-    /// Without a slash at the end, for example `http://127.0.0.1:3133`.
-    public let baseURL: String
-    private let transport: any Transport
-    private let attemptTimeout: Duration
-    private let time: any TimeSource
+    private let carrier: any CommandCarrier
     private let refusalCodes: Set<String>
 
     /// Problems by which our services promise that nothing was executed.
@@ -42,19 +38,10 @@ public struct ServiceCaller: Sendable {
     /// A caller of one service.
     ///
     /// - Parameters:
-    ///   - attemptTimeout: the most that one attempt may take (`GATEWAY_TIMEOUT_SECONDS`).
+    ///   - carrier: brings the commands there.
     ///   - refusalCodes: the problems by which this service refuses a command for good.
-    public init(
-        baseURL: String,
-        transport: any Transport,
-        attemptTimeout: Duration,
-        time: any TimeSource,
-        refusalCodes: Set<String>
-    ) {
-        self.baseURL = baseURL
-        self.transport = transport
-        self.attemptTimeout = attemptTimeout
-        self.time = time
+    public init(carrier: any CommandCarrier, refusalCodes: Set<String>) {
+        self.carrier = carrier
         self.refusalCodes = refusalCodes
     }
 
@@ -71,54 +58,41 @@ public struct ServiceCaller: Sendable {
         context: CallContext,
         read: (JSONValue) throws -> T
     ) async throws(CallFailure) -> T {
-        let remaining = context.deadline.remaining(on: time)
-        guard remaining > .zero else { throw .notExecuted(.timedOut) }
-        let timeout = min(attemptTimeout, remaining)
-        var headers = [
-            ServiceRequest.Header("Content-Type", "application/json"),
-            ServiceRequest.Header("X-Request-ID", context.requestID.value),
-            ServiceRequest.Header("traceparent", context.trace.child().header),
-            ServiceRequest.Header("X-Request-Timeout-Ms", String(max(1, timeout.wholeMilliseconds))),
-        ]
-        if let key { headers.append(.init("Idempotency-Key", key)) }
-        if !context.user.isEmpty { headers.append(.init("X-User-ID", context.user)) }
-        let request = ServiceRequest(
-            method: "POST", url: baseURL + path, headers: headers, body: body, timeout: timeout)
-        let response: ServiceResponse
+        let answer: ServiceAnswer
         do {
-            response = try await transport.send(request)
+            answer = try await carrier.carry(ServiceCommand(path: path, key: key, body: body, context: context))
         } catch {
             throw Self.failure(error)
         }
-        return try interpret(response, read)
+        return try interpret(answer, read)
     }
 
     private static func failure(_ error: TransportError) -> CallFailure {
         switch error {
-        case .notSent: .notExecuted(.unreachable)
+        case .notSent: .notSent(.unreachable)
+        case .notSentInTime: .notSent(.timedOut)
         case .timedOut: .unknown(.timedOut)
         case .connectionLost: .unknown(.connectionLost)
         case .responseTooLarge, .notHTTP: .unknown(.garbled)
         }
     }
 
-    private func interpret<T>(_ response: ServiceResponse, _ read: (JSONValue) throws -> T) throws(CallFailure) -> T {
-        let json = try? JSONParser.parse(response.body)
-        if response.status == 200 {
-            guard let json, let value = try? read(json) else { throw .unknown(.garbled) }
+    private func interpret<T>(_ answer: ServiceAnswer, _ read: (JSONValue) throws -> T) throws(CallFailure) -> T {
+        if answer.status == 200 {
+            guard let json = answer.json, let value = try? read(json) else { throw .unknown(.garbled) }
             return value
         }
-        guard let json, let problem = ProblemReader(json), problem.status == response.status else {
-            throw .unknown(.garbled, retryAfter: response.retryAfter)
+        guard let problem = answer.json.flatMap({ ProblemReader($0) }), problem.status == answer.status else {
+            throw .unknown(.garbled, retryAfter: answer.retryAfter)
         }
         if refusalCodes.contains(problem.refusal.code) { throw .refused(problem.refusal) }
         if Self.notExecutedCodes.contains(problem.refusal.code) {
-            throw .notExecuted(.unavailable, retryAfter: response.retryAfter)
+            throw .notExecuted(.unavailable, retryAfter: answer.retryAfter)
         }
         switch problem.refusal.code {
-        case "request-in-progress": throw .unknown(.inProgress, retryAfter: response.retryAfter)
-        case "outcome-unknown", "gateway-timeout": throw .unknown(.timedOut, retryAfter: response.retryAfter)
-        default: throw .unknown(.garbled, retryAfter: response.retryAfter)
+        case "request-in-progress": throw .unknown(.inProgress, retryAfter: answer.retryAfter)
+        case "outcome-unknown", "gateway-timeout": throw .unknown(.timedOut, retryAfter: answer.retryAfter)
+        default: throw .unknown(.garbled, retryAfter: answer.retryAfter)
         }
     }
 }

@@ -32,28 +32,16 @@ public enum Cart {
         for name in ["itemId", "quantity"] where reader.value(name) != nil {
             reader.issue(name, "must not stand beside lines")
         }
-        return reader.nested("lines") { value, pointer throws(ValidationFailure) in
-            guard case .array(let elements) = value, (1...maximumLines).contains(elements.count) else {
-                throw ValidationFailure(pointer, "must be an array of 1 to \(maximumLines) lines")
+        var items: Set<Int64> = []
+        return reader.elements("lines", count: 1...maximumLines, of: "lines") { element throws(ValidationFailure) in
+            var reader = try ObjectReader(element)
+            let line = line(from: &reader)
+            if let line, !items.insert(line.itemID).inserted {
+                reader.issue("itemId", "is in another line already; an item may stand in one line only")
             }
-            var lines: [LineRequest] = []
-            var issues: [ValidationIssue] = []
-            var items: Set<Int64> = []
-            for (index, element) in elements.enumerated() {
-                do throws(ValidationFailure) {
-                    var reader = try ObjectReader(element, at: "\(pointer)/\(index)")
-                    let line = line(from: &reader)
-                    if let line, !items.insert(line.itemID).inserted {
-                        reader.issue("itemId", "is in another line already; an item may stand in one line only")
-                    }
-                    try reader.finish()
-                    if let line { lines.append(line) }
-                } catch {
-                    issues += error.issues
-                }
-            }
-            guard issues.isEmpty else { throw ValidationFailure(issues) }
-            return lines
+            try reader.finish()
+            guard let line else { throw ValidationFailure("#", "is not a line") }
+            return line
         }
     }
 
@@ -165,21 +153,16 @@ extension ReservedLine {
         }
     }
 
-    /// Reads an array of lines.
-    public static func read(_ value: JSONValue, at pointer: String) throws(ValidationFailure) -> [ReservedLine] {
-        guard case .array(let elements) = value else { throw ValidationFailure(pointer, "must be an array") }
-        var lines: [ReservedLine] = []
-        for (index, element) in elements.enumerated() {
-            var reader = try ObjectReader(element, at: "\(pointer)/\(index)")
-            let itemID = reader.integer("itemId", in: Cart.itemIDs)
-            let quantity = reader.integer("quantity", in: Cart.quantities)
-            let unitPrice = reader.nested("unitPrice") { value, pointer throws(ValidationFailure) in
-                try Money(json: value, at: pointer, in: 0...Int64.max)
-            }
-            try reader.finish()
-            guard let itemID, let quantity, let unitPrice else { throw ValidationFailure(pointer, "is not a line") }
-            lines.append(ReservedLine(itemID: itemID, quantity: quantity, unitPrice: unitPrice))
+    /// Reads a line. - Throws: `ValidationFailure`.
+    public init(json: JSONValue) throws(ValidationFailure) {
+        var reader = try ObjectReader(json)
+        let itemID = reader.integer("itemId", in: Cart.itemIDs)
+        let quantity = reader.integer("quantity", in: Cart.quantities)
+        let unitPrice = reader.nested("unitPrice") { value throws(ValidationFailure) in
+            try Money(json: value, in: 0...Int64.max)
         }
-        return lines
+        try reader.finish()
+        guard let itemID, let quantity, let unitPrice else { throw ValidationFailure("#", "is not a line") }
+        self.init(itemID: itemID, quantity: quantity, unitPrice: unitPrice)
     }
 }

@@ -20,11 +20,14 @@ public struct ReserveCommand: Hashable, Sendable {
     public let reservationID: String
     /// The goods.
     public let lines: [LineRequest]
+    /// How long they are held, in seconds; nil leaves it to Stock.
+    public let holdSeconds: Int64?
 
     /// A command.
-    public init(reservationID: String, lines: [LineRequest]) {
+    public init(reservationID: String, lines: [LineRequest], holdSeconds: Int64? = nil) {
         self.reservationID = reservationID
         self.lines = lines
+        self.holdSeconds = holdSeconds
     }
 }
 
@@ -63,6 +66,7 @@ public struct HTTPStockClient: StockClient {
             json.object { json in
                 json.string("reservationId", command.reservationID)
                 Cart.write(command.lines, to: &json)
+                if let holdSeconds = command.holdSeconds { json.integer("ttlSeconds", holdSeconds) }
             }
         }
         return try await caller.post("/reserve", key: command.reservationID, body: body, context: context) { json in
@@ -95,10 +99,10 @@ public struct HTTPStockClient: StockClient {
     private static func goods(_ json: JSONValue) throws(ValidationFailure) -> (id: String, goods: ReservedGoods) {
         var reader = try ObjectReader(json)
         let id = reader.string("reservationId", length: 1...128)
-        let total = reader.nested("total") { value, pointer throws(ValidationFailure) in
-            try Money(json: value, at: pointer, in: 0...Int64.max)
+        let total = reader.nested("total") { value throws(ValidationFailure) in
+            try Money(json: value, in: 0...Int64.max)
         }
-        let lines = reader.nested("lines", ReservedLine.read)
+        let lines = reader.elements("lines", ReservedLine.init(json:))
         guard let id, let total, let lines else { throw ValidationFailure("#", "is not a reservation") }
         return (id, ReservedGoods(total: total, lines: lines))
     }

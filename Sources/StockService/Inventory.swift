@@ -231,7 +231,7 @@ struct Inventory {
         return Reservation(
             id: row.text(0),
             status: status,
-            lines: lines.nested("lines", ReservedLine.read) ?? [],
+            lines: lines.elements("lines", ReservedLine.init(json:)) ?? [],
             total: currency.flatMap { currency in minorUnits.map { Money(minorUnits: $0, currency: currency) } },
             createdAt: Timestamp(milliseconds: row.integer(5)),
             expiresAt: row.optionalInteger(6).map { Timestamp(milliseconds: $0) }

@@ -56,7 +56,7 @@ struct StockAudit: Sendable {
 
     private static func lines(_ stored: String) -> [LineRequest]? {
         guard let json = try? JSONParser.parse(stored.utf8), var reader = try? ObjectReader(json) else { return nil }
-        return reader.nested("lines", ReservedLine.read)?.map {
+        return reader.elements("lines", ReservedLine.init(json:))?.map {
             LineRequest(itemID: $0.itemID, quantity: $0.quantity)
         }
     }

@@ -17,9 +17,10 @@ struct StockRoutes: Sendable {
 
     func catalogue() -> RouteCatalogue {
         var routes = RouteCatalogue()
-        routes.post("/reserve", reserve)
-        routes.post("/release") { request, _ in try await settle(request) { try $0.release(id: $1) } }
-        routes.post("/complete") { request, _ in try await settle(request) { try $0.complete(id: $1) } }
+        routes.keyedCommand("/reserve", reserve)
+        routes.command("/release") { command in try await settle(command) { try $0.release(id: $1) } }
+        routes.command("/complete") { command in try await settle(command) { try $0.complete(id: $1) } }
+        routes.acceptBatches(in: environment)
         routes.get("/reservations/:id", reservation)
         routes.get("/items", items)
         routes.get("/items/:id", item)
@@ -32,16 +33,15 @@ struct StockRoutes: Sendable {
 
     // MARK: - Reservations
 
-    private func reserve(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let key = try request.idempotencyKey()
-        var reader = try ObjectReader(try await request.json())
+    private func reserve(_ command: Command, _ key: IdempotencyKey) async throws -> CommandReply {
+        var reader = try ObjectReader(command.body)
         let lines = Cart.lines(from: &reader)
         let reservationID = reader.string("reservationId", length: 1...128, required: false)
         let ttlSeconds = reader.integer("ttlSeconds", in: 1...86_400, required: false)
         try reader.finish()
         guard let lines else { throw Problem(.validationFailed, "The command has no lines.") }
 
-        let scope = IdempotencyScope(user: context.user, operation: "reserve", key: key)
+        let scope = IdempotencyScope(user: command.user, operation: "reserve", key: key)
         let fingerprint = Fingerprint(
             operation: scope.operation,
             fields: [reservationID, ttlSeconds.map(String.init)] + lines.map { "\($0.itemID):\($0.quantity)" })
@@ -55,18 +55,18 @@ struct StockRoutes: Sendable {
     }
 
     private func settle(
-        _ request: Request,
-        _ command: @escaping @Sendable (Inventory, _ id: String) throws -> Result<Reservation, StockRefusal>
-    ) async throws -> Response {
-        var reader = try ObjectReader(try await request.json())
+        _ command: Command,
+        _ settle: @escaping @Sendable (Inventory, _ id: String) throws -> Result<Reservation, StockRefusal>
+    ) async throws -> CommandReply {
+        var reader = try ObjectReader(command.body)
         let id = reader.string("reservationId", length: 1...128)
         try reader.finish()
         guard let id else { throw Problem(.validationFailed, "The command has no reservationId.") }
         let time = environment.time
         let outcome = try await environment.store.transaction { transaction in
-            try command(Inventory(transaction: transaction, now: time.now), id)
+            try settle(Inventory(transaction: transaction, now: time.now), id)
         }
-        return .json(try outcome.mapError(Problem.init).get().json())
+        return .made(try outcome.mapError(Problem.init).get().json())
     }
 
     private func reservation(_ request: Request, _ context: ServiceContext) async throws -> Response {
@@ -113,8 +113,8 @@ struct StockRoutes: Sendable {
         let id = try itemID(context)
         var reader = try ObjectReader(try await request.json())
         let name = reader.string("name", length: 1...200)
-        let price = reader.nested("price") { value, pointer throws(ValidationFailure) in
-            try Money(json: value, at: pointer, in: 1...Int64.max)
+        let price = reader.nested("price") { value throws(ValidationFailure) in
+            try Money(json: value, in: 1...Int64.max)
         }
         let onHand = reader.integer("onHand", in: 0...Catalogue.maximumOnHand, required: false)
         try reader.finish()
@@ -145,7 +145,8 @@ struct StockRoutes: Sendable {
         }
         let scope = IdempotencyScope(user: context.user, operation: "restock", key: key)
         let fingerprint = Fingerprint(operation: scope.operation, fields: [String(id), String(quantity)])
-        return try await once(scope, fingerprint, reference: String(id)) { transaction, _ in try command(transaction) }
+        return .command(
+            try await once(scope, fingerprint, reference: String(id)) { transaction, _ in try command(transaction) })
     }
 
     private func itemID(_ context: ServiceContext) throws -> Int64 {
@@ -201,9 +202,9 @@ struct StockRoutes: Sendable {
         _ fingerprint: Fingerprint,
         reference: String,
         _ command: @escaping @Sendable (any Transaction, Timestamp) throws -> Result<[UInt8], StockRefusal>
-    ) async throws -> Response {
+    ) async throws -> CommandReply {
         let (keys, time) = (environment.keys, environment.time)
-        let result: Result<Response, Problem> = try await environment.store.transaction { transaction in
+        let result: Result<CommandReply, Problem> = try await environment.store.transaction { transaction in
             let now = time.now
             let claim = try keys.claim(
                 scope, fingerprint: fingerprint, reference: reference, now: now, in: transaction)
@@ -214,12 +215,12 @@ struct StockRoutes: Sendable {
                 case .success(let body):
                     let stored = StoredResponse(status: 200, body: body)
                     try keys.succeed(scope, reference: reference, response: stored, now: now, in: transaction)
-                    return .success(.json(body))
+                    return .success(.made(body))
                 case .failure(let refusal):
                     try keys.fail(scope, reference: reference, now: now, in: transaction)
                     return .failure(Problem(refusal))
                 }
-            case .replay(let stored): return .success(.replay(stored))
+            case .replay(let stored): return .success(.replayed(stored))
             case .mismatch: return .failure(Problem.keyReused)
             case .inProgress: return .failure(Problem.inProgress)
             }

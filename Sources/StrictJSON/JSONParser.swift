@@ -11,11 +11,12 @@ public struct JSONParser {
 
     /// The value that the bytes hold. - Throws: `JSONSyntaxError`.
     public static func parse(_ bytes: some Sequence<UInt8>) throws(JSONSyntaxError) -> JSONValue {
-        let contiguous = ContiguousArray(bytes)
-        let result: Result<JSONValue, JSONSyntaxError> = contiguous.withUnsafeBufferPointer { buffer in
+        func parse(_ buffer: UnsafeBufferPointer<UInt8>) -> Result<JSONValue, JSONSyntaxError> {
             var parser = JSONParser(bytes: buffer)
             return Result { () throws(JSONSyntaxError) in try parser.document() }
         }
+        let result =
+            bytes.withContiguousStorageIfAvailable(parse) ?? ContiguousArray(bytes).withUnsafeBufferPointer(parse)
         return try result.get()
     }
 

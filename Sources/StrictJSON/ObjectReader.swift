@@ -5,6 +5,11 @@ public struct ValidationIssue: Equatable, Sendable {
     /// What is wrong, for a person.
     public let detail: String
 
+    /// The pointer of a member of the value that is being read.
+    static func pointer(to name: String) -> String {
+        "#/" + name.replacing("~", with: "~0").replacing("/", with: "~1")
+    }
+
     /// An issue at a place.
     public init(_ pointer: String, _ detail: String) {
         self.pointer = pointer
@@ -14,60 +19,67 @@ public struct ValidationIssue: Equatable, Sendable {
 
 /// A well-formed message that does not say what it must.
 public struct ValidationFailure: Error, Equatable {
+    /// The most issues that are told.
+    static let maximumIssues = 20
+
     /// At least one issue, in the order of the fields read; at most 20.
     public let issues: [ValidationIssue]
 
     /// The issues, cut at 20.
     public init(_ issues: [ValidationIssue]) {
-        self.issues = Array(issues.prefix(20))
+        self.issues = Array(issues.prefix(Self.maximumIssues))
     }
 
     /// One issue.
     public init(_ pointer: String, _ detail: String) {
         self.init([ValidationIssue(pointer, detail)])
     }
+
+    /// The same issues seen from the value that has this one as a member or element: `#/quantity` inside `lines` is
+    /// `#/lines/quantity`. So a value is read without knowing where it stands, and only a fault costs the making of a pointer.
+    fileprivate func inside(_ name: String) -> [ValidationIssue] {
+        let pointer = ValidationIssue.pointer(to: name)
+        return issues.map { ValidationIssue(pointer + $0.pointer.dropFirst(), $0.detail) }
+    }
 }
 
 /// Takes the members of an object out of a message and collects every fault on the way: a missing or mistyped member,
-/// one given twice, one that nobody asked for (HT-02).
+/// one given twice, one that nobody asked for (HT-02). Pointers begin at the object itself.
 ///
 /// A reading function answers nil when the member is absent or faulty; call `finish` before using what was read.
 public struct ObjectReader {
-    private let pointer: String
+    /// No message has this many members: whatever comes after them is an unknown field.
+    private static let maximumMembers = 64
+
     private let members: [JSONValue.Member]
-    private var read: Set<String> = []
+    /// One bit for each member that was asked for.
+    private var read: UInt64 = 0
     private var issues: [ValidationIssue] = []
 
     /// Reads the members of `value`. - Throws: `ValidationFailure` when it is not an object.
-    public init(_ value: JSONValue, at pointer: String = "#") throws(ValidationFailure) {
-        guard case .object(let members) = value else {
-            throw ValidationFailure(pointer == "#" ? "#" : pointer, "must be an object")
-        }
-        self.pointer = pointer
+    public init(_ value: JSONValue) throws(ValidationFailure) {
+        guard case .object(let members) = value else { throw ValidationFailure("#", "must be an object") }
         self.members = members
-        var seen: Set<String> = []
-        for member in members where !seen.insert(member.name).inserted {
-            issue(member.name, "is given more than once")
+        // Those beyond the limit are refused in any case, so that this stays small.
+        for index in members.indices.prefix(Self.maximumMembers) {
+            let name = members[index].name
+            if members[..<index].contains(where: { $0.name == name }) { issue(name, "is given more than once") }
         }
     }
 
     /// Whether the member is there at all.
     public func has(_ name: String) -> Bool { members.contains { $0.name == name } }
 
-    /// The pointer of a member.
-    public func pointer(to name: String) -> String {
-        "\(pointer)/" + name.replacing("~", with: "~0").replacing("/", with: "~1")
-    }
-
     /// Notes a fault of a member.
     public mutating func issue(_ name: String, _ detail: String) {
-        issues.append(ValidationIssue(pointer(to: name), detail))
+        issues.append(ValidationIssue(ValidationIssue.pointer(to: name), detail))
     }
 
     /// The member's value, whatever it is.
     public mutating func value(_ name: String) -> JSONValue? {
-        read.insert(name)
-        return members.first { $0.name == name }?.value
+        guard let index = members.firstIndex(where: { $0.name == name }) else { return nil }
+        if index < Self.maximumMembers { read |= 1 << UInt64(index) }
+        return members[index].value
     }
 
     /// A member that must be there.
@@ -108,25 +120,58 @@ public struct ObjectReader {
         return flag
     }
 
-    /// Reads a member by a function that may find faults inside it.
+    /// Reads a member by a function that may find faults inside it, with pointers that begin at the member.
     public mutating func nested<T>(
-        _ name: String,
-        required: Bool = true,
-        _ read: (JSONValue, _ pointer: String) throws(ValidationFailure) -> T
+        _ name: String, required: Bool = true, _ read: (JSONValue) throws(ValidationFailure) -> T
     ) -> T? {
         guard let value = required ? requiredValue(name) : value(name) else { return nil }
         do {
-            return try read(value, pointer(to: name))
+            return try read(value)
         } catch {
-            issues.append(contentsOf: error.issues)
+            issues += error.inside(name)
             return nil
+        }
+    }
+
+    /// Reads each element of a member that is an array, and collects the faults of all of them.
+    ///
+    /// - Parameters:
+    ///   - count: how many there may be.
+    ///   - noun: what they are, for a person.
+    ///   - read: one element; its pointers begin at the element.
+    public mutating func elements<T>(
+        _ name: String, count: ClosedRange<Int> = 0...Int.max, of noun: String = "elements", required: Bool = true,
+        _ read: (JSONValue) throws(ValidationFailure) -> T
+    ) -> [T]? {
+        nested(name, required: required) { value throws(ValidationFailure) in
+            guard case .array(let elements) = value, count.contains(elements.count) else {
+                let bounds = count.upperBound == Int.max ? "" : " of \(count.lowerBound) to \(count.upperBound) \(noun)"
+                throw ValidationFailure("#", "must be an array\(bounds)")
+            }
+            var values: [T] = []
+            values.reserveCapacity(elements.count)
+            var issues: [ValidationIssue] = []
+            for (index, element) in elements.enumerated() {
+                do throws(ValidationFailure) {
+                    values.append(try read(element))
+                } catch {
+                    issues += error.inside(String(index))
+                    if issues.count >= ValidationFailure.maximumIssues { break }
+                }
+            }
+            guard issues.isEmpty else { throw ValidationFailure(issues) }
+            return values
         }
     }
 
     /// Adds a fault for each member nobody asked for. - Throws: `ValidationFailure` if there was any fault.
     public mutating func finish() throws(ValidationFailure) {
-        for member in members where read.insert(member.name).inserted {
-            issue(member.name, "is not a known field")
+        for (index, member) in members.enumerated() {
+            let isKnown = index < Self.maximumMembers && read & 1 << UInt64(index) != 0
+            // Of a member given twice that has been said already.
+            let isRepetition = index < Self.maximumMembers && members[..<index].contains { $0.name == member.name }
+            if !isKnown, !isRepetition { issue(member.name, "is not a known field") }
+            if issues.count >= ValidationFailure.maximumIssues { break }
         }
         guard issues.isEmpty else { throw ValidationFailure(issues) }
     }

@@ -48,11 +48,11 @@ struct OrderRuleTests {
 
     @Test("each step of a pending order has a meaning of its own")
     func steps() {
-        let explanations = ["reserving", "charging", "completing", "releasing", "refunding", "other"].compactMap {
+        let explanations = ["reserving", "charging", "completing", "releasing", "canceling", "refunding", "other"].compactMap {
             Records.judge(Records.order(Records.orderID, .pending, step: $0), nil, nil).only?.explanation
         }
-        #expect(explanations.count == 6)
-        #expect(Set(explanations.map { $0.drop { $0 != ":" } }).count == 6)
+        #expect(explanations.count == 7)
+        #expect(Set(explanations.map { $0.drop { $0 != ":" } }).count == 7)
     }
 
     @Test("an order that ended within the grace is not judged, however odd it looks")

@@ -319,7 +319,7 @@ extension OrderFixture {
                 record: SagaRecord(plan: plan, step: step, history: [HistoryEntry(at: now, event: "created")]),
                 key: "key-\(plan.orderID)", createdAt: now, updatedAt: now)
         }
-        let command = try CheckoutCommand(json: try JSONParser.parse(Self.body.utf8))
+        let command = try CheckoutRequest(json: try JSONParser.parse(Self.body.utf8))
         let log = SagaLog(environment)
         let claim = try await log.begin(order(.reserving), fingerprint: command.fingerprint)
         try #require(claim == .started(attempt: 1))

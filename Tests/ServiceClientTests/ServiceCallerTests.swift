@@ -13,9 +13,9 @@ struct ServiceCallerTests {
     private let trace = TraceContext(continuing: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 
     private func caller(_ transport: ScriptedTransport) -> ServiceCaller {
-        ServiceCaller(
-            baseURL: "http://127.0.0.1:3133", transport: transport, attemptTimeout: .seconds(2), time: time,
-            refusalCodes: ["insufficient-stock", "payment-declined"])
+        let single = SingleCalls(
+            baseURL: "http://127.0.0.1:3133", transport: transport, attemptTimeout: .seconds(2), time: time)
+        return ServiceCaller(carrier: single, refusalCodes: ["insufficient-stock", "payment-declined"])
     }
 
     private func context(user: String = "", remaining: Duration = .seconds(30)) throws -> CallContext {
@@ -126,8 +126,8 @@ struct ServiceCallerTests {
     @Test(
         "only a request that was never sent is known not to have run (hazard 12)",
         arguments: [
-            (.notSent("refused"), .notExecuted(.unreachable)), (.timedOut, .unknown(.timedOut)),
-            (.connectionLost("reset"), .unknown(.connectionLost)), (.responseTooLarge, .unknown(.garbled)),
+            (.notSent("refused"), .notExecuted(.unreachable)), (.notSentInTime, .notExecuted(.timedOut)),
+            (.timedOut, .unknown(.timedOut)), (.connectionLost("reset"), .unknown(.connectionLost)), (.responseTooLarge, .unknown(.garbled)),
             (.notHTTP, .unknown(.garbled)),
         ] as [(TransportError, CallFailure)])
     func transportError(error: TransportError, expected: CallFailure) async throws {

@@ -66,6 +66,28 @@ struct JSONWriterTests {
         #expect(text { $0.string(value) } == "\"\(written)\"")
     }
 
+    @Test(
+        "what is to be escaped may stand anywhere in a string, and what is around it stays as it is",
+        arguments: [
+            ("", ""), ("plain", "plain"), ("\"a", #"\"a"#), ("a\"", #"a\""#), ("a\"b", #"a\"b"#), ("\"\"", #"\"\""#),
+            ("a\n\nb", #"a\n\nb"#), ("\n", #"\n"#), ("a\u{0}b\\c\u{7F}d", #"a\u0000b\\c\u007fd"#),
+            ("é\t😀\r\nß", #"é\t😀\r\nß"#), (#"\u0041"#, #"\\u0041"#), ("e\u{301}\"\u{301}", "e\u{301}\\\"\u{301}"),
+            (String(repeating: "a", count: 1000) + "\"", String(repeating: "a", count: 1000) + #"\""#),
+        ])
+    func runs(value: String, written: String) {
+        #expect(text { $0.string(value) }.utf8.elementsEqual("\"\(written)\"".utf8))
+        #expect(text { json in json.object { $0.string(value, value) } } == "{\"\(written)\":\"\(written)\"}")
+    }
+
+    @Test("a line feed ends a line after its value")
+    func line() {
+        let written = text { json in
+            json.object { $0.string("a", "b\n") }
+            json.endLine()
+        }
+        #expect(written == #"{"a":"b\n"}"# + "\n")
+    }
+
     @Test("no string puts a control character into the text")
     func noControlCharacters() {
         let everything = String(String.UnicodeScalarView((0...0xFF).map { Unicode.Scalar(UInt8($0)) }))

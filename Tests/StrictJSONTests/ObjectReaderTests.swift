@@ -3,8 +3,8 @@ import Testing
 
 @Suite("Object reader")
 struct ObjectReaderTests {
-    private func reader(_ text: String, at pointer: String = "#") throws -> ObjectReader {
-        try ObjectReader(try JSONParser.parse(text.utf8), at: pointer)
+    private func reader(_ text: String) throws -> ObjectReader {
+        try ObjectReader(try JSONParser.parse(text.utf8))
     }
 
     private func issues(_ reader: ObjectReader) -> [ValidationIssue] {
@@ -38,12 +38,15 @@ struct ObjectReaderTests {
         #expect(reader.integer("d", in: 0...1, required: false) == nil)
         #expect(reader.string("e", length: 0...1, required: false) == nil)
         #expect(reader.bool("f") == nil)
-        #expect(reader.nested("g", required: false) { value, _ in value } == nil)
-        #expect(reader.nested("h") { value, _ in value } == nil)
+        #expect(reader.nested("g", required: false) { $0 } == nil)
+        #expect(reader.nested("h") { $0 } == nil)
+        #expect(reader.elements("i", required: false) { $0 } == nil)
+        #expect(reader.elements("j") { $0 } == nil)
         #expect(
             issues(reader) == [
                 ValidationIssue("#/a", "is required"), ValidationIssue("#/b", "is required"),
                 ValidationIssue("#/c", "is required"), ValidationIssue("#/h", "is required"),
+                ValidationIssue("#/j", "is required"),
             ])
     }
 
@@ -112,6 +115,23 @@ struct ObjectReaderTests {
         #expect(issues(reader) == [ValidationIssue("#/a", "is given more than once")])
     }
 
+    @Test("a member given three times is two faults, and the first value is the one that is read")
+    func triplicate() throws {
+        var reader = try reader(#"{"a":1,"a":2,"a":3}"#)
+        #expect(reader.integer("a", in: 0...9) == 1)
+        let fault = ValidationIssue("#/a", "is given more than once")
+        #expect(issues(reader) == [fault, fault])
+    }
+
+    @Test("a member that nobody asked for and that is given twice is both faults")
+    func unknownDuplicate() throws {
+        let reader = try reader(#"{"a":1,"a":2}"#)
+        #expect(
+            issues(reader) == [
+                ValidationIssue("#/a", "is given more than once"), ValidationIssue("#/a", "is not a known field"),
+            ])
+    }
+
     @Test("a duplicate spelled with an escape is found")
     func escapedDuplicate() throws {
         var reader = try reader(#"{"a":1,"\u0061":2}"#)
@@ -123,32 +143,19 @@ struct ObjectReaderTests {
         "a pointer escapes tilde and slash (RFC 6901)",
         arguments: [("a/b", "#/a~1b"), ("a~b", "#/a~0b"), ("~1", "#/~01"), ("~/", "#/~0~1"), ("", "#/")])
     func pointers(name: String, pointer: String) throws {
-        let reader = try reader(#"{"\#(name)":1}"#)
-        #expect(reader.pointer(to: name) == pointer)
-        #expect(issues(reader) == [ValidationIssue(pointer, "is not a known field")])
+        #expect(issues(try reader(#"{"\#(name)":1}"#)) == [ValidationIssue(pointer, "is not a known field")])
+        var outer = try reader(#"{"\#(name)":{"\#(name)":1}}"#)
+        outer.nested(name) { value throws(ValidationFailure) in
+            var inner = try ObjectReader(value)
+            try inner.finish()
+        }
+        #expect(issues(outer).map(\.pointer) == [pointer + pointer.dropFirst()])
     }
 
     @Test("faults inside nested values point to where they are")
     func nested() throws {
         var outer = try reader(#"{"lines":[{"quantity":1},{"quantity":"2","x":1},7],"open":true}"#)
-        let quantities: [Int64]? = outer.nested("lines") { value, pointer throws(ValidationFailure) in
-            guard case .array(let lines) = value else { throw ValidationFailure(pointer, "must be an array") }
-            var found: [Int64] = []
-            var issues: [ValidationIssue] = []
-            for (index, line) in lines.enumerated() {
-                do throws(ValidationFailure) {
-                    var reader = try ObjectReader(line, at: "\(pointer)/\(index)")
-                    let quantity = reader.integer("quantity", in: 1...9)
-                    try reader.finish()
-                    if let quantity { found.append(quantity) }
-                } catch {
-                    issues += error.issues
-                }
-            }
-            guard issues.isEmpty else { throw ValidationFailure(issues) }
-            return found
-        }
-        #expect(quantities == nil)
+        #expect(outer.elements("lines", quantity) == nil)
         #expect(outer.bool("open") == true)
         #expect(
             issues(outer) == [
@@ -158,24 +165,85 @@ struct ObjectReaderTests {
             ])
     }
 
+    private func quantity(_ line: JSONValue) throws(ValidationFailure) -> Int64? {
+        var reader = try ObjectReader(line)
+        let quantity = reader.integer("quantity", in: 1...9)
+        try reader.finish()
+        return quantity
+    }
+
+    @Test("faults at any depth point to where they are")
+    func deeplyNested() throws {
+        var outer = try reader(#"{"a":{"b":[{"c":0},{"c":1}]}}"#)
+        outer.nested("a") { value throws(ValidationFailure) in
+            var middle = try ObjectReader(value)
+            _ = middle.elements("b") { value throws(ValidationFailure) in
+                var inner = try ObjectReader(value)
+                _ = inner.integer("c", in: 1...9)
+                try inner.finish()
+            }
+            middle.issue("d", "is odd")
+            try middle.finish()
+        }
+        #expect(issues(outer).map(\.pointer) == ["#/a/b/0/c", "#/a/d"])
+    }
+
     @Test("a nested value without faults is handed on")
     func nestedGood() throws {
         var reader = try reader(#"{"a":{"b":1}}"#)
-        let value = reader.nested("a") { value, pointer throws(ValidationFailure) in
-            #expect(pointer == "#/a")
+        #expect(reader.nested("a") { $0 } == .object([.init("b", .number("1"))]))
+        #expect(issues(reader).isEmpty)
+    }
+
+    @Test("elements without faults are handed on in their order")
+    func elements() throws {
+        var reader = try reader(#"{"a":[{"quantity":3},{"quantity":1},{"quantity":2}],"none":[]}"#)
+        #expect(reader.elements("a", count: 3...3, quantity) == [3, 1, 2])
+        #expect(reader.elements("none", quantity) == [])
+        #expect(issues(reader).isEmpty)
+    }
+
+    @Test(
+        "what is no array, or one of another length, is one fault and no element is read",
+        arguments: ["[]", "[7,7,7]", "{}", "1", "null", #""[7]""#])
+    func badArray(value: String) throws {
+        var reader = try reader(#"{"lines":\#(value)}"#)
+        let read: [JSONValue]? = reader.elements("lines", count: 1...2, of: "lines") { value in
+            Issue.record("an element was read")
             return value
         }
-        #expect(value == .object([.init("b", .number("1"))]))
-        #expect(issues(reader).isEmpty)
+        #expect(read == nil)
+        #expect(issues(reader) == [ValidationIssue("#/lines", "must be an array of 1 to 2 lines")])
+    }
+
+    @Test("an array of any length that is none says so without a length")
+    func noArray() throws {
+        var reader = try reader(#"{"a":1}"#)
+        #expect(reader.elements("a") { $0 } == nil)
+        #expect(issues(reader) == [ValidationIssue("#/a", "must be an array")])
+    }
+
+    @Test("an array of faults is read no further than their limit")
+    func elementsCap() throws {
+        let elements = Array(repeating: "{}", count: 50).joined(separator: ",")
+        var reader = try reader(#"{"a":[\#(elements)]}"#)
+        var count = 0
+        let read: [Int]? = reader.elements("a") { _ throws(ValidationFailure) in
+            count += 1
+            throw ValidationFailure("#/x", "is wrong")
+        }
+        #expect(read == nil)
+        #expect(count == 20)
+        #expect(issues(reader).map(\.pointer) == (0..<20).map { "#/a/\($0)/x" })
     }
 
     @Test("what is no object cannot be read", arguments: ["1", "null", "[]", #""text""#, "true"])
     func notAnObject(text: String) throws {
         let value = try JSONParser.parse(text.utf8)
         #expect(throws: ValidationFailure("#", "must be an object")) { try ObjectReader(value) }
-        #expect(throws: ValidationFailure("#/lines/0", "must be an object")) {
-            try ObjectReader(value, at: "#/lines/0")
-        }
+        var outer = try ObjectReader(.object([.init("lines", .array([value]))]))
+        _ = outer.elements("lines") { value throws(ValidationFailure) in _ = try ObjectReader(value) }
+        #expect(issues(outer) == [ValidationIssue("#/lines/0", "must be an object")])
     }
 
     @Test("a caller's own fault is kept with the others, in order")
@@ -192,5 +260,29 @@ struct ObjectReaderTests {
         let members = (0..<50).map { #""m\#($0)":0"# }.joined(separator: ",")
         let told = issues(try reader("{\(members)}"))
         #expect(told.map(\.pointer) == (0..<20).map { "#/m\($0)" })
+    }
+
+    @Test("64 members are read; any after them is a fault, whether it was asked for or is there already")
+    func memberLimit() throws {
+        let names = (0..<64).map { "m\($0)" }
+        let members = names.map { #""\#($0)":1"# }.joined(separator: ",")
+        func read(_ text: String, _ names: [String]) throws -> [ValidationIssue] {
+            var reader = try reader(text)
+            for name in names { #expect(reader.integer(name, in: 1...1) == 1) }
+            return issues(reader)
+        }
+        #expect(try read("{\(members)}", names) == [])
+        for name in ["more", "m0"] {
+            #expect(
+                try read("{\(members),\"\(name)\":1}", names + [name])
+                    == [ValidationIssue("#/\(name)", "is not a known field")])
+        }
+    }
+
+    @Test("of more members than anybody reads only the first faults are told, however often a name is given")
+    func manyDuplicates() throws {
+        let members = Array(repeating: #""a":1"#, count: 5000).joined(separator: ",")
+        let told = issues(try reader("{\(members)}"))
+        #expect(told == Array(repeating: ValidationIssue("#/a", "is given more than once"), count: 20))
     }
 }

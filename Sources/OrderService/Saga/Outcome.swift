@@ -8,7 +8,9 @@ public enum Outcome<Value: Sendable & Equatable>: Sendable, Equatable {
     case succeeded(Value)
     /// The other service refused and keeps the refusal: asking again changes nothing.
     case refused(Refusal)
-    /// No attempt had any effect; another one may.
+    /// No attempt has left this process.
+    case notSent(CallTrouble)
+    /// The other service says that no attempt had any effect; but a copy of one may still arrive (hazards 3 and 5).
     case notExecuted(CallTrouble)
     /// Some attempt may have had its effect.
     case unknown(CallTrouble)

@@ -27,6 +27,7 @@ extension Outcome {
         switch self {
         case .succeeded: "succeeded"
         case .refused(let refusal): "refused: \(refusal.declineCode ?? refusal.code)"
+        case .notSent(let trouble): "not sent: \(trouble.rawValue)"
         case .notExecuted(let trouble): "not executed: \(trouble.rawValue)"
         case .unknown(let trouble): "outcome unknown: \(trouble.rawValue)"
         }
@@ -35,7 +36,7 @@ extension Outcome {
     fileprivate var isTrouble: Bool {
         switch self {
         case .succeeded, .refused: false
-        case .notExecuted, .unknown: true
+        case .notSent, .notExecuted, .unknown: true
         }
     }
 }

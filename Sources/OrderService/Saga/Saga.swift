@@ -17,13 +17,16 @@ public struct OrderPlan: Hashable, Sendable {
     public let user: String
     /// The goods.
     public let lines: [LineRequest]
+    /// How long Stock holds the goods, in seconds: longer than a charge can be under way (hazard 36). Stored, because the
+    /// same command has to be sent again after a restart with other settings. Nil in orders of older versions.
+    public let holdSeconds: Int64?
     /// The payment method; nil is the customer's default.
     public let method: String?
 
     /// A plan.
     public init(
         orderID: String, reservationID: String, chargeID: String, refundID: String, user: String, lines: [LineRequest],
-        method: String?
+        holdSeconds: Int64? = nil, method: String?
     ) {
         self.orderID = orderID
         self.reservationID = reservationID
@@ -31,6 +34,7 @@ public struct OrderPlan: Hashable, Sendable {
         self.refundID = refundID
         self.user = user
         self.lines = lines
+        self.holdSeconds = holdSeconds
         self.method = method
     }
 }
@@ -48,14 +52,27 @@ public struct Saga: Hashable, Sendable {
         case charging(ReservedGoods)
         /// The money is taken; the goods are being handed over.
         case completing(ReservedGoods)
-        /// It has failed; the goods are being put back. With `thenRefund`, money is given back after that.
-        case releasing(Failure, thenRefund: Bool)
+        /// It has failed; the goods are being put back, and then the charge is seen to.
+        case releasing(Failure, then: ChargeUndo)
+        /// It has failed, no goods are held and no money was taken; the charge's id is being made useless, so that a copy of
+        /// the charge that is still on its way takes none.
+        case canceling(Failure)
         /// It has failed and no goods are held; the money is being given back.
         case refunding(Failure)
         /// Paid, and the goods have left the stock.
         case completed(ReservedGoods)
         /// Nothing is taken and nothing is held.
         case failed(Failure)
+    }
+
+    /// What a failed checkout has to undo of its charge once the goods are back.
+    public enum ChargeUndo: String, Hashable, Sendable {
+        /// Nothing: no charge has left this process, or it was refused for good.
+        case nothing
+        /// Payment said that it did not execute the charge: its id is canceled.
+        case cancel
+        /// The money was taken.
+        case refund
     }
 
     /// A call to another service.
@@ -113,11 +130,14 @@ public struct Saga: Hashable, Sendable {
     /// The call that the step waits for; nil at an end.
     public var call: Call? {
         switch step {
-        case .reserving: .reserve(ReserveCommand(reservationID: plan.reservationID, lines: plan.lines))
+        case .reserving:
+            .reserve(
+                ReserveCommand(
+                    reservationID: plan.reservationID, lines: plan.lines, holdSeconds: plan.holdSeconds))
         case .charging(let goods): .charge(goods.total)
         case .completing: .complete
         case .releasing: .release
-        case .refunding: .refund
+        case .canceling, .refunding: .refund
         case .completed, .failed: nil
         }
     }
@@ -127,7 +147,27 @@ public struct Saga: Hashable, Sendable {
     public var mustBeStored: Bool {
         switch step {
         case .reserving, .charging, .completing: false
-        case .releasing, .refunding, .completed, .failed: true
+        case .releasing, .canceling, .refunding, .completed, .failed: true
+        }
+    }
+
+    /// Whether nothing has been taken yet and nothing is being undone, so that the step may fail at once when the service
+    /// it needs is known to be in trouble. Every other step goes on asking (hazard 35).
+    public var mayFailFast: Bool {
+        switch step {
+        case .reserving: !isResumed
+        case .charging: !chargeMayHaveRun
+        case .completing, .releasing, .canceling, .refunding, .completed, .failed: false
+        }
+    }
+
+    /// Why the checkout fails, once it is certain that it does and that no money is or will be taken for it.
+    public var certainFailure: Failure? {
+        switch step {
+        case .releasing(let failure, .nothing), .releasing(let failure, .cancel), .canceling(let failure),
+            .failed(let failure):
+            failure
+        case .reserving, .charging, .completing, .releasing(_, .refund), .refunding, .completed: nil
         }
     }
 
@@ -139,8 +179,9 @@ public struct Saga: Hashable, Sendable {
         case (.reserving, .reserved(let outcome, let mayCharge)): reserved(outcome, mayCharge: mayCharge)
         case (.charging(let goods), .charged(let outcome)): charged(outcome, goods)
         case (.completing(let goods), .completed(let outcome)): completed(outcome, goods)
-        case (.releasing(let failure, let thenRefund), .released(let outcome)): released(outcome, failure, thenRefund)
-        case (.refunding(let failure), .refunded(let outcome)): refunded(outcome, failure)
+        case (.releasing(let failure, let undo), .released(let outcome)): released(outcome, failure, undo)
+        case (.canceling(let failure), .refunded(let outcome)), (.refunding(let failure), .refunded(let outcome)):
+            refunded(outcome, failure)
         default: nil
         }
     }
@@ -151,25 +192,28 @@ public struct Saga: Hashable, Sendable {
         switch outcome {
         case .succeeded(let goods):
             // A resumed saga may have charged already: it goes forward, or it could not know.
-            return mayCharge || isResumed ? go(.charging(goods)) : go(.releasing(.deadline, thenRefund: false))
+            return mayCharge || isResumed ? go(.charging(goods)) : go(.releasing(.deadline, then: .nothing))
         case .refused(let refusal):
             // Stock holds nothing under this id and never will. But an earlier process may have reserved, charged and
             // stopped, and the reservation may have expired since: only Payment can tell, and its answer makes it so.
             return isResumed ? go(.refunding(Failure(refusal))) : go(.failed(Failure(refusal)))
-        case .notExecuted(let trouble):
+        case .notSent(let trouble):
             return isResumed ? .repeatLater : go(.failed(Failure(trouble, of: "Stock")))
-        case .unknown(let trouble):
-            // Something may be set aside. No charge was begun, so releasing it by its id is safe whatever happened.
-            return isResumed ? .repeatLater : go(.releasing(Failure(trouble, of: "Stock"), thenRefund: false))
+        case .notExecuted(let trouble), .unknown(let trouble):
+            // Something may be set aside, or may yet be. No charge was begun, so releasing it by its id is safe whatever
+            // happened.
+            return isResumed ? .repeatLater : go(.releasing(Failure(trouble, of: "Stock"), then: .nothing))
         }
     }
 
     private mutating func charged(_ outcome: Outcome<Done>, _ goods: ReservedGoods) -> Next {
         switch outcome {
         case .succeeded: return go(.completing(goods))
-        case .refused(let refusal): return go(.releasing(Failure(refusal), thenRefund: false))
+        case .refused(let refusal): return go(.releasing(Failure(refusal), then: .nothing))
+        case .notSent(let trouble):
+            return chargeMayHaveRun ? .repeatLater : go(.releasing(Failure(trouble, of: "Payment"), then: .nothing))
         case .notExecuted(let trouble):
-            return chargeMayHaveRun ? .repeatLater : go(.releasing(Failure(trouble, of: "Payment"), thenRefund: false))
+            return chargeMayHaveRun ? .repeatLater : go(.releasing(Failure(trouble, of: "Payment"), then: .cancel))
         // The money may be taken. Neither giving it back nor keeping it is right before that is known (hazard 4).
         case .unknown:
             chargeMayHaveRun = true
@@ -180,27 +224,32 @@ public struct Saga: Hashable, Sendable {
     private mutating func completed(_ outcome: Outcome<Done>, _ goods: ReservedGoods) -> Next {
         switch outcome {
         case .succeeded: return go(.completed(goods))
-        case .refused: return go(.releasing(.reservationLost, thenRefund: true))
+        case .refused: return go(.releasing(.reservationLost, then: .refund))
         // After a charge the way is forward (hazard 7).
-        case .notExecuted, .unknown: return .repeatLater
+        case .notSent, .notExecuted, .unknown: return .repeatLater
         }
     }
 
     /// Release before refund: a complete that is still on its way finds the reservation canceled, so nobody gets the goods
     /// for money given back (hazard 11).
-    private mutating func released(_ outcome: Outcome<Done>, _ failure: Failure, _ thenRefund: Bool) -> Next {
+    private mutating func released(_ outcome: Outcome<Done>, _ failure: Failure, _ undo: ChargeUndo) -> Next {
         switch outcome {
-        case .succeeded: return thenRefund ? go(.refunding(failure)) : go(.failed(failure))
+        case .succeeded:
+            switch undo {
+            case .nothing: return go(.failed(failure))
+            case .cancel: return go(.canceling(failure))
+            case .refund: return go(.refunding(failure))
+            }
         // A refused release means that the reservation is completed, which no path of this saga leads to: an operator
         // must look. Until then nothing is given back.
-        case .refused, .notExecuted, .unknown: return .repeatLater
+        case .refused, .notSent, .notExecuted, .unknown: return .repeatLater
         }
     }
 
     private mutating func refunded(_ outcome: Outcome<Done>, _ failure: Failure) -> Next {
         switch outcome {
         case .succeeded: return go(.failed(failure))
-        case .refused, .notExecuted, .unknown: return .repeatLater
+        case .refused, .notSent, .notExecuted, .unknown: return .repeatLater
         }
     }
 

@@ -24,7 +24,7 @@ public struct HistoryEntry: Hashable, Sendable {
 /// The stored form of a saga: versioned, so that newer code can resume what older code has stored (hazard 22).
 struct SagaRecord: Equatable, Sendable {
     /// The version written. A reader accepts every version up to its own.
-    static let version: Int64 = 1
+    static let version: Int64 = 2
 
     let plan: OrderPlan
     let step: Saga.Step
@@ -40,6 +40,7 @@ struct SagaRecord: Equatable, Sendable {
                 json.string("refundId", plan.refundID)
                 json.string("user", plan.user)
                 Cart.write(plan.lines, to: &json)
+                if let holdSeconds = plan.holdSeconds { json.integer("holdSeconds", holdSeconds) }
                 if let method = plan.method { json.string("method", method) }
                 json.object("step") { step.write(to: &$0) }
                 json.array("history") { json in
@@ -64,11 +65,10 @@ struct SagaRecord: Equatable, Sendable {
         let refundID = reader.string("refundId", length: 1...128)
         let user = reader.string("user", length: 0...128)
         let lines = Cart.lines(from: &reader)
+        let holdSeconds = reader.integer("holdSeconds", in: 1...86_400, required: false)
         let method = reader.string("method", length: 1...64, required: false)
-        let step = reader.nested("step") { value, pointer throws(ValidationFailure) in
-            try Saga.Step(json: value, at: pointer)
-        }
-        let history = reader.nested("history", Self.readHistory)
+        let step = reader.nested("step", Saga.Step.init(json:))
+        let history = reader.elements("history", HistoryEntry.init(json:))
         try reader.finish()
         guard let orderID, let reservationID, let chargeID, let refundID, let user, let lines, let step, let history
         else {
@@ -76,7 +76,7 @@ struct SagaRecord: Equatable, Sendable {
         }
         plan = OrderPlan(
             orderID: orderID, reservationID: reservationID, chargeID: chargeID, refundID: refundID, user: user,
-            lines: lines, method: method)
+            lines: lines, holdSeconds: holdSeconds, method: method)
         self.step = step
         self.history = history
     }
@@ -86,20 +86,16 @@ struct SagaRecord: Equatable, Sendable {
         self.step = step
         self.history = history
     }
+}
 
-    private static func readHistory(_ value: JSONValue, at pointer: String) throws(ValidationFailure) -> [HistoryEntry]
-    {
-        guard case .array(let elements) = value else { throw ValidationFailure(pointer, "must be an array") }
-        var entries: [HistoryEntry] = []
-        for (index, element) in elements.enumerated() {
-            var reader = try ObjectReader(element, at: "\(pointer)/\(index)")
-            let at = reader.integer("at", in: Int64.min...Int64.max)
-            let event = reader.string("event", length: 0...HistoryEntry.maximumEvent)
-            try reader.finish()
-            guard let at, let event else { throw ValidationFailure(pointer, "is not a history") }
-            entries.append(HistoryEntry(at: Timestamp(milliseconds: at), event: event))
-        }
-        return entries
+extension HistoryEntry {
+    fileprivate init(json: JSONValue) throws(ValidationFailure) {
+        var reader = try ObjectReader(json)
+        let at = reader.integer("at", in: Int64.min...Int64.max)
+        let event = reader.string("event", length: 0...Self.maximumEvent)
+        try reader.finish()
+        guard let at, let event else { throw ValidationFailure("#", "is not a line of a history") }
+        self.init(at: Timestamp(milliseconds: at), event: event)
     }
 }
 
@@ -111,6 +107,7 @@ extension Saga.Step {
         case .charging: "charging"
         case .completing: "completing"
         case .releasing: "releasing"
+        case .canceling: "canceling"
         case .refunding: "refunding"
         case .completed: "completed"
         case .failed: "failed"
@@ -121,14 +118,14 @@ extension Saga.Step {
     var goods: ReservedGoods? {
         switch self {
         case .charging(let goods), .completing(let goods), .completed(let goods): goods
-        case .reserving, .releasing, .refunding, .failed: nil
+        case .reserving, .releasing, .canceling, .refunding, .failed: nil
         }
     }
 
     /// Why the checkout fails, if it does.
     var failure: Failure? {
         switch self {
-        case .releasing(let failure, _), .refunding(let failure), .failed(let failure): failure
+        case .releasing(let failure, _), .canceling(let failure), .refunding(let failure), .failed(let failure): failure
         case .reserving, .charging, .completing, .completed: nil
         }
     }
@@ -139,7 +136,7 @@ extension Saga.Step {
             json.money("total", goods.total)
             ReservedLine.write(goods.lines, to: &json)
         }
-        if case .releasing(_, let thenRefund) = self { json.bool("thenRefund", thenRefund) }
+        if case .releasing(_, let undo) = self { json.string("then", undo.rawValue) }
         if let failure {
             json.object("failure") { json in
                 json.string("kind", failure.kind.rawValue)
@@ -150,39 +147,42 @@ extension Saga.Step {
         }
     }
 
-    fileprivate init(json: JSONValue, at pointer: String) throws(ValidationFailure) {
-        var reader = try ObjectReader(json, at: pointer)
+    fileprivate init(json: JSONValue) throws(ValidationFailure) {
+        var reader = try ObjectReader(json)
         let name = reader.string("name", length: 1...32)
-        let total = reader.nested("total", required: false) { value, pointer throws(ValidationFailure) in
-            try Money(json: value, at: pointer, in: 0...Int64.max)
+        let total = reader.nested("total", required: false) { value throws(ValidationFailure) in
+            try Money(json: value, in: 0...Int64.max)
         }
-        let lines = reader.nested("lines", required: false, ReservedLine.read)
+        let lines = reader.elements("lines", required: false, ReservedLine.init(json:))
+        let undo = reader.string("then", length: 1...32, required: false).flatMap { Saga.ChargeUndo(rawValue: $0) }
+        // Version 1 told two cases apart.
         let thenRefund = reader.bool("thenRefund")
-        let failure = reader.nested("failure", required: false, Failure.read)
+        let failure = reader.nested("failure", required: false, Failure.init(json:))
         try reader.finish()
         let goods = total.flatMap { total in lines.map { ReservedGoods(total: total, lines: $0) } }
-        switch (name, goods, failure, thenRefund) {
+        switch (name, goods, failure, undo ?? thenRefund.map { $0 ? .refund : .nothing }) {
         case ("reserving", _, _, _): self = .reserving
         case ("charging", let goods?, _, _): self = .charging(goods)
         case ("completing", let goods?, _, _): self = .completing(goods)
         case ("completed", let goods?, _, _): self = .completed(goods)
-        case ("releasing", _, let failure?, let thenRefund?): self = .releasing(failure, thenRefund: thenRefund)
+        case ("releasing", _, let failure?, let undo?): self = .releasing(failure, then: undo)
+        case ("canceling", _, let failure?, _): self = .canceling(failure)
         case ("refunding", _, let failure?, _): self = .refunding(failure)
         case ("failed", _, let failure?, _): self = .failed(failure)
-        default: throw ValidationFailure(pointer, "is not a step of a saga")
+        default: throw ValidationFailure("#", "is not a step of a saga")
         }
     }
 }
 
 extension Failure {
-    fileprivate static func read(_ json: JSONValue, at pointer: String) throws(ValidationFailure) -> Failure {
-        var reader = try ObjectReader(json, at: pointer)
+    fileprivate init(json: JSONValue) throws(ValidationFailure) {
+        var reader = try ObjectReader(json)
         let kind = reader.string("kind", length: 1...32).flatMap { Kind(rawValue: $0) }
-        let code = reader.string("code", length: 1...maximumCode)
-        let detail = reader.string("detail", length: 0...maximumDetail)
-        let declineCode = reader.string("declineCode", length: 1...maximumCode, required: false)
+        let code = reader.string("code", length: 1...Self.maximumCode)
+        let detail = reader.string("detail", length: 0...Self.maximumDetail)
+        let declineCode = reader.string("declineCode", length: 1...Self.maximumCode, required: false)
         try reader.finish()
-        guard let kind, let code, let detail else { throw ValidationFailure(pointer, "is not a failure") }
-        return Failure(kind: kind, code: code, detail: detail, declineCode: declineCode)
+        guard let kind, let code, let detail else { throw ValidationFailure("#", "is not a failure") }
+        self.init(kind: kind, code: code, detail: detail, declineCode: declineCode)
     }
 }

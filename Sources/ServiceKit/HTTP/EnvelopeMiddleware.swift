@@ -4,8 +4,7 @@ import Hummingbird
 import Logging
 import NIOHTTP1
 import Resilience
-import Storage
-import StrictJSON
+import ServiceClient
 
 /// The outermost layer of every request: reads the head's ids, turns whatever is thrown into a problem document, names the
 /// request in the response, and writes the log line.
@@ -28,6 +27,7 @@ struct EnvelopeMiddleware: RouterMiddleware {
         context.requestID = request.headers[.requestID].flatMap { Correlation.RequestID($0) } ?? Correlation.RequestID()
         context.trace = TraceContext(continuing: request.headers[.traceparent])
 
+        let log = RequestLog(logger: logger, requestID: context.requestID, trace: context.trace)
         var response: Response
         do {
             try readHead(of: request, into: &context)
@@ -35,12 +35,14 @@ struct EnvelopeMiddleware: RouterMiddleware {
         } catch let error as HTTPParserError {
             throw error
         } catch {
-            let problem = problem(for: error, request, context)
+            let problem = problem(for: error, request, log)
             response = problem.response(instance: request.uri.path, requestID: context.requestID.value)
             if request.method == .head { response.body = ResponseBody() }
         }
         response.headers[.requestID] = context.requestID.value
-        log(request, context, response, duration: time.uptime - start)
+        log.write(
+            Self.logLevel(of: request.uri.path), method: request.method.rawValue,
+            route: context.endpointPath ?? "none", status: response.status.code, duration: time.uptime - start)
         return response
     }
 
@@ -56,12 +58,7 @@ struct EnvelopeMiddleware: RouterMiddleware {
         }
         let users = request.headers[values: .userID]
         if let user = users.first {
-            guard users.count == 1, isUserID(user) else {
-                throw Problem(
-                    .userIDInvalid,
-                    "X-User-ID must be one value of 1 to 128 letters, digits or any of . _ : @ -"
-                )
-            }
+            guard users.count == 1, Self.isUserID(user) else { throw Problem.userIDInvalid }
             context.user = user
         }
         // A value that is no number, or more than a number holds, says nothing about the time left.
@@ -74,7 +71,7 @@ struct EnvelopeMiddleware: RouterMiddleware {
         }
     }
 
-    private func isUserID(_ text: String) -> Bool {
+    static func isUserID(_ text: String) -> Bool {
         (1...128).contains(text.utf8.count)
             && text.utf8.allSatisfy { byte in
                 switch byte {
@@ -84,47 +81,24 @@ struct EnvelopeMiddleware: RouterMiddleware {
             }
     }
 
-    private func problem(for error: any Error, _ request: Request, _ context: ServiceContext) -> Problem {
-        switch error {
-        case let problem as Problem:
-            return problem
-        case let failure as ValidationFailure:
-            return Problem(failure)
-        case let error as StoreError:
-            logger.error(
-                "the store refused a transaction", metadata: context.logMetadata(["error": .string("\(error)")]))
-            return Problem(.storeUnavailable, "The store cannot be written at the moment; nothing was executed.")
-        case let error as HTTPError where error.status == .notFound:
+    private func problem(for error: any Error, _ request: Request, _ log: RequestLog) -> Problem {
+        guard let error = error as? HTTPError else { return Problem(error, log) }
+        switch error.status.code {
+        case 404:
             let allowed = routes.methods(at: request.uri.path)
-            guard allowed.isEmpty else {
-                return Problem(
-                    .methodNotAllowed,
-                    "\(request.method.rawValue) is not allowed here; allowed: \(allowed.joined(separator: ", ")).",
-                    allowedMethods: allowed
-                )
-            }
-            return Problem(.notFound, "There is nothing at this address.")
-        case let error as HTTPError where (400..<500).contains(error.status.code):
-            return Problem(.badRequest, error.body ?? "The request is not valid.")
-        default:
-            logger.error("unexpected error", metadata: context.logMetadata(["error": .string("\(error)")]))
-            return Problem(.internalError, "The request failed unexpectedly; it is safe to send it again with its key.")
+            guard !allowed.isEmpty else { return Problem(.notFound, "There is nothing at this address.") }
+            return Problem(
+                .methodNotAllowed,
+                "\(request.method.rawValue) is not allowed here; allowed: \(allowed.joined(separator: ", ")).",
+                allowedMethods: allowed)
+        case 400..<500: return Problem(.badRequest, error.body ?? "The request is not valid.")
+        default: return Problem(error, log)
         }
     }
 
-    private func log(_ request: Request, _ context: ServiceContext, _ response: Response, duration: Duration) {
-        let level: Logger.Level = request.uri.path.hasPrefix("/health") ? .debug : .info
-        guard logger.logLevel <= level else { return }
-        logger.log(
-            level: level,
-            "request",
-            metadata: context.logMetadata([
-                "method": .string(request.method.rawValue),
-                "route": .string(context.endpointPath ?? "none"),
-                "status": .stringConvertible(response.status.code),
-                "duration_ms": .stringConvertible(duration.inSeconds * 1000),
-            ])
-        )
+    /// Health is asked for all the time, and the commands of a batch have a line each.
+    private static func logLevel(of path: String) -> Logger.Level {
+        path.hasPrefix("/health") || path == CommandBatch.path ? .debug : .info
     }
 }
 
@@ -139,16 +113,5 @@ extension String.UTF8View {
             previous = byte
         }
         return previous == slash && count > 1
-    }
-}
-
-extension ServiceContext {
-    /// The context that every line about this request carries (OP-03), with further members.
-    public func logMetadata(_ more: Logger.Metadata = [:]) -> Logger.Metadata {
-        var metadata = more
-        metadata["request_id"] = .string(requestID.value)
-        metadata["trace_id"] = .string(trace.traceID)
-        metadata["span_id"] = .string(trace.spanID)
-        return metadata
     }
 }

@@ -128,20 +128,24 @@ public struct Problem: Error, Sendable, Equatable {
     public let declineCode: String?
     /// The methods allowed at this address, for `methodNotAllowed`.
     public let allowedMethods: [String]
+    /// After how many seconds the same request may be sent again; nil when sending it again would change nothing.
+    public let retryAfterSeconds: Int?
 
-    /// A problem.
+    /// A problem. - Parameter retryAfterSeconds: by default what is usual for the kind.
     public init(
         _ kind: ProblemKind,
         _ detail: String,
         issues: [ValidationIssue] = [],
         declineCode: String? = nil,
-        allowedMethods: [String] = []
+        allowedMethods: [String] = [],
+        retryAfterSeconds: Int? = nil
     ) {
         self.kind = kind
         self.detail = detail
         self.issues = issues
         self.declineCode = declineCode
         self.allowedMethods = allowedMethods
+        self.retryAfterSeconds = retryAfterSeconds ?? kind.retryAfterSeconds
     }
 
     /// The problem of a command that is well-formed but wrong.
@@ -166,7 +170,7 @@ public struct Problem: Error, Sendable, Equatable {
                 json.string("detail", detail)
                 json.string("instance", instance)
                 json.string("code", kind.rawValue)
-                json.bool("retryable", kind.retryAfterSeconds != nil)
+                json.bool("retryable", retryAfterSeconds != nil)
                 json.string("requestId", requestID)
                 if let declineCode { json.string("declineCode", declineCode) }
                 if !issues.isEmpty {
@@ -197,7 +201,7 @@ public struct Problem: Error, Sendable, Equatable {
     /// The headers that go with the document.
     var headers: HTTPFields {
         var headers: HTTPFields = [.contentType: "application/problem+json", .cacheControl: "no-store"]
-        if let seconds = kind.retryAfterSeconds { headers[.retryAfter] = String(seconds) }
+        if let retryAfterSeconds { headers[.retryAfter] = String(retryAfterSeconds) }
         if !allowedMethods.isEmpty { headers[.allow] = allowedMethods.joined(separator: ", ") }
         // The rest of a body that is too large is not worth reading.
         if kind == .payloadTooLarge { headers[.connection] = "close" }

@@ -9,16 +9,17 @@ extension Request {
     public static var maximumBodyBytes: Int { 64 * 1024 }
 
     /// The JSON value in the body. - Throws: `Problem` for HT-01, HT-07 and HT-08.
-    public func json() async throws -> JSONValue {
+    ///
+    /// - Parameter limit: the largest body, in bytes.
+    public func json(upTo limit: Int = maximumBodyBytes) async throws -> JSONValue {
         try checkContentType()
-        if let length = headers[.contentLength].flatMap({ Int($0) }), length > Self.maximumBodyBytes {
-            throw Self.tooLarge
-        }
+        let tooLarge = Problem(.payloadTooLarge, "The body may have \(limit) bytes at the most.")
+        if let length = headers[.contentLength].flatMap({ Int($0) }), length > limit { throw tooLarge }
         let buffer: ByteBuffer
         do {
-            buffer = try await body.collect(upTo: Self.maximumBodyBytes)
+            buffer = try await body.collect(upTo: limit)
         } catch is NIOTooManyBytesError {
-            throw Self.tooLarge
+            throw tooLarge
         } catch let error as HTTPParserError {
             // The server's to answer: the connection cannot go on.
             throw error
@@ -30,10 +31,6 @@ extension Request {
         } catch {
             throw Problem(.invalidJSON, "The body is not JSON: at byte \(error.offset), \(error.reason).")
         }
-    }
-
-    private static var tooLarge: Problem {
-        Problem(.payloadTooLarge, "The body may have \(maximumBodyBytes) bytes at the most.")
     }
 
     /// `application/json`, alone or with `charset=utf-8`, in any case; sent once and without a content coding (HT-07).
@@ -53,11 +50,7 @@ extension Request {
 
     /// The key, which must be there. - Throws: `Problem` for IK-01 to IK-07.
     public func idempotencyKey() throws -> IdempotencyKey {
-        guard let key = try optionalIdempotencyKey() else {
-            throw Problem(
-                .idempotencyKeyMissing,
-                "Send an Idempotency-Key header: a name of your own for this command, the same on every retry.")
-        }
+        guard let key = try optionalIdempotencyKey() else { throw Problem.keyMissing }
         return key
     }
 
@@ -69,11 +62,7 @@ extension Request {
             throw Problem(
                 .idempotencyKeyInvalid, "The Idempotency-Key header is sent \(lines.count) times; send it once.")
         }
-        do throws(IdempotencyKeyError) {
-            return try IdempotencyKey(headerValue: line)
-        } catch {
-            throw Problem(.idempotencyKeyInvalid, error.explanation)
-        }
+        return try IdempotencyKey(line: line)
     }
 
     /// How many entries a page of a list may have.
@@ -100,18 +89,6 @@ extension Request {
             }
         }
         return (limit, cursor)
-    }
-}
-
-extension IdempotencyKeyError {
-    fileprivate var explanation: String {
-        switch self {
-        case .empty: "The key is empty."
-        case .tooLong: "The key has more than \(IdempotencyKey.maximumLength) characters."
-        case .invalidCharacter: "The key has a space, a control character or one outside ASCII in it."
-        case .malformed:
-            "The key must be one bare word, or one string in double quotes with only \\\" and \\\\ as escapes."
-        }
     }
 }
 

@@ -1,4 +1,6 @@
 import Hummingbird
+import Idempotency
+import ServiceClient
 
 /// A service's routes, declared once: the router serves them and the problem for a wrong method lists them (HT-09).
 public struct RouteCatalogue: Sendable {
@@ -13,6 +15,8 @@ public struct RouteCatalogue: Sendable {
 
     /// In the order of their declaration.
     public private(set) var routes: [Route] = []
+    /// Those of the routes that take commands, by path.
+    package private(set) var commands: [String: Command.Handler] = [:]
 
     /// No routes.
     public init() {}
@@ -36,6 +40,43 @@ public struct RouteCatalogue: Sendable {
         _ path: String, _ handle: @escaping @Sendable (Request, ServiceContext) async throws -> Response
     ) {
         routes.append(Route(method: .put, path: path, handle: handle))
+    }
+
+    /// Declares a command: a `POST` route whose handler serves requests and batches alike.
+    public mutating func command(
+        _ path: String, _ handle: @escaping @Sendable (Command) async throws -> CommandReply
+    ) {
+        add(path, isKeyed: false, handle)
+    }
+
+    /// Declares a command that needs an `Idempotency-Key` (IK-01).
+    public mutating func keyedCommand(
+        _ path: String, _ handle: @escaping @Sendable (Command, IdempotencyKey) async throws -> CommandReply
+    ) {
+        add(path, isKeyed: true) { command in
+            guard let key = command.key else { throw Problem.keyMissing }
+            return try await handle(command, key)
+        }
+    }
+
+    private mutating func add(_ path: String, isKeyed: Bool, _ handle: @escaping Command.Handler) {
+        commands[path] = handle
+        post(path) { request, context in
+            let key = isKeyed ? try request.idempotencyKey() : nil
+            let command = Command(
+                key: key, body: try await request.json(), isBatched: false, requestID: context.requestID,
+                trace: context.trace, user: context.user, deadline: context.deadline)
+            return .command(try await handle(command))
+        }
+    }
+
+    /// Takes the commands declared so far in batches as well, at `CommandBatch.path`.
+    public mutating func acceptBatches(in environment: ServiceEnvironment) {
+        let route = BatchRoute(commands: commands, time: environment.time, logger: environment.logger)
+        post(CommandBatch.path) { request, _ in
+            let body = try await request.json(upTo: CommandBatch.maximumBytes)
+            return .json(await route.answer(try CommandBatch.commands(json: body)))
+        }
     }
 
     /// The methods that the path of a request has routes for.

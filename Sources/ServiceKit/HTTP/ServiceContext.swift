@@ -2,7 +2,6 @@ import Correlation
 import HTTPTypes
 import Hummingbird
 import Resilience
-import ServiceClient
 
 /// What the services know about a request besides its head and body.
 public struct ServiceContext: RequestContext {
@@ -24,13 +23,6 @@ public struct ServiceContext: RequestContext {
 
     /// Stands in until `EnvelopeMiddleware` has read the head.
     private static let unset = (requestID: Correlation.RequestID(), trace: TraceContext(continuing: nil))
-
-    /// The context of calls made for this request.
-    ///
-    /// - Parameter deadline: when this service's own answer is due.
-    public func callContext(deadline: Deadline) -> CallContext {
-        CallContext(requestID: requestID, trace: trace, user: user, deadline: deadline)
-    }
 }
 
 extension HTTPField.Name {

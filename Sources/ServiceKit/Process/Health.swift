@@ -9,13 +9,19 @@ public struct HealthCheck: Sendable {
     public let name: String
     /// Without it the service cannot work at all; without another it is merely degraded.
     public let isEssential: Bool
+    /// What else is shown of it.
+    public let details: @Sendable () -> [String: String]
     /// Whether it works now.
     public let isHealthy: @Sendable () async -> Bool
 
     /// A check.
-    public init(name: String, isEssential: Bool, isHealthy: @escaping @Sendable () async -> Bool) {
+    public init(
+        name: String, isEssential: Bool, details: @escaping @Sendable () -> [String: String] = { [:] },
+        isHealthy: @escaping @Sendable () async -> Bool
+    ) {
         self.name = name
         self.isEssential = isEssential
+        self.details = details
         self.isHealthy = isHealthy
     }
 }
@@ -48,7 +54,12 @@ struct HealthRoutes: Sendable {
                     json.string("status", isUnhealthy ? "unhealthy" : failed.isEmpty ? "healthy" : "degraded")
                     json.object("checks") { json in
                         for result in results {
-                            json.object(result.check.name) { $0.string("status", result.isHealthy ? "up" : "down") }
+                            json.object(result.check.name) { json in
+                                json.string("status", result.isHealthy ? "up" : "down")
+                                for (name, value) in result.check.details().sorted(by: { $0.key < $1.key }) {
+                                    json.string(name, value)
+                                }
+                            }
                         }
                     }
                     json.bool("draining", drain.isDraining)

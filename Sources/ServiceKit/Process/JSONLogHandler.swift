@@ -46,21 +46,27 @@ public struct JSONLogHandler: LogHandler {
             json.string("level", event.level.rawValue)
             json.string("message", event.message.description)
             json.string("service", service)
-            var members = metadata.merging(event.metadata ?? [:]) { $1 }
+            var members = event.metadata ?? [:]
+            if !metadata.isEmpty { members.merge(metadata) { own, _ in own } }
             if let error = event.error { members["error"] = .string(String(describing: error)) }
-            for (key, value) in members {
-                write(Self.ownMembers.contains(key) ? "_\(key)" : key, value, to: &json)
-            }
+            for (key, value) in members { write(Self.isOwnMember(key) ? "_\(key)" : key, value, to: &json) }
         }
-        write(json.bytes + [UInt8(ascii: "\n")])
+        json.endLine()
+        write(json.bytes)
     }
 
     /// The members that the handler writes itself. Metadata of these names gets an underscore, so that no member is there
     /// twice and none can be forged.
-    private static let ownMembers: Set<String> = ["timestamp", "level", "message", "service"]
+    private static func isOwnMember(_ key: String) -> Bool {
+        switch key {
+        case "timestamp", "level", "message", "service": true
+        default: false
+        }
+    }
 
     private func write(_ key: String, _ value: Logger.MetadataValue, to json: inout JSONWriter) {
         switch value {
+        case .string(let text): json.string(key, text)
         case .stringConvertible(let number as Int): json.integer(key, number)
         case .stringConvertible(let number as Double) where number.isFinite:
             json.number(key, String((number * 1000).rounded() / 1000))

@@ -86,14 +86,28 @@ public struct Settings: Sendable {
     public func seconds(
         _ name: String, default defaultValue: Double, in range: ClosedRange<Double>
     ) throws(ConfigurationError) -> Duration {
+        let number = try decimal(name, default: defaultValue, in: range, "number of seconds")
+        return .milliseconds(Int64((number * 1000).rounded()))
+    }
+
+    private func decimal(
+        _ name: String, default defaultValue: Double, in range: ClosedRange<Double>, _ noun: String
+    ) throws(ConfigurationError) -> Double {
         let value = try text(name, default: String(defaultValue))
         // `Double` would take hexadecimal digits too.
         let isDecimal = value.utf8.allSatisfy { "0123456789.eE+-".utf8.contains($0) }
         guard isDecimal, let number = Double(value), range.contains(number) else {
             throw ConfigurationError(
-                name, "is '\(value)', but must be a number of seconds from \(range.lowerBound) to \(range.upperBound)")
+                name, "is '\(value)', but must be a \(noun) from \(range.lowerBound) to \(range.upperBound)")
         }
-        return .milliseconds(Int64((number * 1000).rounded()))
+        return number
+    }
+
+    /// A decimal number within a range, or the default.
+    public func number(
+        _ name: String, default defaultValue: Double, in range: ClosedRange<Double>
+    ) throws(ConfigurationError) -> Double {
+        try decimal(name, default: defaultValue, in: range, "number")
     }
 
     /// The address of another service: `http` or `https`, without a path, or the default.

@@ -1,0 +1,175 @@
+import Resilience
+import Storage
+
+/// A saga that waits to be driven, or whose owner may be dead.
+struct WaitingSaga: Hashable, Sendable {
+    let orderID: String
+    /// Who drives it; empty when it was put down.
+    let owner: String
+    let epoch: Int64
+    /// Goes up while its owner lives.
+    let beat: Int64
+}
+
+/// A saga that this process has taken over.
+struct TakenSaga: Sendable {
+    let order: Order
+    let lease: Lease
+    /// How often its present step has been repeated without a definite answer.
+    let rounds: Int
+}
+
+/// Who may drive which saga: taking over, keeping, and putting down.
+extension SagaLog {
+    /// Puts down every saga that belongs to somebody else. Only for the one process that the store is open to: whoever owned
+    /// them is dead. - Returns: how many, at most `limit`.
+    func disown(limit: Int) async throws -> Int {
+        try await store.transaction { transaction in
+            try transaction.run(
+                """
+                UPDATE orders SET owner = '', due_at = ? WHERE order_id IN (
+                    SELECT order_id FROM orders WHERE status = 'pending' AND owner NOT IN ('', ?) LIMIT ?
+                )
+                """,
+                [.integer(time.now.milliseconds), .text(owner), .integer(Int64(limit))])
+        }
+    }
+
+    /// Sagas that were put down and whose pause is over, those that have waited longest first.
+    ///
+    /// - Parameter longestWait: no saga waits longer than this; one that seems to was stored before the clock was set back.
+    func due(limit: Int, longestWait: Duration) async throws -> [WaitingSaga] {
+        try await waiting("owner = ''", [], limit: limit, longestWait: longestWait)
+    }
+
+    /// Sagas of other owners whose leases have run out by the clock on the wall. Only candidates: that clock may have jumped
+    /// (hazard 37).
+    func expired(limit: Int, longestWait: Duration) async throws -> [WaitingSaga] {
+        try await waiting("owner NOT IN ('', ?)", [.text(owner)], limit: limit, longestWait: longestWait)
+    }
+
+    private func waiting(
+        _ condition: String, _ arguments: [SQLValue], limit: Int, longestWait: Duration
+    ) async throws -> [WaitingSaga] {
+        let now = time.now
+        return try await store.transaction { transaction in
+            try transaction.all(
+                """
+                SELECT order_id, owner, epoch, beat FROM orders
+                WHERE status = 'pending' AND \(condition) AND (due_at <= ? OR due_at > ?) ORDER BY due_at LIMIT ?
+                """,
+                arguments + [
+                    .integer(now.milliseconds), .integer(now.advanced(by: longestWait).milliseconds),
+                    .integer(Int64(limit)),
+                ]
+            ) { WaitingSaga(orderID: $0.text(0), owner: $0.text(1), epoch: $0.integer(2), beat: $0.integer(3)) }
+        }
+    }
+
+    /// Puts down the sagas of owners who were found silent, unless they have given a sign of life since.
+    func disown(_ sagas: [WaitingSaga]) async throws {
+        let now = time.now
+        try await store.transaction { transaction in
+            for saga in sagas {
+                try transaction.run(
+                    """
+                    UPDATE orders SET owner = '', due_at = ?
+                    WHERE order_id = ? AND status = 'pending' AND owner = ? AND epoch = ? AND beat = ?
+                    """,
+                    [
+                        .integer(now.milliseconds), .text(saga.orderID), .text(saga.owner), .integer(saga.epoch),
+                        .integer(saga.beat),
+                    ])
+            }
+        }
+    }
+
+    /// Takes a saga over, unless somebody else was quicker or its owner has given a sign of life.
+    ///
+    /// - Returns: nil when there is nothing to take.
+    /// - Throws: `Unreadable` when it was stored by a newer version; it is left as it is.
+    func take(_ due: WaitingSaga) async throws -> TakenSaga? {
+        let lease = Lease(orderID: due.orderID, epoch: due.epoch + 1)
+        let now = time.now
+        return try await store.transaction { transaction in
+            try transaction.first(
+                """
+                UPDATE orders SET owner = ?, epoch = ?, due_at = ?, parked_for = NULL
+                WHERE order_id = ? AND status = 'pending' AND owner = ? AND epoch = ? AND beat = ?
+                RETURNING saga, operation_key, created_at, updated_at, rounds
+                """,
+                [
+                    .text(owner), .integer(lease.epoch), leaseEnd(now), .text(due.orderID), .text(due.owner),
+                    .integer(due.epoch), .integer(due.beat),
+                ]
+            ) { TakenSaga(order: try Self.order($0), lease: lease, rounds: Int($0.integer(4))) }
+        }
+    }
+
+    /// Tells that the owner of these leases lives. - Returns: those that somebody else has taken over.
+    func renew(_ leases: some Collection<Lease> & Sendable) async throws -> [Lease] {
+        let now = time.now
+        return try await store.transaction { transaction in
+            try leases.filter { lease in
+                let changed = try transaction.run(
+                    "UPDATE orders SET beat = beat + 1, due_at = ? WHERE order_id = ? AND status = 'pending' AND epoch = ?",
+                    [leaseEnd(now), .text(lease.orderID), .integer(lease.epoch)])
+                return changed == 0
+            }
+        }
+    }
+
+    /// Stores a saga and puts it down, to be taken up again by anyone after a pause.
+    ///
+    /// - Parameters:
+    ///   - rounds: how often its present step has been repeated without a definite answer.
+    ///   - parkedFor: why an operator has to look at it, if it has been repeated too often.
+    /// - Returns: false when another owner has taken over; nothing is stored then.
+    func putDown(
+        _ order: Order, _ lease: Lease, for pause: Duration, rounds: Int, parkedFor: String?
+    ) async throws -> Bool {
+        let due = time.now.advanced(by: pause)
+        return try await store.transaction { transaction in
+            let changed = try transaction.run(
+                """
+                UPDATE orders SET saga = ?, updated_at = ?, owner = '', due_at = ?, rounds = ?, parked_for = ?
+                WHERE order_id = ? AND status = 'pending' AND epoch = ?
+                """,
+                [
+                    Self.saga(order), .integer(order.updatedAt.milliseconds), .integer(due.milliseconds),
+                    .integer(Int64(rounds)), SQLValue(parkedFor), .text(lease.orderID), .integer(lease.epoch),
+                ])
+            return changed == 1
+        }
+    }
+
+    /// Sets a saga aside that this code cannot read, so that it is not found again at once.
+    func setAside(_ due: WaitingSaga, for pause: Duration, reason: String) async throws {
+        let dueAt = time.now.advanced(by: pause)
+        try await store.transaction { transaction in
+            try transaction.run(
+                """
+                UPDATE orders SET owner = '', due_at = ?, parked_for = ?
+                WHERE order_id = ? AND status = 'pending' AND epoch = ? AND beat = ?
+                """,
+                [
+                    .integer(dueAt.milliseconds), .text(reason), .text(due.orderID), .integer(due.epoch),
+                    .integer(due.beat),
+                ])
+        }
+    }
+
+    /// Makes parked sagas due now. - Parameter orderID: only this one. - Returns: how many, at most `limit`.
+    func unpark(_ orderID: String? = nil, limit: Int) async throws -> Int {
+        try await store.transaction { transaction in
+            try transaction.run(
+                """
+                UPDATE orders SET due_at = ?1 WHERE order_id IN (
+                    SELECT order_id FROM orders WHERE status = 'pending' AND owner = '' AND parked_for IS NOT NULL
+                        AND due_at > ?1 AND (?2 IS NULL OR order_id = ?2) LIMIT ?3
+                )
+                """,
+                [.integer(time.now.milliseconds), SQLValue(orderID), .integer(Int64(limit))])
+        }
+    }
+}

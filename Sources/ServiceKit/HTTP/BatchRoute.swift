@@ -1,0 +1,62 @@
+import Correlation
+import HTTPTypes
+import Idempotency
+import Logging
+import Resilience
+import ServiceClient
+
+/// Answers the commands of a batch, each by the handler of its own route and each in a transaction of its own, so that what
+/// one refuses does not touch another. Arriving together, they share one commit.
+struct BatchRoute: Sendable {
+    let commands: [String: Command.Handler]
+    let time: any TimeSource
+    let logger: Logger
+
+    func answer(_ batch: [CommandBatch.Received]) async -> [UInt8] {
+        guard batch.count > 1 else { return CommandBatch.write([await answer(batch[0])]) }
+        let answers = await withTaskGroup { group in
+            for (index, received) in batch.enumerated() { group.addTask { (index, await answer(received)) } }
+            var answers = [CommandBatch.Answer](repeating: .alone, count: batch.count)
+            for await (index, answer) in group { answers[index] = answer }
+            return answers
+        }
+        return CommandBatch.write(answers)
+    }
+
+    private func answer(_ received: CommandBatch.Received) async -> CommandBatch.Answer {
+        let start = time.uptime
+        let requestID = received.requestID.flatMap { Correlation.RequestID($0) } ?? Correlation.RequestID()
+        let trace = TraceContext(continuing: received.traceparent)
+        let line = RequestLog(logger: logger, requestID: requestID, trace: trace)
+        let answer: CommandBatch.Answer
+        let status: Int
+        do {
+            let reply = try await reply(to: received, requestID, trace)
+            status = reply.status
+            answer = .answered(status: status, body: reply.body, retryAfter: nil)
+        } catch is NotInBatch {
+            return .alone
+        } catch {
+            let problem = Problem(error, line)
+            status = problem.kind.status.code
+            answer = .answered(
+                status: status, body: problem.json(instance: received.path, requestID: requestID.value),
+                retryAfter: problem.retryAfterSeconds)
+        }
+        line.write(.info, method: "POST", route: received.path, status: status, duration: time.uptime - start)
+        return answer
+    }
+
+    private func reply(
+        to received: CommandBatch.Received, _ requestID: Correlation.RequestID, _ trace: TraceContext
+    ) async throws -> CommandReply {
+        guard let handle = commands[received.path] else {
+            throw Problem(.notFound, "There is no command at this address.")
+        }
+        guard received.user.isEmpty || EnvelopeMiddleware.isUserID(received.user) else { throw Problem.userIDInvalid }
+        let command = Command(
+            key: try received.key.map { try IdempotencyKey(line: $0) }, body: received.body, isBatched: true,
+            requestID: requestID, trace: trace, user: received.user, deadline: nil)
+        return try await handle(command)
+    }
+}

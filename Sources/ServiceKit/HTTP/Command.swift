@@ -1,0 +1,79 @@
+import Correlation
+import Hummingbird
+import Idempotency
+import Resilience
+import StrictJSON
+
+/// A command as its handler gets it, whether it came in a request of its own or in a batch: past the checks of its envelope,
+/// its body read as JSON and not yet understood.
+public struct Command: Sendable {
+    /// What answers a command. - Throws: `Problem`, or what the envelope turns into one.
+    public typealias Handler = @Sendable (Command) async throws -> CommandReply
+
+    /// The `Idempotency-Key`, if it takes one.
+    public let key: IdempotencyKey?
+    /// The body.
+    public let body: JSONValue
+    /// Whether others wait for the answer: a handler that cannot give it in one transaction throws `NotInBatch` then.
+    public let isBatched: Bool
+    /// The request's name in the logs (NX-04).
+    public let requestID: Correlation.RequestID
+    /// The span of this command (OP-04).
+    public let trace: TraceContext
+    /// The user named by `X-User-ID`; empty when nobody is named.
+    public let user: String
+    /// When the caller stops waiting, if it said so (OP-06).
+    public let deadline: Deadline?
+
+    package init(
+        key: IdempotencyKey?, body: JSONValue, isBatched: Bool, requestID: Correlation.RequestID, trace: TraceContext,
+        user: String, deadline: Deadline?
+    ) {
+        self.key = key
+        self.body = body
+        self.isBatched = isBatched
+        self.requestID = requestID
+        self.trace = trace
+        self.user = user
+        self.deadline = deadline
+    }
+}
+
+/// The answer to a command that was carried out: always a 200 with JSON.
+public enum CommandReply: Sendable, Equatable {
+    /// Carried out now.
+    case made([UInt8])
+    /// Carried out before, and answered again to the byte (IK-11).
+    case replayed(StoredResponse)
+
+    var body: [UInt8] {
+        switch self {
+        case .made(let body): body
+        case .replayed(let stored): stored.body
+        }
+    }
+
+    var status: Int {
+        switch self {
+        case .made: 200
+        case .replayed(let stored): stored.status
+        }
+    }
+}
+
+/// Thrown for a command that must not keep the others of its batch waiting. It has had no effect; its sender sends it
+/// again in a request of its own.
+public struct NotInBatch: Error {
+    /// The error.
+    public init() {}
+}
+
+extension Response {
+    /// The answer to a command that came in a request of its own.
+    public static func command(_ reply: CommandReply) -> Response {
+        switch reply {
+        case .made(let body): .json(body)
+        case .replayed(let stored): .replay(stored)
+        }
+    }
+}
