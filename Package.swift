@@ -60,15 +60,19 @@ let package = Package(
         library(
             "ServiceKit",
             [
+                "AuditAPI",
                 "Correlation", "Idempotency", "Resilience", "ServiceClient", "Storage", "StrictJSON", argumentParser,
                 configuration, httpTypes, hummingbird, lifecycle, logging, nioCore, nioHTTPTypes, nioPosix, unixSignals,
             ]),
         library("MoneyJSON", ["Money", "StrictJSON"]),
         library("StockAPI", ["Money", "MoneyJSON", "Resilience", "ServiceClient", "StrictJSON"]),
         library("PaymentAPI", ["Money", "MoneyJSON", "Resilience", "ServiceClient", "StrictJSON"]),
+        library("AuditAPI", ["Money", "Resilience", "StockAPI", "StrictJSON"]),
+        library("Audit", ["AuditAPI", "Correlation", "Resilience", "ServiceClient", "StockAPI", "StrictJSON"]),
         library(
             "StockService",
             [
+                "AuditAPI",
                 "Correlation", "Idempotency", "Money", "MoneyJSON", "Resilience", "ServiceKit", "StockAPI", "Storage",
                 "StrictJSON",
                 hummingbird,
@@ -76,19 +80,24 @@ let package = Package(
         library(
             "PaymentService",
             [
+                "AuditAPI",
                 "Correlation", "Idempotency", "Money", "MoneyJSON", "Resilience", "ServiceKit", "Storage", "StrictJSON",
                 hummingbird, logging,
             ]),
         library(
             "OrderService",
             [
+                "AuditAPI",
                 "Correlation", "Idempotency", "Money", "MoneyJSON", "PaymentAPI", "Resilience", "ServiceClient",
                 "ServiceKit",
                 "StockAPI", "Storage", "StrictJSON", hummingbird, lifecycle, logging,
             ]),
         .executableTarget(
             name: "checkout",
-            dependencies: ["OrderService", "PaymentService", "ServiceKit", "StockService", argumentParser],
+            dependencies: [
+                "Audit", "AuditAPI", "OrderService", "PaymentService", "Resilience", "ServiceClient", "ServiceKit",
+                "StockService", argumentParser,
+            ],
             swiftSettings: swiftSettings),
         .target(
             name: "TestSupport",
@@ -107,8 +116,14 @@ let package = Package(
             "ServiceClientTests",
             ["Correlation", "Resilience", "ServiceClient", "StrictJSON", "TestSupport", nioCore, nioPosix]),
         tests(
+            "AuditTests",
+            [
+                "Audit", "AuditAPI", "Resilience", "ServiceClient", "StockAPI", "StrictJSON", "TestSupport",
+            ]),
+        tests(
             "OrderServiceTests",
             [
+                "AuditAPI",
                 "Correlation", "Idempotency", "Money", "OrderService", "PaymentAPI", "Resilience", "ServiceClient",
                 "ServiceKit",
                 "StockAPI", "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting, logging,
@@ -117,7 +132,8 @@ let package = Package(
         tests(
             "ServiceKitTests",
             [
-                "Correlation", "Idempotency", "Resilience", "ServiceClient", "ServiceKit", "Storage", "StrictJSON",
+                "AuditAPI", "Correlation", "Idempotency", "Resilience", "ServiceClient", "ServiceKit", "Storage",
+                "StrictJSON",
                 "TestSupport", httpTypes, hummingbird, hummingbirdTesting, lifecycle, logging, nioCore, nioEmbedded,
                 nioHTTPTypes, nioPosix,
                 argumentParser,
@@ -125,14 +141,16 @@ let package = Package(
         tests(
             "StockServiceTests",
             [
-                "Correlation", "Idempotency", "Money", "Resilience", "ServiceClient", "ServiceKit", "StockAPI",
+                "AuditAPI", "Correlation", "Idempotency", "Money", "Resilience", "ServiceClient", "ServiceKit",
+                "StockAPI",
                 "StockService", "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting,
                 logging, nioCore, nioPosix,
             ]),
         tests(
             "PaymentServiceTests",
             [
-                "Correlation", "Idempotency", "Money", "PaymentService", "Resilience", "ServiceClient", "ServiceKit",
+                "AuditAPI", "Correlation", "Idempotency", "Money", "PaymentService", "Resilience", "ServiceClient",
+                "ServiceKit",
                 "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting, lifecycle, logging,
                 nioCore,
                 nioPosix,

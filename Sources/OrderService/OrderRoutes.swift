@@ -22,6 +22,7 @@ struct OrderRoutes: Sendable {
         routes.get("/orders", orders)
         routes.get("/orders/:id", order)
         routes.get("/audit/totals", totals)
+        OrderAudit(log: log).add(to: &routes)
         routes.post("/operator/orders/:id/retry", retry)
         return routes
     }

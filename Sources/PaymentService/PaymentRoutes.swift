@@ -17,6 +17,7 @@ struct PaymentRoutes: Sendable {
         routes.acceptBatches(in: environment)
         routes.get("/charges/:id", showCharge)
         routes.get("/audit/totals", totals)
+        PaymentAudit(environment: environment).add(to: &routes)
         return routes
     }
 

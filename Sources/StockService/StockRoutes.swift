@@ -27,6 +27,7 @@ struct StockRoutes: Sendable {
         routes.put("/items/:id", putItem)
         routes.post("/items/:id/restock", restock)
         routes.get("/audit/totals", totals)
+        StockAudit(environment: environment).add(to: &routes)
         return routes
     }
 

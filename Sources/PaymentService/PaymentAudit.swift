@@ -1,0 +1,65 @@
+import AuditAPI
+import Hummingbird
+import Resilience
+import ServiceKit
+import Storage
+
+/// What the operator's audit reads of Payment. Not reachable through nginx.
+struct PaymentAudit: Sendable {
+    let environment: ServiceEnvironment
+
+    func add(to routes: inout RouteCatalogue) {
+        routes.get(ChargeEntry.path, charges)
+    }
+
+    private func charges(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let selection = try request.auditSelection(takesKeys: true)
+        let time = environment.time
+        let (now, found) = try await environment.store.transaction { transaction in
+            (time.now, try Self.charges(selection, in: transaction))
+        }
+        return .audit(selection, readAt: now, found: found)
+    }
+
+    private static func charges(
+        _ selection: AuditSelection, in transaction: any Transaction
+    ) throws -> [ChargeEntry] {
+        guard selection.ids.isEmpty else {
+            return try transaction.all(
+                """
+                \(select) WHERE charge_id IN (SELECT value FROM json_each(?)) ORDER BY charge_id LIMIT \(AuditLimits.ids)
+                """,
+                [.text(selection.keysJSON), .text(selection.idsJSON)], charge)
+        }
+        return try transaction.all(
+            "\(select) WHERE charge_id > ? ORDER BY charge_id LIMIT ?",
+            [
+                .text(selection.keysJSON), .text(selection.cursor ?? ""), .integer(Int64(selection.limit + 1)),
+            ], charge)
+    }
+
+    /// A charge with the sums of its refunds, which an index finds by the charge. A charge may have any number of them, so
+    /// they are added up here and not listed.
+    private static let select = """
+        SELECT charge_id, user_id, order_id, status, amount, currency, refunded,
+            (SELECT ifnull(sum(amount), 0) FROM refunds WHERE refunds.charge_id = charges.charge_id),
+            (SELECT ifnull(sum(amount), 0) FROM refunds WHERE refunds.charge_id = charges.charge_id
+                AND operation_key IN (SELECT value FROM json_each(?))),
+            (SELECT min(created_at) FROM refunds WHERE refunds.charge_id = charges.charge_id AND status = 'pending'),
+            ifnull(operation_key = charge_id, 0), created_at
+        FROM charges
+        """
+
+    /// A charge as it is stored: what is odd about it is for the audit to say.
+    private static func charge(_ row: any SQLRow) throws -> ChargeEntry {
+        guard let status = ChargeEntry.Status(rawValue: row.text(3)) else {
+            throw StoreError.failed("a charge has the status \(row.text(3))")
+        }
+        return ChargeEntry(
+            id: row.text(0), user: row.text(1), orderID: row.optionalText(2), status: status,
+            amount: Amount(row.integer(4), row.text(5)), refunded: row.integer(6), refundRecords: row.integer(7),
+            refundedUnderKeys: row.integer(8),
+            refundPendingSince: row.optionalInteger(9).map { Timestamp(milliseconds: $0) },
+            isKeyedByID: row.integer(10) == 1, createdAt: Timestamp(milliseconds: row.integer(11)))
+    }
+}
