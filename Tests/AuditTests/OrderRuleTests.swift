@@ -48,9 +48,10 @@ struct OrderRuleTests {
 
     @Test("each step of a pending order has a meaning of its own")
     func steps() {
-        let explanations = ["reserving", "charging", "completing", "releasing", "canceling", "refunding", "other"].compactMap {
-            Records.judge(Records.order(Records.orderID, .pending, step: $0), nil, nil).only?.explanation
-        }
+        let explanations = ["reserving", "charging", "completing", "releasing", "canceling", "refunding", "other"]
+            .compactMap {
+                Records.judge(Records.order(Records.orderID, .pending, step: $0), nil, nil).only?.explanation
+            }
         #expect(explanations.count == 7)
         #expect(Set(explanations.map { $0.drop { $0 != ":" } }).count == 7)
     }

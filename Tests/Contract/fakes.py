@@ -36,6 +36,10 @@ class Request:
     def json(self):
         return json.loads(self.body)
 
+    def commands(self) -> list[dict]:
+        """Those of a batch."""
+        return self.json()["commands"]
+
 
 class Exchange:
     """One request and the connection on which its answer is due."""

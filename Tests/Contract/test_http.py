@@ -446,6 +446,74 @@ def test_HT_14_a_reserve_that_times_out_is_504_and_compensated(lab, lab_item, ke
         gate.set()
 
 
+# What Order makes of a batch as a whole. Rules elsewhere speak of single commands.
+
+@pytest.fixture
+def batching_lab(lab, monkeypatch):
+    for service in (lab.to_stock, lab.to_payment):
+        monkeypatch.setattr(service, "takes_batches", True)
+    return lab
+
+
+def run_then(action):
+    def act(exchange):
+        exchange.forward()
+        action(exchange)
+    return act
+
+
+# What may become of a batch, before and after it was carried out; "older" is a service that takes none.
+DISTURBED = {"dropped": fakes.drop(), "cut": fakes.cut(), "503": fakes.problem(503, "overloaded", True, "1"), "older": fakes.reply(404, b""),
+             "500": fakes.reply(500, {}), **RUBBISH, "no-answers": fakes.reply(200, {"answers": []}),
+             "too-many-answers": fakes.reply(200, {"answers": [{"alone": True}, {"alone": True}]}),
+             "done-then-dropped": fakes.run_then_drop(), "done-then-cut": run_then(fakes.cut()), "done-then-html": run_then(fakes.not_json()),
+             "done-then-500": run_then(fakes.reply(500, {}))}
+
+
+@pytest.mark.parametrize("step", ["reserve", "charge", "complete"])
+@pytest.mark.parametrize("case", DISTURBED)
+def test_HT_14_whatever_becomes_of_a_batch_the_checkout_comes_to_one_outcome(batching_lab, lab_item, key, user, case, step):
+    """The first batch with the step's command is disturbed, and what comes after it is not."""
+    lab, disturbed = batching_lab, []
+    target = lab.to_payment if step == "charge" else lab.to_stock
+
+    def act(exchange):
+        hit = not disturbed and any(c["path"] == f"/{step}" for c in exchange.request.commands())
+        if hit:
+            disturbed.append(case)
+        (DISTURBED[case] if hit else fakes.forward())(exchange)
+    totals = lab.api.captured()
+    target.on("internal/batch", act)
+    assert_json(lab.api.until_definite(key, item=lab_item, quantity=1, user=user))
+    assert disturbed == [case]
+    assert lab.api.numbers(lab_item) == (99, 0, 99)
+    eventually(lambda: lab.api.captured()[0] - lab.api.captured()[1] == totals[0] - totals[1] + 1000, "one charge is left", 15)
+    assert not [o for o in lab.api.orders_of(user) if o["status"] not in ("completed", "failed")]
+
+
+def test_HT_14_commands_that_ask_together_share_the_fate_of_their_batch_and_are_settled_each(batching_lab, lab_item, user):
+    """While as many requests as may be are held, further checkouts wait; then they go together, and their batch is lost."""
+    lab, gate, together = batching_lab, threading.Event(), []
+
+    def act(exchange):
+        if not gate.is_set():
+            return fakes.hold(gate)(exchange)
+        if len(exchange.request.commands()) > 1 and not together:
+            together.append(len(exchange.request.commands()))
+            return fakes.run_then_drop()(exchange)
+        fakes.forward()(exchange)
+    lab.to_stock.on("internal/batch", act)
+    with ThreadPoolExecutor(20) as pool:
+        checkouts = [pool.submit(lab.api.until_definite, new_key(), item=lab_item, quantity=1, user=user) for _ in range(20)]
+        eventually(lambda: len(lab.to_stock.seen("internal/batch")) >= 4, "all places are taken", 5)
+        eventually(lambda: len(lab.api.orders_of(user)) == 20, "every checkout has begun", 5)
+        gate.set()
+        for checkout in checkouts:
+            assert_json(checkout.result())
+    assert together and together[0] > 1
+    assert lab.api.numbers(lab_item) == (80, 0, 80)
+
+
 # HT-15
 
 def test_HT_15_an_error_inside_a_downstream_is_not_shown_and_the_checkout_can_be_repeated(lab, lab_item, key, user):
