@@ -613,3 +613,22 @@ def test_HT_16_a_slow_client_is_ended_within_10_seconds_and_its_key_is_free(slow
         assert_json(api.release(assert_first(api.reserve(key, 1, 1))["reservationId"]))
     else:
         assert_first(api.charge(key, money(100)))
+
+
+@pytest.mark.parametrize("path, key", [("/order/checkout", "not,one"), ("/payment/charge", ""), ("/order/nope", "abc-123")])
+def test_a_connection_that_is_kept_open_is_usable_after_an_error_that_did_not_need_the_body(stack, path, key):
+    """Head and body arrive apart. nginx would close the connection, having promised to keep it, if the service answered first."""
+    body = b'{"itemId":1,"quantity":1}'
+    headers = [("Content-Type", "application/json"), ("Idempotency-Key", key)]
+    head = raw.message("POST", path, headers, length=len(body), close=False)
+    sock = raw.connect(stack.base)
+    try:
+        for _ in range(3):
+            raw.send(sock, head)
+            time.sleep(0.05)
+            raw.send(sock, body)
+            answer = raw.receive(sock, "POST")
+            assert answer is not None, "the connection was closed"
+            assert 400 <= answer.status < 500
+    finally:
+        sock.close()

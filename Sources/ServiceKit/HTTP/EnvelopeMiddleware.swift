@@ -30,8 +30,9 @@ struct EnvelopeMiddleware: RouterMiddleware {
         let log = RequestLog(logger: logger, requestID: context.requestID, trace: context.trace)
         var response: Response
         do {
+            let whole = try await request.withBody(upTo: Self.maximumBodyBytes(of: request.uri.path))
             try readHead(of: request, into: &context)
-            response = try await next(request, context)
+            response = try await next(whole, context)
         } catch let error as HTTPParserError {
             throw error
         } catch {
@@ -45,6 +46,10 @@ struct EnvelopeMiddleware: RouterMiddleware {
             Self.logLevel(of: request.uri.path, status), method: request.method.rawValue,
             route: context.endpointPath ?? "none", status: status, duration: time.uptime - start)
         return response
+    }
+
+    private static func maximumBodyBytes(of path: String) -> Int {
+        path == CommandBatch.path ? CommandBatch.maximumBytes : Request.maximumBodyBytes
     }
 
     /// The checks that come before any route: those of the path, the user and the deadline.

@@ -8,16 +8,20 @@ extension Request {
     /// The largest body, in bytes (HT-08).
     public static var maximumBodyBytes: Int { 64 * 1024 }
 
-    /// The JSON value in the body. - Throws: `Problem` for HT-01, HT-07 and HT-08.
+    /// The same request with its whole body in memory.
+    ///
+    /// Read before anything is answered: nginx closes a client's connection, without saying so, when a service answers before
+    /// it has taken the whole request, and the client's next request on that connection is lost.
     ///
     /// - Parameter limit: the largest body, in bytes.
-    public func json(upTo limit: Int = maximumBodyBytes) async throws -> JSONValue {
-        try checkContentType()
+    /// - Throws: `Problem` for HT-08.
+    package func withBody(upTo limit: Int) async throws -> Request {
         let tooLarge = Problem(.payloadTooLarge, "The body may have \(limit) bytes at the most.")
         if let length = headers[.contentLength].flatMap({ Int($0) }), length > limit { throw tooLarge }
-        let buffer: ByteBuffer
         do {
-            buffer = try await body.collect(upTo: limit)
+            var request = self
+            request.body = RequestBody(buffer: try await body.collect(upTo: limit))
+            return request
         } catch is NIOTooManyBytesError {
             throw tooLarge
         } catch let error as HTTPParserError {
@@ -26,6 +30,12 @@ extension Request {
         } catch {
             throw Problem(.badRequest, "The body did not arrive whole.")
         }
+    }
+
+    /// The JSON value in the body. - Throws: `Problem` for HT-01 and HT-07.
+    public func json() async throws -> JSONValue {
+        try checkContentType()
+        let buffer = try await body.collect(upTo: .max)
         do throws(JSONSyntaxError) {
             return try JSONParser.parse(buffer.readableBytesView)
         } catch {

@@ -74,7 +74,7 @@ public struct RouteCatalogue: Sendable {
     public mutating func acceptBatches(in environment: ServiceEnvironment) {
         let route = BatchRoute(commands: commands, time: environment.time, logger: environment.logger)
         post(CommandBatch.path) { request, _ in
-            let body = try await request.json(upTo: CommandBatch.maximumBytes)
+            let body = try await request.json()
             return .json(await route.answer(try CommandBatch.commands(json: body)))
         }
     }
