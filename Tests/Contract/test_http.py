@@ -629,6 +629,6 @@ def test_a_connection_that_is_kept_open_is_usable_after_an_error_that_did_not_ne
             raw.send(sock, body)
             answer = raw.receive(sock, "POST")
             assert answer is not None, "the connection was closed"
-            assert 400 <= answer.status < 500
+            assert 400 <= answer.status_code < 500
     finally:
         sock.close()
