@@ -106,6 +106,19 @@ let package = Package(
                 httpTypes, hummingbird, hummingbirdTesting, logging, nioCore, nioPosix,
             ],
             path: "Tests/Support", swiftSettings: swiftSettings),
+        .target(name: "SeededRandom", path: "Tests/SeededRandom", swiftSettings: swiftSettings),
+        .target(
+            name: "Simulation",
+            dependencies: [
+                "Correlation", "Idempotency", "Money", "OrderService", "PaymentAPI", "PaymentService", "Resilience",
+                "SeededRandom", "ServiceClient", "ServiceKit", "StockAPI", "StockService", "Storage", "StrictJSON",
+                grdb, httpTypes, logging, nioCore,
+            ],
+            path: "Tests/Simulation", swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "simulate", dependencies: ["Simulation", argumentParser], path: "Tests/SimulationRunner",
+            swiftSettings: swiftSettings),
+        tests("SimulationTests", ["Simulation"]),
         tests("MoneyTests", ["Money"]),
         tests("StrictJSONTests", ["StrictJSON"]),
         tests("ResilienceTests", ["Resilience", "TestSupport"]),
@@ -141,7 +154,7 @@ let package = Package(
         tests(
             "StockServiceTests",
             [
-                "AuditAPI", "Correlation", "Idempotency", "Money", "Resilience", "ServiceClient", "ServiceKit",
+                "AuditAPI", "Correlation", "Idempotency", "Money", "Resilience", "SeededRandom", "ServiceClient", "ServiceKit",
                 "StockAPI",
                 "StockService", "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting,
                 logging, nioCore, nioPosix,
@@ -149,8 +162,8 @@ let package = Package(
         tests(
             "PaymentServiceTests",
             [
-                "AuditAPI", "Correlation", "Idempotency", "Money", "PaymentService", "Resilience", "ServiceClient",
-                "ServiceKit",
+                "AuditAPI", "Correlation", "Idempotency", "Money", "PaymentService", "Resilience", "SeededRandom",
+                "ServiceClient", "ServiceKit",
                 "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting, lifecycle, logging,
                 nioCore,
                 nioPosix,

@@ -39,11 +39,12 @@ public enum OrderService {
         let log: SagaLog
         let caller: SagaCaller
         let runner: SagaRunner
-        let recovery: Recovery
+        package let recovery: Recovery
 
-        init(
+        /// - Parameter decide: what a saga does about an event; another than its own plants a mistake.
+        package init(
             _ environment: ServiceEnvironment, stock: any StockClient, payment: any PaymentClient,
-            configuration: OrderConfiguration, decide: @escaping SagaRunner.Decision = { $0.apply($1) }
+            configuration: OrderConfiguration, decide: @escaping SagaDecision = { $0.apply($1) }
         ) {
             func retry(_ schedule: BackoffSchedule) -> RetryWithBackoff {
                 RetryWithBackoff(schedule: schedule, sleeper: environment.sleeper, time: environment.time)
@@ -63,7 +64,7 @@ public enum OrderService {
             recovery = Recovery(environment, log: log, runner: runner, configuration: configuration)
         }
 
-        func service(checks: [HealthCheck] = []) -> BuiltService {
+        package func service(checks: [HealthCheck] = []) -> BuiltService {
             let routes = OrderRoutes(environment: environment, log: log, runner: runner, configuration: configuration)
             func periodic(
                 _ name: String, _ interval: Duration, _ body: @escaping @Sendable () async throws -> Void

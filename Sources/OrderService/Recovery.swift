@@ -8,7 +8,7 @@ import Synchronization
 
 /// Takes up the sagas that nobody drives: those of an earlier process (hazards 13 to 17 and 20), those that were put down
 /// because they could not go on, and those of an owner that has fallen silent (hazard 18).
-final class Recovery: Sendable {
+package final class Recovery: Sendable {
     /// How many are driven at once (hazard 21).
     static let maximumConcurrent = 64
     /// How many rows one statement touches when it touches many.
@@ -37,7 +37,7 @@ final class Recovery: Sendable {
     }
 
     /// At the start of the only process that has the store open: whoever drove anything before is dead.
-    func disownAll() async throws {
+    package func disownAll() async throws {
         var disowned = 0
         var page = Self.pageSize
         while page == Self.pageSize {

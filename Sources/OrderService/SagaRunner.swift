@@ -9,6 +9,9 @@ import StockAPI
 import Storage
 import Synchronization
 
+/// Decides what follows an event; replaced only by tests that plant a mistake.
+package typealias SagaDecision = @Sendable (inout Saga, Saga.Event) -> Saga.Next?
+
 /// How a checkout stands when its waiter stops waiting.
 enum CheckoutResult: Equatable, Sendable {
     /// Paid and handed over.
@@ -25,14 +28,11 @@ enum CheckoutResult: Equatable, Sendable {
 /// (hazard 19). While a client waits for it, its pauses are waited for here; without one it is put down in the store when it
 /// cannot go on, and `Recovery` takes it up again when its pause is over. So what is in memory is bounded by who waits.
 final class SagaRunner: Sendable {
-    /// Decides what follows an event; replaced only by tests that plant a mistake.
-    package typealias Decision = @Sendable (inout Saga, Saga.Event) -> Saga.Next?
-
     private let environment: ServiceEnvironment
     private let log: SagaLog
     private let caller: SagaCaller
     private let configuration: OrderConfiguration
-    private let decide: Decision
+    private let decide: SagaDecision
     /// The waits between rounds, which go on growing up to their cap. Apart by chance, so that sagas that hung together do
     /// not come back together (hazard 21).
     private let pause: BackoffSchedule
@@ -40,7 +40,7 @@ final class SagaRunner: Sendable {
 
     init(
         environment: ServiceEnvironment, log: SagaLog, caller: SagaCaller, configuration: OrderConfiguration,
-        decide: @escaping Decision = { $0.apply($1) }
+        decide: @escaping SagaDecision = { $0.apply($1) }
     ) {
         self.environment = environment
         self.log = log

@@ -17,7 +17,7 @@ public enum PaymentService {
             provider: SimulatedProvider(allowsTestMethods: allowsTestMethods, sleeper: environment.sleeper))
     }
 
-    static func build(_ environment: ServiceEnvironment, provider: any PaymentProvider) -> BuiltService {
+    package static func build(_ environment: ServiceEnvironment, provider: any PaymentProvider) -> BuiltService {
         let inFlight = InFlight()
         let charging = Charging(environment: environment, provider: provider, inFlight: inFlight)
         let refunding = Refunding(environment: environment, provider: provider, inFlight: inFlight)

@@ -22,7 +22,7 @@ public enum StockService {
         return build(environment, reservationTimeToLive: timeToLive)
     }
 
-    static func build(_ environment: ServiceEnvironment, reservationTimeToLive: Duration) -> BuiltService {
+    package static func build(_ environment: ServiceEnvironment, reservationTimeToLive: Duration) -> BuiltService {
         let routes = StockRoutes(environment: environment, reservationTimeToLive: reservationTimeToLive)
         let sweep = PeriodicTask(
             name: "reservation sweep", interval: .seconds(1), sleeper: environment.sleeper, logger: environment.logger

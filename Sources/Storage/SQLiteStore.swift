@@ -14,7 +14,8 @@ public final class SQLiteStore: Store {
     /// At most so many bodies share one commit, which bounds how long the loop is busy with one.
     public static let maximumGroup = 512
 
-    private let database: DatabaseQueue
+    /// The connection. A simulation hands it to the store of the next process, as a disk outlives the process that wrote it.
+    package let database: DatabaseQueue
     private let loop: any EventLoop
     private let onFatal: @Sendable (StoreError) -> Void
     private let queue = Mutex(Queue())
@@ -77,6 +78,16 @@ public final class SQLiteStore: Store {
         } catch {
             throw StoreError(error)
         }
+    }
+
+    /// A store on a connection that another store has opened and whose schema is up to date.
+    package init(
+        adopting database: DatabaseQueue, loop: any EventLoop,
+        onFatal: @escaping @Sendable (StoreError) -> Void = { _ in }
+    ) {
+        self.database = database
+        self.loop = loop
+        self.onFatal = onFatal
     }
 
     public func transaction<T: Sendable>(

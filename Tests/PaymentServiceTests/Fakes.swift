@@ -1,5 +1,6 @@
 import Money
 import Resilience
+import SeededRandom
 import ServiceKit
 import Storage
 import Synchronization

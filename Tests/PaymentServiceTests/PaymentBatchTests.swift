@@ -1,4 +1,5 @@
 import Money
+import SeededRandom
 import ServiceClient
 import ServiceKit
 import StrictJSON

@@ -1,4 +1,5 @@
 import Money
+import SeededRandom
 import Storage
 import TestSupport
 import Testing

@@ -1,3 +1,4 @@
+import SeededRandom
 import StockAPI
 import Storage
 import TestSupport

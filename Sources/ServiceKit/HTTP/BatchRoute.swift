@@ -7,12 +7,18 @@ import ServiceClient
 
 /// Answers the commands of a batch, each by the handler of its own route and each in a transaction of its own, so that what
 /// one refuses does not touch another. Arriving together, they share one commit.
-struct BatchRoute: Sendable {
+package struct BatchRoute: Sendable {
     let commands: [String: CommandRoute]
     let time: any TimeSource
     let logger: Logger
 
-    func answer(_ batch: [CommandBatch.Received]) async -> [UInt8] {
+    package init(commands: [String: CommandRoute], time: any TimeSource, logger: Logger) {
+        self.commands = commands
+        self.time = time
+        self.logger = logger
+    }
+
+    package func answer(_ batch: [CommandBatch.Received]) async -> [UInt8] {
         guard batch.count > 1 else { return CommandBatch.write([await answer(batch[0])]) }
         let answers = await withTaskGroup { group in
             for (index, received) in batch.enumerated() { group.addTask { (index, await answer(received)) } }

@@ -40,10 +40,10 @@ public struct Command: Sendable {
 }
 
 /// What answers the commands of one path.
-struct CommandRoute: Sendable {
+package struct CommandRoute: Sendable {
     /// Whether it takes a key; what a command without one is sent as a key is not even read.
-    let isKeyed: Bool
-    let handle: Command.Handler
+    package let isKeyed: Bool
+    package let handle: Command.Handler
 }
 
 /// The answer to a command that was carried out: always a 200 with JSON.
@@ -53,14 +53,14 @@ public enum CommandReply: Sendable, Equatable {
     /// Carried out before, and answered again to the byte (IK-11).
     case replayed(StoredResponse)
 
-    var body: [UInt8] {
+    package var body: [UInt8] {
         switch self {
         case .made(let body): body
         case .replayed(let stored): stored.body
         }
     }
 
-    var status: Int {
+    package var status: Int {
         switch self {
         case .made: 200
         case .replayed(let stored): stored.status

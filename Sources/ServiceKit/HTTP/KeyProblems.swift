@@ -24,7 +24,7 @@ extension Problem {
 
 extension IdempotencyKey {
     /// The key that a header's line spells. - Throws: `Problem` for IK-02 to IK-06.
-    init(line: String) throws(Problem) {
+    package init(line: String) throws(Problem) {
         do throws(IdempotencyKeyError) {
             self = try IdempotencyKey(headerValue: line)
         } catch {

@@ -161,7 +161,7 @@ public struct Problem: Error, Sendable, Equatable {
     }
 
     /// The document.
-    func json(instance: String, requestID: String) -> [UInt8] {
+    package func json(instance: String, requestID: String) -> [UInt8] {
         JSONWriter.bytes { json in
             json.object { json in
                 json.string("type", "/problems/\(kind.rawValue)")

@@ -5,10 +5,16 @@ import Storage
 import StrictJSON
 
 /// The log lines about one request, which carry its ids (OP-03).
-struct RequestLog: Sendable {
+package struct RequestLog: Sendable {
     let logger: Logger
     let requestID: Correlation.RequestID
     let trace: TraceContext
+
+    package init(logger: Logger, requestID: Correlation.RequestID, trace: TraceContext) {
+        self.logger = logger
+        self.requestID = requestID
+        self.trace = trace
+    }
 
     /// The line that every answered request gets.
     func write(_ level: Logger.Level, method: String, route: String, status: Int, duration: Duration) {
@@ -35,7 +41,7 @@ struct RequestLog: Sendable {
 
 extension Problem {
     /// What the client is told of an error that a handler threw; what it is not told is logged.
-    init(_ error: any Error, _ log: RequestLog) {
+    package init(_ error: any Error, _ log: RequestLog) {
         switch error {
         case let problem as Problem: self = problem
         case let failure as ValidationFailure: self.init(failure)

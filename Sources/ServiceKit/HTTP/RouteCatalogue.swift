@@ -16,7 +16,7 @@ public struct RouteCatalogue: Sendable {
     /// In the order of their declaration.
     public private(set) var routes: [Route] = []
     /// Those of the routes that take commands, by path.
-    private var commands: [String: CommandRoute] = [:]
+    package private(set) var commands: [String: CommandRoute] = [:]
 
     /// No routes.
     public init() {}

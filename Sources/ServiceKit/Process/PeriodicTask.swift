@@ -5,11 +5,12 @@ import ServiceLifecycle
 /// Does something again and again, with a pause between, until the service stops. A failure is logged and not fatal: the
 /// next turn tries again.
 public struct PeriodicTask: Service {
-    private let name: String
-    private let interval: Duration
+    package let name: String
+    package let interval: Duration
     private let sleeper: any Sleeper
     private let logger: Logger
-    private let body: @Sendable () async throws -> Void
+    /// One turn.
+    package let body: @Sendable () async throws -> Void
 
     /// A task that runs `body` at once and then each time `interval` after it has ended.
     public init(

@@ -1,0 +1,155 @@
+import GRDB
+import ServiceClient
+import Storage
+
+/// An invariant of HAZARDS.md that does not hold.
+struct Violation: Error, Sendable, Equatable {
+    /// For example `INV-4`.
+    let invariant: String
+    let what: String
+}
+
+/// Looks on while a run goes: at every commit of every service, and at everything that clients are told.
+final class Audit: Sendable {
+    private let world = Cell<World?>(nil)
+    /// What was found to be wrong, first things first.
+    let violations = Cell<[Violation]>([])
+    /// Everything that clients were told.
+    let answers = Cell<[ToldAnswer]>([])
+    /// When each order was stored.
+    let orderTimes = Cell<[String: Duration]>([:])
+    private let statuses = Cell<[String: String]>([:])
+
+    func attach(to world: World?) {
+        self.world.value = world
+    }
+
+    func told(_ answer: ToldAnswer) {
+        answers.value.append(answer)
+        world.value?.note("\(answer.plan.name) is told \(answer.outcome.summary)")
+    }
+
+    func report(_ invariant: String, _ what: String) {
+        world.value?.note("\(invariant) is broken: \(what)")
+        violations.value.append(Violation(invariant: invariant, what: what))
+    }
+
+    // MARK: - At every commit
+
+    func afterCommit(of node: Node) {
+        guard let disk = node.disk else { return }
+        do {
+            switch node.role {
+            case .order: try orders(disk)
+            case .stock: try stock(disk)
+            case .payment: try payment(disk)
+            case .client: break
+            }
+        } catch {
+            report("INV-16", "\(node.name) cannot be read: \(error)")
+        }
+    }
+
+    private func orders(_ disk: Disk) throws {
+        for (id, status) in try disk.rows("SELECT order_id, status FROM orders", { ($0[0] as String, $0[1] as String) })
+        {
+            if orderTimes.value[id] == nil { orderTimes.value[id] = world.value?.scheduler.now }
+            let before = statuses.value["order \(id)"]
+            moved("order \(id)", to: status, from: ["pending": ["completed", "failed"]])
+            if before == "pending", status != "pending" { try ended(id, status) }
+        }
+    }
+
+    /// An order ends when all is done and not before (INV-8, INV-10): at that very moment the two others must agree.
+    private func ended(_ id: String, _ status: String) throws {
+        guard let disks = world.value?.disks else { return }
+        let ids = try disks.order.rows(
+            """
+            SELECT json_extract(saga, '$.reservationId'), json_extract(saga, '$.chargeId') FROM orders
+            WHERE order_id = '\(id)'
+            """
+        ) { ($0[0] as String, $0[1] as String) }
+        guard let (reservationID, chargeID) = ids.first else { return }
+        let reservation = try disks.stock.rows(
+            "SELECT status FROM reservations WHERE reservation_id = '\(reservationID)'"
+        ) { $0[0] as String }.first
+        let charge = try disks.payment.rows(
+            "SELECT status, amount - refunded FROM charges WHERE charge_id = '\(chargeID)'"
+        ) { ($0[0] as String, $0[1] as Int64) }.first
+        let isPaid = charge.map { $0.0 == "succeeded" && $0.1 > 0 } ?? false
+        if status == "completed", reservation != "completed" || !isPaid {
+            report(
+                "INV-8",
+                "order \(id) is completed; its reservation is \(reservation ?? "none"), its charge \(charge?.0 ?? "none")"
+            )
+        }
+        if status == "failed", isPaid || charge?.0 == "pending" || (reservation ?? "canceled") != "canceled" {
+            report(
+                "INV-10",
+                "order \(id) is failed; its reservation is \(reservation ?? "none"), its charge \(charge?.0 ?? "none")")
+        }
+    }
+
+    private func stock(_ disk: Disk) throws {
+        let bad = try disk.rows(
+            """
+            SELECT item_id FROM items
+            WHERE on_hand < 0 OR reserved < 0 OR reserved > on_hand OR on_hand + completed <> received
+            """
+        ) { $0[0] as Int64 }
+        for item in bad { report("INV-5", "item \(item) does not add up, or is oversold") }
+        let reservations = try disk.rows("SELECT reservation_id, status FROM reservations") {
+            ($0[0] as String, $0[1] as String)
+        }
+        for (id, status) in reservations {
+            moved("reservation \(id)", to: status, from: ["reserved": ["completed", "canceled"]])
+        }
+    }
+
+    private func payment(_ disk: Disk) throws {
+        let charges = try disk.rows("SELECT charge_id, status, amount, refunded FROM charges") {
+            ($0[0] as String, $0[1] as String, $0[2] as Int64, $0[3] as Int64)
+        }
+        for (id, status, amount, refunded) in charges {
+            if refunded < 0 || refunded > amount {
+                report("INV-4", "of charge \(id), \(refunded) of \(amount) is refunded")
+            }
+            moved("charge \(id)", to: status, from: ["pending": ["succeeded", "failed", "canceled"]])
+        }
+    }
+
+    /// A status may stay, or make the one step that is allowed (INV-7, INV-17).
+    private func moved(_ name: String, to status: String, from steps: [String: [String]]) {
+        guard let before = statuses.value.updateValue(status, forKey: name), before != status else { return }
+        if steps[before]?.contains(status) != true { report("INV-17", "\(name) went from \(before) to \(status)") }
+    }
+
+    // MARK: - At a write
+
+    /// A refusal for want of goods must be true when it is written (INV-10).
+    func wrote(_ statement: SQLStatement, in transaction: any Transaction) throws {
+        guard statement.role == .stock, statement.sql.hasPrefix("INSERT INTO refused_reservations"),
+            statement.arguments.count > 2, case .text("insufficient-stock") = statement.arguments[1],
+            case .text(let detail) = statement.arguments[2]
+        else { return }
+        // "Item 1: 2 asked for, 1 available."
+        let numbers = detail.split { !$0.isNumber }.compactMap { Int64($0) }
+        guard numbers.count == 3 else { return report("INV-10", "a refusal says: \(detail)") }
+        let available = try transaction.first(
+            "SELECT on_hand - reserved FROM items WHERE item_id = ?", [.integer(numbers[0])]
+        ) { $0.integer(0) }
+        if numbers[1] <= numbers[2] || available ?? 0 >= numbers[1] {
+            report("INV-10", "refused although \(available ?? 0) are available: \(detail)")
+        }
+    }
+}
+
+extension Network.Outcome {
+    /// For the trace.
+    var summary: String {
+        switch self {
+        case .success(let response): response.summary
+        case .failure(let error): "nothing: \(error)"
+        }
+    }
+}

@@ -1,0 +1,94 @@
+import GRDB
+
+/// What the three disks hold, read from outside.
+struct Snapshot {
+    struct Order {
+        let id, user, key, status, step, reservationID, chargeID, method, lines: String
+        let failureCode: String?
+        let total: Int64?
+    }
+    struct Reservation {
+        let id, status, lines: String
+        let total: Int64?
+    }
+    struct Charge {
+        let id, status, method: String
+        let orderID: String?
+        let amount, refunded: Int64
+    }
+    struct Item {
+        let id, onHand, reserved, completed, received: Int64
+    }
+    struct Sum: Equatable {
+        let item: Int64
+        let quantity: Int64
+    }
+    struct Key {
+        let user, operation, key, state, reference, body: String
+    }
+
+    let orders: [Order]
+    let reservations: [Reservation]
+    let charges: [Charge]
+    let items: [Item]
+    let reservedSums: [Sum]
+    let completedSums: [Sum]
+    let pendingRefunds: Int
+    let keys: [Key]
+
+    init(_ disks: Disks) throws {
+        orders = try disks.order.rows(
+            """
+            SELECT order_id, user_id, operation_key, status, json_extract(saga, '$.step.name'),
+                json_extract(saga, '$.reservationId'), json_extract(saga, '$.chargeId'),
+                coalesce(json_extract(saga, '$.method'), 'card'), json_extract(saga, '$.lines'),
+                json_extract(saga, '$.step.failure.code'), total
+            FROM orders ORDER BY order_id
+            """
+        ) {
+            Order(
+                id: $0[0], user: $0[1], key: $0[2], status: $0[3], step: $0[4], reservationID: $0[5], chargeID: $0[6],
+                method: $0[7], lines: $0[8], failureCode: $0[9], total: $0[10])
+        }
+        reservations = try disks.stock.rows(
+            "SELECT reservation_id, status, lines, total FROM reservations ORDER BY reservation_id"
+        ) { Reservation(id: $0[0], status: $0[1], lines: $0[2], total: $0[3]) }
+        items = try disks.stock.rows(
+            "SELECT item_id, on_hand, reserved, completed, received FROM items ORDER BY item_id"
+        ) { Item(id: $0[0], onHand: $0[1], reserved: $0[2], completed: $0[3], received: $0[4]) }
+        reservedSums = try Self.sums(disks.stock, "reserved")
+        completedSums = try Self.sums(disks.stock, "completed")
+        charges = try disks.payment.rows(
+            "SELECT charge_id, status, method, order_id, amount, refunded FROM charges ORDER BY charge_id"
+        ) { Charge(id: $0[0], status: $0[1], method: $0[2], orderID: $0[3], amount: $0[4], refunded: $0[5]) }
+        pendingRefunds = try disks.payment.rows("SELECT count(*) FROM refunds WHERE status = 'pending'") { $0[0] }[0]
+        keys = try [disks.order, disks.stock, disks.payment].flatMap { disk in
+            try disk.rows(
+                """
+                SELECT user_id, operation, key, state, reference, coalesce(CAST(body AS TEXT), '') FROM idempotency_keys
+                ORDER BY user_id, operation, key
+                """
+            ) {
+                Key(user: $0[0], operation: $0[1], key: $0[2], state: $0[3], reference: $0[4], body: $0[5])
+            }
+        }
+    }
+
+    private static func sums(_ stock: Disk, _ status: String) throws -> [Sum] {
+        try stock.rows(
+            """
+            SELECT json_extract(line.value, '$.itemId') AS item, sum(json_extract(line.value, '$.quantity'))
+            FROM reservations, json_each(reservations.lines, '$.lines') AS line
+            WHERE status = '\(status)' GROUP BY item ORDER BY item
+            """
+        ) { Sum(item: $0[0], quantity: $0[1]) }
+    }
+
+    /// One line for each thing, for the trace.
+    var lines: [String] {
+        orders.map { "order \($0.id) \($0.status) \($0.step) \($0.failureCode ?? "") of key \($0.key)" }
+            + reservations.map { "reservation \($0.id) \($0.status) \($0.lines)" }
+            + charges.map { "charge \($0.id) \($0.status) \($0.amount) refunded \($0.refunded)" }
+            + items.map { "item \($0.id): \($0.onHand) on hand, \($0.reserved) reserved, \($0.completed) sold" }
+    }
+}

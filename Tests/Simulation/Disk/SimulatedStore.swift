@@ -1,0 +1,99 @@
+import Storage
+
+/// The store of one process on the disk of its machine: the real one, which commits when the scheduler says so, behind a
+/// door that is shut when the process is dead and when the disk is full.
+struct SimulatedStore: Store {
+    let incarnation: Incarnation
+    private let store: SQLiteStore
+
+    init(_ incarnation: Incarnation, on disk: Disk) {
+        self.incarnation = incarnation
+        store = SQLiteStore(
+            adopting: disk.database,
+            loop: SimulatedLoop { task in incarnation.world.scheduler.enqueue(.loopTask(task, incarnation)) },
+            onFatal: { _ in incarnation.kill() })
+    }
+
+    func transaction<T: Sendable>(
+        _ body: @escaping @Sendable (any Transaction) throws -> T
+    ) async throws -> T {
+        guard incarnation.isAlive else { return try await incarnation.wait(orOnDeath: closed()) { _ in }.get() }
+        if incarnation.world.mistake.acknowledgesEarly, incarnation.node.role == .order, let early = true as? T {
+            incarnation.spawn { _ = try? await perform(body) }
+            return early
+        }
+        return try await perform(body)
+    }
+
+    private func perform<T: Sendable>(_ body: @escaping @Sendable (any Transaction) throws -> T) async throws -> T {
+        let value = try await store.transaction { transaction in
+            guard incarnation.isAlive else { throw StoreError.closed }
+            return try body(SimulatedTransaction(transaction, of: incarnation))
+        }
+        guard incarnation.isAlive else { throw StoreError.closed }
+        return value
+    }
+
+    private func closed<T: Sendable>() -> Result<T, any Error> { .failure(StoreError.closed) }
+}
+
+/// The statements of one body, as the mistake of the run has them.
+private struct SimulatedTransaction: Transaction {
+    private let real: any Transaction
+    private let incarnation: Incarnation
+
+    init(_ real: any Transaction, of incarnation: Incarnation) {
+        self.real = real
+        self.incarnation = incarnation
+    }
+
+    func run(_ sql: String, _ arguments: [SQLValue]) throws -> Int {
+        let statement = try prepare(sql, arguments)
+        guard let statement else { return 1 }
+        let changes = try real.run(statement.sql, statement.arguments)
+        if changes > 0, isWrite(sql) { try wrote(statement) }
+        return changes
+    }
+
+    func first<T>(_ sql: String, _ arguments: [SQLValue], _ map: (any SQLRow) throws -> T) throws -> T? {
+        guard let statement = try prepare(sql, arguments) else { return nil }
+        let value = try real.first(statement.sql, statement.arguments, map)
+        if value != nil, isWrite(sql) { try wrote(statement) }
+        return value
+    }
+
+    func all<T>(_ sql: String, _ arguments: [SQLValue], _ map: (any SQLRow) throws -> T) throws -> [T] {
+        guard let statement = try prepare(sql, arguments) else { return [] }
+        let values = try real.all(statement.sql, statement.arguments, map)
+        if !values.isEmpty, isWrite(sql) { try wrote(statement) }
+        return values
+    }
+
+    func onRollback(_ undo: @escaping @Sendable () -> Void) {
+        real.onRollback(undo)
+    }
+
+    /// The statement as it is to be run; nil when a mistake leaves it out.
+    private func prepare(_ sql: String, _ arguments: [SQLValue]) throws -> SQLStatement? {
+        let statement = SQLStatement(role: incarnation.node.role, sql: sql, arguments: arguments)
+        if isWrite(sql), incarnation.world.scheduler.now < incarnation.node.diskIsFullUntil.value {
+            throw StoreError.full
+        }
+        guard let change = incarnation.world.mistake.statement else { return statement }
+        return change(statement)
+    }
+
+    private func isWrite(_ sql: String) -> Bool { sql.utf8.first != UInt8(ascii: "S") }
+
+    private func wrote(_ statement: SQLStatement) throws {
+        incarnation.hasWritten.value = true
+        try incarnation.world.audit.wrote(statement, in: real)
+    }
+}
+
+/// A statement on its way to a disk.
+struct SQLStatement: Sendable {
+    let role: Node.Role
+    var sql: String
+    var arguments: [SQLValue]
+}

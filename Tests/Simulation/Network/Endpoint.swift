@@ -1,0 +1,64 @@
+import Correlation
+import HTTPTypes
+import Idempotency
+import Logging
+import Resilience
+import ServiceClient
+import ServiceKit
+import StrictJSON
+
+/// A service's commands as they are reached over the network: the same handlers, the same problems and the same bytes as
+/// behind the HTTP server, without the server.
+struct Endpoint: Sendable {
+    private let commands: [String: CommandRoute]
+    private let batches: BatchRoute
+    private let time: any TimeSource
+    private let logger: Logger
+
+    init(_ routes: RouteCatalogue, _ environment: ServiceEnvironment) {
+        commands = routes.commands
+        time = environment.time
+        logger = environment.logger
+        batches = BatchRoute(commands: routes.commands, time: environment.time, logger: environment.logger)
+    }
+
+    func answer(_ request: ServiceRequest) async -> ServiceResponse {
+        let requestID = request.header("X-Request-ID").flatMap { Correlation.RequestID($0) } ?? Correlation.RequestID()
+        let trace = TraceContext(continuing: request.header("traceparent"))
+        do {
+            let json = try parse(request.body)
+            if request.path == CommandBatch.path {
+                let answers = await batches.answer(try CommandBatch.commands(json: json))
+                return ServiceResponse(status: 200, body: answers)
+            }
+            guard let route = commands[request.path] else { throw Problem(.notFound, "There is nothing here.") }
+            let command = Command(
+                key: route.isKeyed ? try request.header("Idempotency-Key").map { try IdempotencyKey(line: $0) } : nil,
+                body: json,
+                isBatched: false, requestID: requestID, trace: trace, user: request.header("X-User-ID") ?? "",
+                deadline: deadline(request))
+            let reply = try await route.handle(command)
+            return ServiceResponse(status: reply.status, body: reply.body)
+        } catch {
+            let problem = Problem(error, RequestLog(logger: logger, requestID: requestID, trace: trace))
+            return ServiceResponse(
+                status: problem.kind.status.code,
+                body: problem.json(instance: request.path, requestID: requestID.value),
+                retryAfter: problem.retryAfterSeconds.map { .seconds($0) })
+        }
+    }
+
+    private func parse(_ body: [UInt8]) throws -> JSONValue {
+        do {
+            return try JSONParser.parse(body)
+        } catch {
+            throw Problem(.invalidJSON, "The body is not JSON.")
+        }
+    }
+
+    private func deadline(_ request: ServiceRequest) -> Deadline? {
+        request.header("X-Request-Timeout-Ms").flatMap { Int64($0) }.map {
+            Deadline(after: .milliseconds($0), on: time)
+        }
+    }
+}

@@ -1,0 +1,74 @@
+import Idempotency
+import PaymentService
+import Resilience
+
+extension PlantedMistakes {
+    /// Mistakes with keys, the provider, the order of things, and settings.
+    static let others: [Mistake] = [
+        keys("fingerprint-unchecked", "A key is answered whatever the command is.") {
+            KeySeam(real: $0, fingerprint: { _ in Fingerprint(operation: "any", fields: []) })
+        },
+        keys("key-without-user", "Equal keys of two users are one key.") {
+            KeySeam(real: $0, scope: { IdempotencyScope(user: "", operation: $0.operation, key: $0.key) })
+        },
+        keys("processing-key-is-free", "A key whose checkout is under way may be used again.") {
+            KeySeam(
+                real: $0,
+                claimed: { claim in
+                    if case .inProgress = claim { return .started(attempt: 2) }
+                    return claim
+                })
+        },
+        keys("success-not-replayed", "A key that has succeeded is executed again.") {
+            KeySeam(
+                real: $0,
+                claimed: { claim in
+                    if case .replay = claim { return .started(attempt: 2) }
+                    return claim
+                })
+        },
+        keys("failure-of-key-not-stored", "A failed checkout leaves its key in progress.") {
+            KeySeam(real: $0, forgetsFailures: true)
+        },
+        keys("other-bytes-replayed", "A replay differs from the first answer in a space.") {
+            KeySeam(real: $0, response: { StoredResponse(status: $0.status, body: $0.body + [UInt8(ascii: " ")]) })
+        },
+        Mistake("keys-forgotten-too-soon", "A key is remembered for a shorter time than its client asks again.").with {
+            $0.deployment = { $0.keyTimeToLive = .milliseconds(500) }
+        },
+        Mistake("answered-before-durable", "Order goes on before what it has decided is on the disk.").with {
+            $0.acknowledgesEarly = true
+        },
+        Mistake("no-recovery", "What an earlier process has left is not taken up.").with {
+            $0.deployment = { $0.without = ["recovery"] }
+        },
+        provider("unknown-is-declined", "A provider's answer that never came is taken for a no.") {
+            $0 == .unknown ? .declined(.cardDeclined) : $0
+        },
+        provider("unknown-is-unavailable", "A provider's answer that never came is taken for nothing moved.") {
+            $0 == .unknown ? .unavailable : $0
+        },
+        provider("unknown-is-approved", "A provider's answer that never came is taken for a yes.") {
+            $0 == .unknown ? .approved : $0
+        },
+        provider("unavailable-is-approved", "A provider that is not available is taken for one that has paid.") {
+            $0 == .unavailable ? .approved : $0
+        },
+        provider("declined-is-unavailable", "A provider's no is taken for try again.") {
+            if case .declined = $0 { return .unavailable }
+            return $0
+        },
+    ]
+
+    private static func keys(
+        _ name: String, _ sentence: String, _ seam: @escaping @Sendable (any IdempotencyStore) -> KeySeam
+    ) -> Mistake {
+        Mistake(name, sentence).with { $0.keys = { keys, role in role == .order ? seam(keys) : keys } }
+    }
+
+    private static func provider(
+        _ name: String, _ sentence: String, _ misread: @escaping @Sendable (ProviderAnswer) -> ProviderAnswer
+    ) -> Mistake {
+        Mistake(name, sentence).with { $0.provider = { ProviderSeam(real: $0, misread: misread) } }
+    }
+}
