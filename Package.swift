@@ -154,7 +154,8 @@ let package = Package(
         tests(
             "StockServiceTests",
             [
-                "AuditAPI", "Correlation", "Idempotency", "Money", "Resilience", "SeededRandom", "ServiceClient", "ServiceKit",
+                "AuditAPI", "Correlation", "Idempotency", "Money", "Resilience", "SeededRandom", "ServiceClient",
+                "ServiceKit",
                 "StockAPI",
                 "StockService", "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting,
                 logging, nioCore, nioPosix,
