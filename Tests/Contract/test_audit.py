@@ -150,8 +150,8 @@ def test_an_audit_is_clean_after_all_that_clients_may_do(shop, item, user):
 
 def wait_for_reservation(api: Api, user: str) -> str:
     def reserved():
-        newest = api.orders_of(user)[0]
-        if newest["status"] != "pending":
+        newest = next(iter(api.orders_of(user)), None)
+        if newest is None or newest["status"] != "pending":
             return None
         answer = api.reservation(newest["reservationId"])
         return answer.status_code == 200 and answer.json()["status"] == "reserved" and newest["reservationId"]
