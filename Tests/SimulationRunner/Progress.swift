@@ -43,12 +43,11 @@ final class Progress {
     /// Writes a line of its own.
     func say(_ text: String) {
         if isTerminal { put("\r\u{1B}[K") }
-        print(text)
+        put("\(text)\n", to: STDOUT_FILENO)
     }
 
     func end(_ summary: String) {
-        if isTerminal { put("\r\u{1B}[K") }
-        print("\(summary) (\(name): \(done) in \(seconds) s, \(rate))")
+        say("\(summary) (\(name): \(done) in \(seconds) s, \(rate))")
     }
 
     private var seconds: Int { Int((clock.now - start).components.seconds) }
@@ -58,8 +57,9 @@ final class Progress {
         return elapsed > 0 ? "\(Int(Double(done) / elapsed)) a minute" : ""
     }
 
-    private func put(_ text: String) {
+    /// Unbuffered, so that what is known is seen although the run is stopped.
+    private func put(_ text: String, to descriptor: Int32 = STDERR_FILENO) {
         var text = text
-        _ = text.withUTF8 { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        _ = text.withUTF8 { write(descriptor, $0.baseAddress, $0.count) }
     }
 }

@@ -10,12 +10,14 @@ struct Simulate: ParsableCommand {
     @Option(help: "How many random seeds to run.") var seeds: Int?
     @Option(help: "The first seed.") var from: UInt64 = 1
     @Option(help: "Show the run of one seed.") var trace: UInt64?
+    @Option(help: "Show the run of one scenario of the crash points, by its name.") var scenario: String?
+    @Option(help: "At which points of that scenario processes die, by number.") var dies: [Int] = []
     @Flag(help: "Let processes die at every crash point, and at every pair of them.") var crashPoints = false
     @Flag(help: "See that every planted mistake is caught.") var planted = false
     @Flag(help: "All of these, with 20,000 seeds unless --seeds says otherwise.") var all = false
 
     func validate() throws {
-        guard seeds != nil || trace != nil || crashPoints || planted || all else {
+        guard seeds != nil || trace != nil || scenario != nil || crashPoints || planted || all else {
             throw ValidationError("say what to do: --seeds N, --trace SEED, --crash-points, --planted or --all")
         }
         if let seeds, seeds < 1 { throw ValidationError("--seeds is at least 1") }
@@ -24,6 +26,13 @@ struct Simulate: ParsableCommand {
     func run() throws {
         let simulator = try Simulator()
         if let trace { return try show(trace, simulator) }
+        if let scenario {
+            guard let index = CrashPoints.scenarios.firstIndex(of: scenario) else {
+                throw ValidationError(
+                    "there is no such scenario; there are: \(CrashPoints.scenarios.joined(separator: "; "))")
+            }
+            return try CrashPoints.trace(simulator, scenario: index, deaths: Set(dies)).forEach { print($0) }
+        }
         var isGood = true
         if crashPoints || all { isGood = try explore(simulator) && isGood }
         if planted || all { isGood = try plant(simulator) && isGood }

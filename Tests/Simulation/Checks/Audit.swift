@@ -51,8 +51,8 @@ final class Audit: Sendable {
     }
 
     private func orders(_ disk: Disk) throws {
-        for (id, status) in try disk.rows("SELECT order_id, status FROM orders", { ($0[0] as String, $0[1] as String) })
-        {
+        let orders = try disk.rows("SELECT order_id, status FROM orders") { ($0[0] as String, $0[1] as String) }
+        for (id, status) in orders {
             if orderTimes.value[id] == nil { orderTimes.value[id] = world.value?.scheduler.now }
             let before = statuses.value["order \(id)"]
             moved("order \(id)", to: status, from: ["pending": ["completed", "failed"]])
@@ -66,15 +66,15 @@ final class Audit: Sendable {
         let ids = try disks.order.rows(
             """
             SELECT json_extract(saga, '$.reservationId'), json_extract(saga, '$.chargeId') FROM orders
-            WHERE order_id = '\(id)'
-            """
+            WHERE order_id = ?
+            """, [id]
         ) { ($0[0] as String, $0[1] as String) }
         guard let (reservationID, chargeID) = ids.first else { return }
         let reservation = try disks.stock.rows(
-            "SELECT status FROM reservations WHERE reservation_id = '\(reservationID)'"
+            "SELECT status FROM reservations WHERE reservation_id = ?", [reservationID]
         ) { $0[0] as String }.first
         let charge = try disks.payment.rows(
-            "SELECT status, amount - refunded FROM charges WHERE charge_id = '\(chargeID)'"
+            "SELECT status, amount - refunded FROM charges WHERE charge_id = ?", [chargeID]
         ) { ($0[0] as String, $0[1] as Int64) }.first
         let isPaid = charge.map { $0.0 == "succeeded" && $0.1 > 0 } ?? false
         if status == "completed", reservation != "completed" || !isPaid {

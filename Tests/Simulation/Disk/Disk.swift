@@ -39,11 +39,13 @@ final class Disk: Sendable {
     }
 
     /// All rows of a query, each mapped: for the checks, which look at the disk from outside.
-    func rows<Value>(_ sql: String, _ map: (Row) -> Value) throws -> [Value] {
+    ///
+    /// - Parameter sql: one of a few texts, since its statement is kept.
+    func rows<Value>(_ sql: String, _ arguments: StatementArguments = [], _ map: (Row) -> Value) throws -> [Value] {
         try database.unsafeRead { database in
             let statement = try database.cachedStatement(sql: sql)
             var values: [Value] = []
-            let rows = try Row.fetchCursor(statement)
+            let rows = try Row.fetchCursor(statement, arguments: arguments)
             while let row = try rows.next() { values.append(map(row)) }
             return values
         }

@@ -28,7 +28,14 @@ struct SimulatedStore: Store {
     private func perform<T: Sendable>(_ body: @escaping @Sendable (any Transaction) throws -> T) async throws -> T {
         let value = try await store.transaction { transaction in
             guard incarnation.isAlive else { throw StoreError.closed }
-            return try body(SimulatedTransaction(transaction, of: incarnation))
+            let hadWritten = incarnation.hasWritten.value
+            do {
+                return try body(SimulatedTransaction(transaction, of: incarnation))
+            } catch {
+                // What it wrote is undone.
+                incarnation.hasWritten.value = hadWritten
+                throw error
+            }
         }
         guard incarnation.isAlive else { throw StoreError.closed }
         return value
@@ -80,7 +87,9 @@ private struct SimulatedTransaction: Transaction {
             throw StoreError.full
         }
         guard let change = incarnation.world.mistake.statement else { return statement }
-        return change(statement)
+        let changed = change(statement)
+        if changed != statement { incarnation.world.mistake.wasMade.value = true }
+        return changed
     }
 
     private func isWrite(_ sql: String) -> Bool { sql.utf8.first != UInt8(ascii: "S") }
@@ -92,7 +101,7 @@ private struct SimulatedTransaction: Transaction {
 }
 
 /// A statement on its way to a disk.
-struct SQLStatement: Sendable {
+struct SQLStatement: Sendable, Equatable {
     let role: Node.Role
     var sql: String
     var arguments: [SQLValue]

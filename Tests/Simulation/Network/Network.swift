@@ -39,12 +39,13 @@ final class Network: Sendable {
         }
     }
 
-    /// Lets all copies arrive that are left.
-    func deliverStragglers() {
+    /// Lets all copies arrive that are left. - Returns: whether there were any.
+    func deliverStragglers() -> Bool {
         let late = stragglers.value
         stragglers.value = []
         copies.value += late.count
         for message in late { carry(message, "straggler", after: .zero, .lost, nil) }
+        return !late.isEmpty
     }
 
     func clear() {

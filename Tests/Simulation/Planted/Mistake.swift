@@ -38,6 +38,9 @@ struct Mistake: Sendable {
     /// Whether the schema has lost its rules as well.
     var ignoresConstraints = false
 
+    /// Whether a statement was changed or left out: else the mistake looks for a text that no statement has any more.
+    let wasMade = Cell(false)
+
     init(_ name: String, _ sentence: String) {
         self.name = name
         self.sentence = sentence

@@ -9,7 +9,10 @@ public enum PlantedMistakes {
         public var isCaught: Bool { found != nil }
 
         public var description: String {
-            guard let found else { return "NOT CAUGHT  \(mistake.name): \(mistake.sentence)" }
+            guard let found else {
+                let isIdle = mistake.statement != nil && !mistake.wasMade.value
+                return "NOT CAUGHT  \(mistake.name): \(mistake.sentence)\(isIdle ? " Its statement never came." : "")"
+            }
             return "caught      \(mistake.name): \(mistake.sentence) \(found.violation.invariant), in \(found.where)"
         }
     }

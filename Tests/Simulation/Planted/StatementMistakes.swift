@@ -12,11 +12,11 @@ extension PlantedMistakes {
         ).with { $0.ignoresConstraints = true },
         rewritten(
             "settled-twice", "A reservation is released or completed whatever its status.", .stock,
-            " AND status = 'reserved' RETURNING", " RETURNING"),
+            "WHERE reservation_id = ? AND status = 'reserved'", "WHERE reservation_id = ?"),
         rewritten(
             "completed-after-release", "A canceled reservation can still be completed.", .stock,
-            "WHERE reservation_id = ? AND status = 'reserved' RETURNING",
-            "WHERE reservation_id = ? AND status <> 'completed' RETURNING"),
+            "WHERE reservation_id = ? AND status = 'reserved'",
+            "WHERE reservation_id = ? AND status <> 'completed'"),
         leftOut("refusal-not-remembered", "Stock does not remember which reservations it has refused.", .stock) {
             $0.sql.hasPrefix("INSERT INTO refused_reservations")
         },
@@ -42,7 +42,7 @@ extension PlantedMistakes {
             $0.sql.hasPrefix("UPDATE charges SET status")
         },
         leftOut("order-not-stored", "The order is not stored before the first call.", .order) {
-            $0.sql.hasPrefix("INSERT INTO orders") || $0.sql.hasPrefix("INSERT INTO orders\n")
+            $0.sql.hasPrefix("INSERT INTO orders")
         },
         leftOut("completion-not-stored", "A completed order is answered and not stored.", .order) {
             $0.sql.hasPrefix("UPDATE orders SET status") && $0.arguments[0] == "completed"

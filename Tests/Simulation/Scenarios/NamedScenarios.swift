@@ -38,7 +38,10 @@ extension Scenario {
         let ways: [(Scenario, [String])] = [
             (one("success", buy(), ends: [200]), ["stock /reserve", "payment /charge", "stock /complete"]),
             (one("declined", buy(with: .broke), ends: [402]), ["payment /charge", "stock /release"]),
-            (one("provider unavailable once", buy(with: .remoteUnavailableOnce), ends: [200]), ["payment /charge"]),
+            (
+                one("provider unavailable once", buy(with: .remoteUnavailableOnce), ends: [200, 503]),
+                ["payment /charge"]
+            ),
             (expired(.remoteSlow, "expires"), ["stock /complete", "stock /release", "payment /refund"]),
         ]
         return ways.flatMap { scenario, calls in
@@ -73,7 +76,8 @@ extension Scenario {
 
     private static var unavailable: Scenario {
         var scenario = one("provider unavailable", buy(with: .remoteUnavailable), ends: [200, 503])
-        scenario.clients[0].maximumRequests = 2
+        scenario.clients[0].maximumRequests = 1
+        scenario.deployment.maximumAttempts = 2
         scenario.crashed = []
         return scenario
     }

@@ -47,7 +47,7 @@ public struct CrashPoints: Sendable {
         func run(_ deaths: Set<Int>) throws -> RunResult {
             let result = try simulator.run(scenario, seed: Self.seed, deaths: deaths)
             if let violation = result.violations.first, report.failures.count < Self.maximumFailures {
-                let places = result.executed.map(\.name).joined(separator: ", then ")
+                let places = result.executed.map { "\($0.name) (\($0.number))" }.joined(separator: ", then ")
                 report.failures.append(
                     "\(scenario.name), a crash at \(places.isEmpty ? "no point" : places): \(violation.invariant), \(violation.what)"
                 )
@@ -69,7 +69,7 @@ public struct CrashPoints: Sendable {
     }
 
     /// The trace of one scenario in which processes die at these points. For looking at a failure.
-    public func trace(scenario index: Int, deaths: Set<Int>) throws -> [String] {
-        try simulator.run(Self.all[index], seed: Self.seed, deaths: deaths, keepsTrace: true).trace
+    public static func trace(_ simulator: Simulator, scenario index: Int, deaths: Set<Int>) throws -> [String] {
+        try simulator.run(all[index], seed: seed, deaths: deaths, keepsTrace: true).trace
     }
 }

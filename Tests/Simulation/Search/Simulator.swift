@@ -46,11 +46,13 @@ public struct Simulator: Sendable {
         rest(world, Self.longestTrouble) { clients.value == 0 }
         calmDown(world)
         rest(world, Self.longestRest) { clients.value == 0 }
-        world.network.deliverStragglers()
-        world.scheduler.run(until: world.scheduler.now + .milliseconds(500))
         try checkNothingIsHeld(world)
-        world.scheduler.run(until: world.scheduler.now + .seconds(10))
-        rest(world, Self.longestRest) { true }
+        if world.network.deliverStragglers() {
+            world.scheduler.run(until: world.scheduler.now + .milliseconds(500))
+            try checkNothingIsHeld(world)
+            world.scheduler.run(until: world.scheduler.now + .seconds(10))
+            rest(world, Self.longestRest) { true }
+        }
         if world.audit.violations.value.isEmpty { askAgain(world) }
         if world.audit.violations.value.isEmpty {
             let snapshot = try Snapshot(disks)
@@ -132,7 +134,7 @@ public struct Simulator: Sendable {
     private func rest(_ world: World, _ longest: Duration, _ isDone: () -> Bool) {
         let limit = world.scheduler.now + longest
         while world.audit.violations.value.isEmpty, world.scheduler.now < limit {
-            let slice = world.scheduler.now + .seconds(3)
+            let slice = world.scheduler.now + .seconds(1)
             while world.scheduler.step(until: slice) {
                 if !world.audit.violations.value.isEmpty { return }
                 if world.scheduler.steps.value > Self.maximumSteps {
