@@ -32,6 +32,13 @@ struct SimulationTests {
         }
     }
 
+    @Test(
+        "a checkout that the network brings long after its client has gone still comes to its end",
+        arguments: [UInt64(16_297), 18_031])
+    func lateCheckout(_ seed: UInt64) throws {
+        #expect(try Simulator().run(seed: seed).violations == [])
+    }
+
     @Test("without a fault, each way through the saga comes to its end")
     func named() throws {
         let simulator = try Simulator()

@@ -27,6 +27,9 @@ final class Network: Sendable {
 
     /// Copies that arrive after everything has ended.
     private let stragglers = Cell<[Message]>([])
+    /// Who works on a message that has set out and is not answered yet, by its number: nil while it travels.
+    private let underWay = Cell<[Int: Incarnation?]>([:])
+    private let carried = Cell(0)
     /// How many requests were sent, copies not counted.
     let requests = Cell(0)
     /// How many copies were made.
@@ -50,7 +53,11 @@ final class Network: Sendable {
 
     func clear() {
         stragglers.value = []
+        underWay.value = [:]
     }
+
+    /// Whether no message travels and nobody works on one: what a client has long forgotten can still begin an order.
+    var isQuiet: Bool { underWay.value.values.allSatisfy { $0?.isAlive == false } }
 
     // MARK: - There
 
@@ -117,22 +124,30 @@ final class Network: Sendable {
         _ message: Message, _ copy: String, after delay: Duration, _ reply: Reply, _ answer: Answer<Outcome>?
     ) {
         let name = copy.isEmpty ? message.name : "\(message.name) \(copy)"
-        message.sender.world.scheduler.after(delay, nil) { self.arrive(message, name, reply, answer) }
+        carried.value += 1
+        let number = carried.value
+        underWay.value[number] = .some(nil)
+        message.sender.world.scheduler.after(delay, nil) { self.arrive(message, name, number, reply, answer) }
     }
 
-    private func arrive(_ message: Message, _ name: String, _ reply: Reply, _ answer: Answer<Outcome>?) {
+    private func arrive(
+        _ message: Message, _ name: String, _ number: Int, _ reply: Reply, _ answer: Answer<Outcome>?
+    ) {
         let world = message.sender.world
         guard let receiver = message.receiver.incarnation.value, let endpoint = receiver.endpoint.value else {
             world.note("\(name) finds nobody")
+            underWay.value[number] = nil
             let error = message.hasCopies ? TransportError.connectionLost("reset") : .notSent("refused")
             if let answer { come(.failure(error), message, name, .zero, answer) }
             return
         }
+        underWay.value[number] = receiver
         // It lies in the machine's buffers until the process reads it.
-        if receiver.holds(.event { self.arrive(message, name, reply, answer) }) { return }
+        if receiver.holds(.event { self.arrive(message, name, number, reply, answer) }) { return }
         _ = world.points.pass("\(name) before receiving", receiver)
         receiver.spawn {
             let response = await endpoint.answer(message.request)
+            self.underWay.value[number] = nil
             self.leave(response, message, name, reply, answer, receiver)
         }
         _ = world.points.pass("\(name) after receiving", receiver)

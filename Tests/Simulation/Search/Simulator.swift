@@ -147,6 +147,7 @@ public struct Simulator: Sendable {
     }
 
     private func isQuiet(_ world: World) -> Bool {
+        guard world.network.isQuiet else { return false }
         guard world.services.allSatisfy({ $0.incarnation.value?.isFrozen == false }) else { return false }
         let questions = [
             (disks.order, "SELECT 1 FROM orders WHERE status = 'pending' LIMIT 1"),
