@@ -46,7 +46,7 @@ struct LedgerProvider: PaymentProvider {
         case remoteDeclined = "remote-declined"
         /// The first answer is lost after the money was taken.
         case remoteUnknownOnce = "remote-unknown-once"
-        /// The first asking finds the provider unavailable.
+        /// The first asking of a run finds the provider unavailable.
         case remoteUnavailableOnce = "remote-unavailable-once"
         /// The provider is not available for a while.
         case remoteUnavailable = "remote-unavailable"
@@ -99,7 +99,8 @@ struct LedgerProvider: PaymentProvider {
         let isSlow = method == .remoteSlow || method == .remoteRefundUnavailableOnce
         return await ask("payment>provider charge \(number) #\(asking)", isSlow: isSlow) { behaviour in
             let isDown = method == .remoteUnavailable && incarnation.world.scheduler.now < Self.timeUnavailable
-            if isDown || method == .remoteUnavailableOnce && asking == 1 { return .unavailable }
+            let isFirst = number == 1 && asking == 1
+            if isDown || method == .remoteUnavailableOnce && isFirst { return .unavailable }
             return ledger.with(charge) { entry in
                 if entry.state == .taken { return .approved }
                 if entry.state == .underWay { return .unknown }
