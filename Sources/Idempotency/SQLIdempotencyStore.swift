@@ -4,7 +4,9 @@ import Storage
 /// Keys kept in the service's own database, beside the effects they stand for (`IDEMPOTENCY_BACKEND=file`).
 public struct SQLIdempotencyStore: IdempotencyStore {
     /// The table; belongs to the schema of every service that uses this store.
-    public static let migration = Migration(
+    public static let migrations = [first, inOrderOfArrival]
+
+    private static let first = Migration(
         "idempotency keys",
         """
         CREATE TABLE idempotency_keys (
@@ -20,6 +22,35 @@ public struct SQLIdempotencyStore: IdempotencyStore {
             expires_at INTEGER CHECK ((expires_at IS NULL) = (state = 'processing')),
             PRIMARY KEY (user_id, operation, key)
         ) STRICT, WITHOUT ROWID;
+        CREATE INDEX idempotency_keys_expiry ON idempotency_keys (expires_at) WHERE expires_at IS NOT NULL;
+        """
+    )
+
+    /// Keys are unpredictable. With the rows in their order, each claim and each answer would write a page of its own; in the
+    /// order of arrival they share pages, and only the small entries of the unique index are scattered.
+    private static let inOrderOfArrival = Migration(
+        "idempotency keys in the order of arrival",
+        """
+        ALTER TABLE idempotency_keys RENAME TO idempotency_keys_by_key;
+        CREATE TABLE idempotency_keys (
+            key_id INTEGER PRIMARY KEY,
+            user_id TEXT NOT NULL,
+            operation TEXT NOT NULL,
+            key TEXT NOT NULL,
+            fingerprint BLOB NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('processing', 'succeeded', 'failed')),
+            attempt INTEGER NOT NULL,
+            reference TEXT NOT NULL,
+            status INTEGER,
+            body BLOB,
+            expires_at INTEGER CHECK ((expires_at IS NULL) = (state = 'processing')),
+            UNIQUE (key, operation, user_id)
+        ) STRICT;
+        INSERT INTO idempotency_keys
+            (user_id, operation, key, fingerprint, state, attempt, reference, status, body, expires_at)
+        SELECT user_id, operation, key, fingerprint, state, attempt, reference, status, body, expires_at
+        FROM idempotency_keys_by_key ORDER BY expires_at IS NULL, expires_at;
+        DROP TABLE idempotency_keys_by_key;
         CREATE INDEX idempotency_keys_expiry ON idempotency_keys (expires_at) WHERE expires_at IS NOT NULL;
         """
     )
@@ -121,8 +152,8 @@ public struct SQLIdempotencyStore: IdempotencyStore {
     public func forgetExpired(now: Timestamp, limit: Int, in transaction: any Transaction) throws -> Int {
         try transaction.run(
             """
-            DELETE FROM idempotency_keys WHERE (user_id, operation, key) IN (
-                SELECT user_id, operation, key FROM idempotency_keys
+            DELETE FROM idempotency_keys WHERE key_id IN (
+                SELECT key_id FROM idempotency_keys
                 WHERE expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?
             )
             """,

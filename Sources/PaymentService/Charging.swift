@@ -74,6 +74,11 @@ struct Charging: Sendable {
         let now = environment.time.now
         let scope = Self.scope(user, key)
         let book = PaymentBook(transaction: transaction)
+        if id == key.value {
+            let known = try book.charge(id)
+            return try known.map { repeated($0, request, user: user, in: transaction) }
+                ?? make(request, id: id, user: user, key: key, now: now, in: transaction)
+        }
         let claim = try environment.keys.claim(
             scope, fingerprint: Fingerprint(operation: scope.operation, fields: request.fields), reference: id,
             now: now, in: transaction)
@@ -90,7 +95,26 @@ struct Charging: Sendable {
         if let known = try book.charge(id) {
             return .reply(try reply(for: known, to: request, user: user, scope: scope, now: now, in: transaction))
         }
+        return try make(request, id: id, user: user, key: key, now: now, in: transaction)
+    }
 
+    /// A command came again whose charge's id is its key, as Order's commands do. The charge says all that a record of the
+    /// key would, for ever, so there is none.
+    private func repeated(
+        _ known: Charge, _ request: ChargeRequest, user: String, in transaction: any Transaction
+    ) -> Beginning {
+        guard known.status == .canceled || known.isFor(request, user: user) else {
+            return .reply(.problem(known.key == known.id ? .keyReused : .chargeIDReused))
+        }
+        return known.status == .pending ? take(known, in: transaction) : .reply(Self.outcome(of: known, isReplay: true))
+    }
+
+    /// Records a charge that nobody has heard of before.
+    private func make(
+        _ request: ChargeRequest, id: String, user: String, key: IdempotencyKey, now: Timestamp,
+        in transaction: any Transaction
+    ) throws -> Beginning {
+        let book = PaymentBook(transaction: transaction)
         var charge = Charge(
             id: id, user: user, orderID: request.orderID, method: request.method, amount: request.amount, refunded: 0,
             status: .pending, declineCode: nil, key: key.value, createdAt: now)
@@ -99,7 +123,8 @@ struct Charging: Sendable {
         case .approved, .declined:
             charge = charge.settled(by: answer)
             try book.insert(charge)
-            return .reply(try settleKey(of: charge, now: now, in: transaction))
+            let isItsOwnKey = id == key.value
+            return .reply(isItsOwnKey ? Self.outcome(of: charge) : try settleKey(of: charge, now: now, in: transaction))
         case .unavailable, .unknown, nil:
             try book.insert(charge)
             return take(charge, in: transaction)
@@ -117,25 +142,26 @@ struct Charging: Sendable {
         for known: Charge, to request: ChargeRequest, user: String, scope: IdempotencyScope, now: Timestamp,
         in transaction: any Transaction
     ) throws -> MoneyReply {
-        let isSame =
-            known.user == user && known.amount == request.amount && known.orderID == request.orderID
-            && known.method == request.method
-        let reply: MoneyReply
-        switch known.status {
-        case .canceled:
-            reply = .problem(Problem(.chargeStateConflict, "The charge was canceled; its id cannot be charged again."))
-        case _ where !isSame:
-            reply = .problem(Problem(.chargeStateConflict, "The charge's id was used for another charge."))
-        case .succeeded: reply = .made(StoredResponse(status: 200, body: known.receiptJSON()))
-        case .failed: reply = .problem(Problem.declined(known.declineCode))
-        case .pending: reply = .problem(.inProgress)
-        }
+        let isSame = known.status == .canceled || known.isFor(request, user: user)
+        let reply = isSame ? Self.outcome(of: known) : .problem(.chargeIDReused)
         if case .made(let response) = reply {
             try environment.keys.succeed(scope, reference: known.id, response: response, now: now, in: transaction)
         } else {
             try environment.keys.fail(scope, reference: known.id, now: now, in: transaction)
         }
         return reply
+    }
+
+    private static func outcome(of charge: Charge, isReplay: Bool = false) -> MoneyReply {
+        switch charge.status {
+        case .succeeded:
+            let response = StoredResponse(status: 200, body: charge.receiptJSON())
+            return isReplay ? .replayed(response) : .made(response)
+        case .failed: return .problem(.declined(charge.declineCode))
+        case .pending: return .problem(.inProgress)
+        case .canceled:
+            return .problem(Problem(.chargeStateConflict, "The charge was canceled; its id cannot be charged again."))
+        }
     }
 
     /// Asks the provider and stores what it says. The caller has taken the charge.
@@ -177,15 +203,16 @@ struct Charging: Sendable {
         return try settleKey(of: settled, now: now, in: transaction)
     }
 
+    /// Settles the record of the key, if there is one: also of a charge that is its own key, when an older version made it.
     private func settleKey(of charge: Charge, now: Timestamp, in transaction: any Transaction) throws -> MoneyReply {
+        let reply = Self.outcome(of: charge)
         let scope = Self.scope(charge.user, IdempotencyKey(stored: charge.key ?? ""))
-        guard charge.status == .succeeded else {
+        if case .made(let response) = reply {
+            try environment.keys.succeed(scope, reference: charge.id, response: response, now: now, in: transaction)
+        } else {
             try environment.keys.fail(scope, reference: charge.id, now: now, in: transaction)
-            return .problem(Problem.declined(charge.declineCode))
         }
-        let response = StoredResponse(status: 200, body: charge.receiptJSON())
-        try environment.keys.succeed(scope, reference: charge.id, response: response, now: now, in: transaction)
-        return .made(response)
+        return reply
     }
 
     private static func scope(_ user: String, _ key: IdempotencyKey) -> IdempotencyScope {
@@ -194,6 +221,10 @@ struct Charging: Sendable {
 }
 
 extension Charge {
+    fileprivate func isFor(_ request: ChargeRequest, user: String) -> Bool {
+        self.user == user && amount == request.amount && orderID == request.orderID && method == request.method
+    }
+
     /// The charge after a provider's definite answer; unchanged by any other.
     fileprivate func settled(by answer: ProviderAnswer?) -> Charge {
         let (status, code): (Status, DeclineCode?)
@@ -217,6 +248,10 @@ extension Problem {
             case .cardDeclined, nil: "The payment was declined by the card's bank."
             }
         return Problem(.paymentDeclined, detail, declineCode: (code ?? .cardDeclined).rawValue)
+    }
+
+    fileprivate static var chargeIDReused: Problem {
+        Problem(.chargeStateConflict, "The charge's id was used for another charge.")
     }
 
     static var chargeUnknown: Problem {

@@ -5,6 +5,20 @@ import StockAPI
 import Storage
 import StrictJSON
 
+/// What a reserve has brought.
+enum Reserved {
+    /// A reservation made now.
+    case now(Reservation)
+    /// The reservation that was made when the id was used first, as it is today.
+    case before(Reservation)
+
+    var reservation: Reservation {
+        switch self {
+        case .now(let reservation), .before(let reservation): reservation
+        }
+    }
+}
+
 /// The commands of Stock on reservations: each runs inside the caller's transaction, and what it decides is decided by
 /// conditional updates, never by a check before a write (hazard 39).
 struct Inventory {
@@ -19,14 +33,15 @@ struct Inventory {
     /// - Parameter rememberRefusal: keeps a refusal under the id; for ids that the caller made and may repeat.
     func reserve(
         id: String, lines: [LineRequest], timeToLive: Duration, rememberRefusal: Bool
-    ) throws -> Result<Reservation, StockRefusal> {
+    ) throws -> Result<Reserved, StockRefusal> {
         if let known = try reservation(id) {
             if known.status == .canceled {
                 return .failure(
                     StockRefusal(.stateConflict, "The reservation was canceled; its id cannot reserve again."))
             }
             let isSame = known.lines.map { LineRequest(itemID: $0.itemID, quantity: $0.quantity) } == lines
-            return isSame ? .success(known) : .failure(StockRefusal(.idReused, "The reservation holds other lines."))
+            return isSame
+                ? .success(.before(known)) : .failure(StockRefusal(.idReused, "The reservation holds other lines."))
         }
         if let refusal = try rememberedRefusal(id) { return .failure(refusal) }
 
@@ -36,7 +51,7 @@ struct Inventory {
                 id: id, status: .reserved, lines: reservedLines, total: total,
                 createdAt: now, expiresAt: now.advanced(by: timeToLive))
             try insert(reservation)
-            return .success(reservation)
+            return .success(.now(reservation))
         case .failure(let refusal):
             if rememberRefusal { try remember(refusal, id) }
             return .failure(refusal)

@@ -41,16 +41,39 @@ struct StockRoutes: Sendable {
         try reader.finish()
         guard let lines else { throw Problem(.validationFailed, "The command has no lines.") }
 
+        let timeToLive = ttlSeconds.map { Duration.seconds($0) } ?? reservationTimeToLive
+        if let reservationID, reservationID == key.value {
+            return try await reserve(reservationID, lines, timeToLive, isStated: ttlSeconds != nil)
+        }
         let scope = IdempotencyScope(user: command.user, operation: "reserve", key: key)
         let fingerprint = Fingerprint(
             operation: scope.operation,
             fields: [reservationID, ttlSeconds.map(String.init)] + lines.map { "\($0.itemID):\($0.quantity)" })
         let id = reservationID ?? environment.identifiers.next()
-        let timeToLive = ttlSeconds.map { Duration.seconds($0) } ?? reservationTimeToLive
         return try await once(scope, fingerprint, reference: id) { transaction, now in
             try Inventory(transaction: transaction, now: now)
                 .reserve(id: id, lines: lines, timeToLive: timeToLive, rememberRefusal: reservationID != nil)
-                .map { $0.json() }
+                .map { $0.reservation.json() }
+        }
+    }
+
+    /// Reserves under an id that is its own key, as Order does. The reservation says all that a record of the key would, for
+    /// ever, so there is none; a repetition gets the answer of the first time, whatever the reservation has become.
+    private func reserve(
+        _ id: String, _ lines: [LineRequest], _ timeToLive: Duration, isStated: Bool
+    ) async throws -> CommandReply {
+        let time = environment.time
+        let outcome = try await environment.store.transaction { transaction in
+            try Inventory(transaction: transaction, now: time.now)
+                .reserve(id: id, lines: lines, timeToLive: timeToLive, rememberRefusal: true)
+        }
+        switch try outcome.mapError(Problem.init).get() {
+        case .now(let reservation): return .made(reservation.json())
+        case .before(var reservation):
+            let isSame = reservation.expiresAt == reservation.createdAt.advanced(by: timeToLive)
+            guard isSame || !isStated else { throw Problem.keyReused }
+            reservation.status = .reserved
+            return .replayed(StoredResponse(status: 200, body: reservation.json()))
         }
     }
 

@@ -29,16 +29,17 @@ struct KeyStoreFixture: Sendable {
         loop = MultiThreadedEventLoopGroup.singleton.any()
         directory = try implementation == .sqlInFile ? TemporaryDirectory() : nil
         store = try SQLiteStore(
-            path: directory?.file("keys.sqlite"), migrations: [SQLIdempotencyStore.migration], loop: loop)
+            path: directory?.file("keys.sqlite"), migrations: SQLIdempotencyStore.migrations, loop: loop)
         keys =
             implementation == .memory
             ? MemoryIdempotencyStore(timeToLive: Self.timeToLive) : SQLIdempotencyStore(timeToLive: Self.timeToLive)
     }
 
     /// A store of keys in a file.
-    static func open(_ path: String) throws -> SQLiteStore {
-        try SQLiteStore(
-            path: path, migrations: [SQLIdempotencyStore.migration], loop: MultiThreadedEventLoopGroup.singleton.any())
+    static func open(
+        _ path: String, _ migrations: [Migration] = SQLIdempotencyStore.migrations
+    ) throws -> SQLiteStore {
+        try SQLiteStore(path: path, migrations: migrations, loop: MultiThreadedEventLoopGroup.singleton.any())
     }
 
     func claim(

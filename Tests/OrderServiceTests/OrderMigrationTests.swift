@@ -63,7 +63,7 @@ struct OrderMigrationTests {
 
     private func store(_ migrations: some Sequence<Migration>) throws -> SQLiteStore {
         try SQLiteStore(
-            path: path, migrations: [SQLIdempotencyStore.migration, HealthCheck.migration] + migrations,
+            path: path, migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + migrations,
             loop: MultiThreadedEventLoopGroup.singleton.any())
     }
 

@@ -93,6 +93,53 @@ struct ChargeTests {
 
     // MARK: - Charge ids
 
+    @Test("under a key that is the charge's id the receipt is replayed, also when the money was given back since")
+    func keyIsID() async throws {
+        let fixture = try PaymentFixture.simulated()
+        try await fixture.run { client in
+            let first = try await client.charge(id: "c", key: "c")
+            #expect(first.status == 200)
+            #expect(!first.isReplayed)
+            #expect(try await client.post("/refund", #"{"chargeId":"c"}"#, key: "r").status == 200)
+            let second = try await client.charge(id: "c", key: "c")
+            #expect(second.isReplayed)
+            #expect(second.body == first.body)
+            #expect(try await client.get("/audit/totals").integer("currencies/0/captured") == 2000)
+        }
+    }
+
+    @Test("under a key that is the charge's id another command is refused (IK-13), and a declined one stays declined")
+    func keyIsIDMismatch() async throws {
+        let fixture = try PaymentFixture.simulated()
+        try await fixture.run { client in
+            #expect(try await client.charge(id: "c", key: "c").status == 200)
+            let other = try await client.charge(id: "c", "30", key: "c")
+            #expect(other.status == 422)
+            #expect(other.code == "idempotency-key-reused")
+            let declined = #"{"amount":20,"chargeId":"d","method":"test_declined"}"#
+            for _ in 1...2 {
+                let answer = try await client.post("/charge", declined, key: "d")
+                #expect(answer.status == 402)
+            }
+        }
+    }
+
+    @Test("a provider that does not answer at once is asked under a key that is the charge's id as under any other")
+    func keyIsIDUnanswered() async throws {
+        let provider = ScriptedProvider()
+        let fixture = try PaymentFixture(provider)
+        try await fixture.run { client in
+            provider.scriptCharges(.answer(.unknown), .answer(.approved))
+            #expect(try await client.charge(id: "c", key: "c").code == "outcome-unknown")
+            let second = try await client.charge(id: "c", key: "c")
+            #expect(second.status == 200)
+            let third = try await client.charge(id: "c", key: "c")
+            #expect(third.isReplayed)
+            #expect(third.body == second.body)
+        }
+        #expect(provider.charges.map(\.chargeID) == ["c", "c"])
+    }
+
     @Test("one charge id under two keys is one charge")
     func sameID() async throws {
         let provider = ScriptedProvider()

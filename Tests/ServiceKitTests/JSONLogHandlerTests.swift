@@ -57,7 +57,7 @@ struct JSONLogHandlerTests {
     func oneLine() throws {
         let raw = Mutex<[UInt8]>([])
         var logger = Logger(label: "test") { _ in
-            JSONLogHandler(service: "stock\n", level: .info) { line in raw.withLock { $0 += line } }
+            JSONLogHandler(service: "stock\n", level: .info) { line, _ in raw.withLock { $0 += line } }
         }
         logger[metadataKey: "k\r\ney"] = "line\r\n{\"level\":\"info\"}\u{0}\u{1B}[0m"
         logger.info("first\r\nsecond\u{2028}", metadata: ["list": ["a\n", "b"], "tree": ["c": "d\r"]])

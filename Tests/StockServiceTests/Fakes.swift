@@ -48,6 +48,7 @@ struct StockFixture: Sendable {
     ) async throws -> Result<Reservation, StockRefusal> {
         try await inventory {
             try $0.reserve(id: id, lines: lines, timeToLive: timeToLive, rememberRefusal: rememberRefusal)
+                .map(\.reservation)
         }
     }
 

@@ -217,6 +217,44 @@ struct ReservationRouteTests {
         }
     }
 
+    @Test("under a key that is the reservation's id the answer stays what it was, whatever the reservation becomes")
+    func keyIsID() async throws {
+        try await fixture.stock(1, onHand: 5)
+        try await fixture.run { client in
+            let body = #"{"itemId":1,"quantity":2,"reservationId":"r","ttlSeconds":60}"#
+            let first = try await client.post("/reserve", body, key: "r")
+            #expect(first.status == 200)
+            #expect(!first.isReplayed)
+            #expect(try await client.complete("r").status == 200)
+            let second = try await client.post("/reserve", body, key: "r")
+            #expect(second.isReplayed)
+            #expect(second.body == first.body)
+        }
+        #expect(try await fixture.levels(1) == Levels(onHand: 3, reserved: 0))
+    }
+
+    @Test("under a key that is the reservation's id another command is refused (IK-13), and a canceled one stays canceled")
+    func keyIsIDMismatch() async throws {
+        try await fixture.stock(1, onHand: 5)
+        try await fixture.run { client in
+            let body = #"{"itemId":1,"quantity":2,"reservationId":"r","ttlSeconds":60}"#
+            #expect(try await client.post("/reserve", body, key: "r").status == 200)
+            for other in [
+                #"{"itemId":1,"quantity":3,"reservationId":"r","ttlSeconds":60}"#,
+                #"{"itemId":1,"quantity":2,"reservationId":"r","ttlSeconds":61}"#,
+            ] {
+                let answer = try await client.post("/reserve", other, key: "r")
+                #expect(answer.status == 422)
+                #expect(answer.code == "idempotency-key-reused")
+            }
+            #expect(try await client.release("r").status == 200)
+            let late = try await client.post("/reserve", body, key: "r")
+            #expect(late.status == 409)
+            #expect(late.code == "reservation-state-conflict")
+        }
+        #expect(try await fixture.levels(1) == Levels(onHand: 5, reserved: 0))
+    }
+
     @Test("a failed key may be tried again, and then takes the goods that have come (IK-18)")
     func again() async throws {
         try await fixture.stock(1, onHand: 1)

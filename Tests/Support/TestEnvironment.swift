@@ -34,7 +34,7 @@ public struct TestEnvironment: Sendable {
         let log = LogRecorder()
         store = try SQLiteStore(
             path: nil,
-            migrations: [SQLIdempotencyStore.migration, HealthCheck.migration] + migrations,
+            migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + migrations,
             loop: MultiThreadedEventLoopGroup.singleton.any())
         let seed = Mutex<UInt64>(0)
         environment = ServiceEnvironment(
@@ -74,7 +74,7 @@ public final class LogRecorder: Sendable {
     }
 
     /// Takes a line.
-    public func append(_ line: [UInt8]) {
+    public func append(_ line: [UInt8], isUrgent: Bool = false) {
         recorded.withLock { $0.append(String(decoding: line.dropLast(), as: UTF8.self)) }
     }
 }

@@ -1,36 +1,32 @@
 import Logging
 import Resilience
 import StrictJSON
-import Synchronization
 
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
-
-/// Writes each log event as one JSON object on one line of standard output (OP-03, INV-18).
+/// Writes each log event as one JSON object on one line, of standard output if nothing else is said (OP-03, INV-18).
 public struct JSONLogHandler: LogHandler {
     public var logLevel: Logger.Level
     public var metadata: Logger.Metadata = [:]
     private let service: String
     private let time: any TimeSource
-    private let write: @Sendable ([UInt8]) -> Void
+    private let write: Write
+
+    /// Takes one line with its line feed, which is to be written at once when it is urgent.
+    public typealias Write = @Sendable (_ line: [UInt8], _ isUrgent: Bool) -> Void
 
     /// A handler.
     ///
     /// - Parameters:
     ///   - service: the `service` member of every line.
-    ///   - write: takes one line with its line feed; standard output by default.
+    ///   - write: takes the lines; standard output by default.
     public init(
         service: String,
         level: Logger.Level,
         time: any TimeSource = SystemTime(),
-        write: @escaping @Sendable ([UInt8]) -> Void = Self.standardOutput
+        write: Write? = nil
     ) {
         self.service = service
         self.time = time
-        self.write = write
+        self.write = write ?? LogOutput.standard.append
         logLevel = level
     }
 
@@ -52,7 +48,7 @@ public struct JSONLogHandler: LogHandler {
             for (key, value) in members { write(Self.isOwnMember(key) ? "_\(key)" : key, value, to: &json) }
         }
         json.endLine()
-        write(json.bytes)
+        write(json.bytes, event.level >= .warning)
     }
 
     /// The members that the handler writes itself. Metadata of these names gets an underscore, so that no member is there
@@ -73,25 +69,4 @@ public struct JSONLogHandler: LogHandler {
         default: json.string(key, value.description)
         }
     }
-
-    /// One system call a line, so that lines of several threads do not mix. A line that cannot be written is lost: the
-    /// service does not stop for its log.
-    public static let standardOutput: @Sendable ([UInt8]) -> Void = { line in
-        standardOutputLock.withLock { _ in
-            var rest = line[...]
-            while !rest.isEmpty {
-                let written = rest.withUnsafeBytes { systemWrite(STDOUT_FILENO, $0.baseAddress, $0.count) }
-                if written < 0, errno == EINTR { continue }
-                guard written > 0 else { return }
-                rest = rest.dropFirst(written)
-            }
-        }
-    }
-
-    private static let standardOutputLock = Mutex(())
-}
-
-/// `write(2)`, under a name that the handler's own functions do not hide.
-private func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int) -> Int {
-    write(descriptor, bytes, count)
 }

@@ -82,9 +82,10 @@ public struct ServiceProcess: Sendable {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
         let executor = EventLoopTaskExecutor(loop)
+        LogOutput.standard.gather(on: loop)
         let store = try SQLiteStore(
             path: configuration.backend == .file ? "\(configuration.dataDirectory)/\(definition.name).sqlite" : nil,
-            migrations: [SQLIdempotencyStore.migration, HealthCheck.migration] + definition.migrations,
+            migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + definition.migrations,
             loop: loop,
             onFatal: { error in
                 logger.critical(

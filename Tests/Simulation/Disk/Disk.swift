@@ -13,7 +13,7 @@ final class Disk: Sendable {
 
     init(_ migrations: [Migration]) throws {
         store = try SQLiteStore(
-            path: nil, migrations: [SQLIdempotencyStore.migration, HealthCheck.migration] + migrations,
+            path: nil, migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + migrations,
             loop: SimulatedLoop { _ in })
         database = store.database
         tables = try database.read { database in

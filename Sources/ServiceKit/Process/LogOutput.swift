@@ -1,0 +1,83 @@
+import NIOCore
+import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+/// Where log lines go: each at once, or, on a service's event loop, all lines of one turn with one system call.
+///
+/// A warning or worse is written at once, with what came before it. So a process that is killed loses at most the lines of
+/// one turn about requests that went well.
+final class LogOutput: Sendable {
+    /// With more than this gathered, lines are written before the turn ends.
+    static let maximumGathered = 64 * 1024
+
+    /// The process's standard output; what is gathered is written when the process exits.
+    static let standard: LogOutput = {
+        atexit { LogOutput.standard.flush() }
+        return LogOutput(write: writeToStandardOutput)
+    }()
+
+    private struct State {
+        var loop: (any EventLoop)?
+        var gathered: [UInt8] = []
+    }
+
+    private let state = Mutex(State())
+    private let write: @Sendable ([UInt8]) -> Void
+
+    /// An output. - Parameter write: takes whole lines; called by one thread at a time.
+    init(write: @escaping @Sendable ([UInt8]) -> Void) {
+        self.write = write
+    }
+
+    /// From now on gathers the lines of each turn of a loop.
+    func gather(on loop: any EventLoop) {
+        state.withLock { $0.loop = loop }
+    }
+
+    /// Takes one line with its line feed.
+    func append(_ line: [UInt8], isUrgent: Bool) {
+        let loop: (any EventLoop)? = state.withLock { state in
+            let isFirst = state.gathered.isEmpty
+            state.gathered += line
+            guard let loop = state.loop, !isUrgent, state.gathered.count < Self.maximumGathered else {
+                writeGathered(&state)
+                return nil
+            }
+            return isFirst ? loop : nil
+        }
+        loop?.execute { self.flush() }
+    }
+
+    /// Writes what is gathered.
+    func flush() {
+        state.withLock { writeGathered(&$0) }
+    }
+
+    /// Inside the lock, so that lines stay in their order.
+    private func writeGathered(_ state: inout State) {
+        guard !state.gathered.isEmpty else { return }
+        write(state.gathered)
+        state.gathered.removeAll(keepingCapacity: true)
+    }
+
+    /// Lines that cannot be written are lost: the service does not stop for its log.
+    private static let writeToStandardOutput: @Sendable ([UInt8]) -> Void = { lines in
+        var rest = lines[...]
+        while !rest.isEmpty {
+            let written = rest.withUnsafeBytes { systemWrite(STDOUT_FILENO, $0.baseAddress, $0.count) }
+            if written < 0, errno == EINTR { continue }
+            guard written > 0 else { return }
+            rest = rest.dropFirst(written)
+        }
+    }
+}
+
+/// `write(2)`, under a name that `LogOutput`'s own member does not hide.
+private func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int) -> Int {
+    write(descriptor, bytes, count)
+}

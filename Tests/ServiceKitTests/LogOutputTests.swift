@@ -1,0 +1,82 @@
+import NIOEmbedded
+import Synchronization
+import Testing
+
+@testable import ServiceKit
+
+@Suite("Log output")
+struct LogOutputTests {
+    private final class Writes: Sendable {
+        private let all = Mutex<[String]>([])
+        var value: [String] { all.withLock { $0 } }
+
+        func add(_ bytes: [UInt8]) {
+            all.withLock { $0.append(String(decoding: bytes, as: UTF8.self)) }
+        }
+    }
+
+    private let writes = Writes()
+    private let loop = EmbeddedEventLoop()
+
+    private func output(gathers: Bool = true) -> LogOutput {
+        let output = LogOutput(write: writes.add)
+        if gathers { output.gather(on: loop) }
+        return output
+    }
+
+    private func append(_ line: String, isUrgent: Bool = false, to output: LogOutput) {
+        output.append(Array("\(line)\n".utf8), isUrgent: isUrgent)
+    }
+
+    @Test("without a loop each line is written at once")
+    func atOnce() {
+        let output = output(gathers: false)
+        append("a", to: output)
+        append("b", to: output)
+        #expect(writes.value == ["a\n", "b\n"])
+    }
+
+    @Test("the lines of one turn are written together, in their order, when the turn ends")
+    func oneTurn() {
+        let output = output()
+        append("a", to: output)
+        append("b", to: output)
+        #expect(writes.value.isEmpty)
+        loop.run()
+        append("c", to: output)
+        loop.run()
+        #expect(writes.value == ["a\nb\n", "c\n"])
+    }
+
+    @Test("an urgent line is written at once, after those that were gathered before it")
+    func urgent() {
+        let output = output()
+        append("a", to: output)
+        append("b", isUrgent: true, to: output)
+        #expect(writes.value == ["a\nb\n"])
+        loop.run()
+        append("c", to: output)
+        loop.run()
+        #expect(writes.value == ["a\nb\n", "c\n"])
+    }
+
+    @Test("what is gathered is bounded")
+    func bounded() {
+        let output = output()
+        let line = String(repeating: "x", count: LogOutput.maximumGathered / 2)
+        append(line, to: output)
+        #expect(writes.value.isEmpty)
+        append(line, to: output)
+        #expect(writes.value.count == 1)
+    }
+
+    @Test("a flush writes what is gathered, once")
+    func flush() {
+        let output = output()
+        append("a", to: output)
+        output.flush()
+        output.flush()
+        loop.run()
+        #expect(writes.value == ["a\n"])
+    }
+}
