@@ -233,7 +233,7 @@ struct ReservationRouteTests {
         #expect(try await fixture.levels(1) == Levels(onHand: 3, reserved: 0))
     }
 
-    @Test("under a key that is the reservation's id another command is refused (IK-13), and a canceled one stays canceled")
+    @Test("under a key that is the reservation's id another command is refused, and a canceled one stays canceled")
     func keyIsIDMismatch() async throws {
         try await fixture.stock(1, onHand: 5)
         try await fixture.run { client in
