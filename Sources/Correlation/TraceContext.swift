@@ -1,59 +1,71 @@
 /// The position in a distributed trace, as the `traceparent` header of W3C Trace Context carries it (OP-04).
+///
+/// Kept as numbers, because it travels with every call and is written as text far less often.
 public struct TraceContext: Hashable, Sendable {
-    /// 32 lower-case hexadecimal digits, not all zero.
-    public let traceID: String
-    /// 16 lower-case hexadecimal digits, not all zero: the span of this process.
-    public let spanID: String
+    private let traceHigh: UInt64
+    private let traceLow: UInt64
+    private let span: UInt64
     /// Whether the caller records this trace.
     public let isSampled: Bool
+
+    /// 32 lower-case hexadecimal digits, not all zero.
+    public var traceID: String { hexadecimalText(traceHigh, traceLow) }
+    /// 16 lower-case hexadecimal digits, not all zero: the span of this process.
+    public var spanID: String { hexadecimalText(span) }
 
     /// Continues the trace that a header names with a span of its own; begins a new trace when the header is missing or
     /// not valid.
     public init(continuing header: String?, random: () -> UInt64 = { RandomPool.next() }) {
-        if let header, let (traceID, isSampled) = Self.parse(header) {
-            self.init(traceID: traceID, isSampled: isSampled, random: random)
+        if let header, let parsed = Self.parse(header) {
+            self.init(parsed.traceHigh, parsed.traceLow, isSampled: parsed.isSampled, random: random)
         } else {
-            self.init(traceID: hexadecimalText(random() | 1, random()), isSampled: true, random: random)
+            self.init(random() | 1, random(), isSampled: true, random: random)
         }
     }
 
-    private init(traceID: String, isSampled: Bool, random: () -> UInt64) {
-        self.traceID = traceID
+    private init(_ traceHigh: UInt64, _ traceLow: UInt64, isSampled: Bool, random: () -> UInt64) {
+        self.traceHigh = traceHigh
+        self.traceLow = traceLow
         self.isSampled = isSampled
-        spanID = hexadecimalText(random() | 1)
+        span = random() | 1
     }
 
     /// A span under this one, in the same trace.
     public func child(random: () -> UInt64 = { RandomPool.next() }) -> TraceContext {
-        TraceContext(traceID: traceID, isSampled: isSampled, random: random)
+        TraceContext(traceHigh, traceLow, isSampled: isSampled, random: random)
     }
 
     /// The header that names this span as the parent.
     public var header: String { "00-\(traceID)-\(spanID)-\(isSampled ? "01" : "00")" }
 
     /// Version 00 is exactly 55 characters; a later version may be longer, with a dash after those (W3C, section 3.2.2).
-    private static func parse(_ header: String) -> (traceID: String, isSampled: Bool)? {
+    private static func parse(_ header: String) -> (traceHigh: UInt64, traceLow: UInt64, isSampled: Bool)? {
         var header = header
         return header.withUTF8 { bytes in
             guard bytes.count >= 55, bytes[2] == dash, bytes[35] == dash, bytes[52] == dash else { return nil }
-            let version = bytes[0..<2]
-            let traceID = bytes[3..<35]
-            let parentID = bytes[36..<52]
-            let flags = bytes[53..<55]
-            for field in [version, traceID, parentID, flags] where !field.allSatisfy(isLowerHexadecimal) { return nil }
-            guard !version.elementsEqual("ff".utf8) else { return nil }
-            let mayBeLonger = !version.elementsEqual("00".utf8)
-            guard bytes.count == 55 || mayBeLonger && bytes[55] == dash else { return nil }
-            guard traceID.contains(where: { $0 != zero }), parentID.contains(where: { $0 != zero }) else { return nil }
-            let isSampled = UInt8(String(decoding: flags, as: UTF8.self), radix: 16).map { $0 & 1 == 1 } ?? false
-            return (String(decoding: traceID, as: UTF8.self), isSampled)
+            guard let version = number(bytes[0..<2]), let traceHigh = number(bytes[3..<19]),
+                let traceLow = number(bytes[19..<35]), let parent = number(bytes[36..<52]),
+                let flags = number(bytes[53..<55])
+            else { return nil }
+            guard version != 0xFF else { return nil }
+            guard bytes.count == 55 || version != 0 && bytes[55] == dash else { return nil }
+            guard traceHigh | traceLow != 0, parent != 0 else { return nil }
+            return (traceHigh, traceLow, flags & 1 == 1)
         }
     }
 
     private static let dash = UInt8(ascii: "-")
-    private static let zero = UInt8(ascii: "0")
 
-    private static func isLowerHexadecimal(_ byte: UInt8) -> Bool {
-        (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte)
+    /// The number that at most 16 lower-case hexadecimal digits say.
+    private static func number(_ digits: Slice<UnsafeBufferPointer<UInt8>>) -> UInt64? {
+        var number: UInt64 = 0
+        for digit in digits {
+            switch digit {
+            case 0x30...0x39: number = number << 4 | UInt64(digit - 0x30)
+            case 0x61...0x66: number = number << 4 | UInt64(digit - 0x61 + 10)
+            default: return nil
+            }
+        }
+        return number
     }
 }

@@ -25,7 +25,7 @@ extension SagaLog {
     /// Orders of all users as they are stored, in the order of their ids, with the time at which they were read.
     func auditEntries(_ selection: AuditSelection) async throws -> (Timestamp, [OrderEntry]) {
         let columns = "saga, operation_key, created_at, updated_at, order_id, user_id, status, total, currency"
-        return try await store.transaction { transaction in
+        return try await store.transaction { [self] transaction in
             guard selection.ids.isEmpty else {
                 let found = try transaction.all(
                     """

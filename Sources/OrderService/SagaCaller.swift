@@ -6,7 +6,7 @@ import ServiceClient
 import StockAPI
 
 /// Makes the calls of sagas to Stock and Payment: repeats what may be repeated, and sums the attempts up in one outcome.
-struct SagaCaller: Sendable {
+final class SagaCaller: Sendable {
     let stock: any StockClient
     let payment: any PaymentClient
     let stockBreaker: CircuitBreaker
@@ -19,6 +19,23 @@ struct SagaCaller: Sendable {
     let logger: Logger
     /// With less time left than this, no charge may begin.
     let leastTimeForCharge: Duration
+
+    init(
+        stock: any StockClient, payment: any PaymentClient, stockBreaker: CircuitBreaker,
+        paymentBreaker: CircuitBreaker,
+        retry: RetryWithBackoff, once: RetryWithBackoff, time: any TimeSource, logger: Logger,
+        leastTimeForCharge: Duration
+    ) {
+        self.stock = stock
+        self.payment = payment
+        self.stockBreaker = stockBreaker
+        self.paymentBreaker = paymentBreaker
+        self.retry = retry
+        self.once = once
+        self.time = time
+        self.logger = logger
+        self.leastTimeForCharge = leastTimeForCharge
+    }
 
     /// How long a checkout would have to wait for a service that is known to be in trouble; nil when it may begin.
     var closedFor: Duration? {
@@ -34,7 +51,7 @@ struct SagaCaller: Sendable {
         switch call {
         case .reserve(let command):
             let step = Step("stock", "reserve", saga, stockBreaker, context)
-            let outcome = await settle(step) { context throws(CallFailure) in
+            let outcome = await settle(step) { [self] context throws(CallFailure) in
                 try await stock.reserve(command, context)
             }
             return .reserved(outcome, mayCharge: context.deadline.remaining(on: time) >= leastTimeForCharge)
@@ -44,26 +61,29 @@ struct SagaCaller: Sendable {
             var step = Step("payment", "charge", saga, paymentBreaker, context)
             step.leastTimeToBegin = saga.mayFailFast ? leastTimeForCharge : .zero
             return .charged(
-                await settle(step) { context throws(CallFailure) in
+                await settle(step) { [self] context throws(CallFailure) in
                     try await payment.charge(command, context)
                     return Done()
                 })
         case .complete:
             return .completed(
-                await settle(Step("stock", "complete", saga, stockBreaker, context)) { context throws(CallFailure) in
+                await settle(Step("stock", "complete", saga, stockBreaker, context)) {
+                    [self] context throws(CallFailure) in
                     try await stock.complete(reservationID: plan.reservationID, context)
                     return Done()
                 })
         case .release:
             return .released(
-                await settle(Step("stock", "release", saga, stockBreaker, context)) { context throws(CallFailure) in
+                await settle(Step("stock", "release", saga, stockBreaker, context)) {
+                    [self] context throws(CallFailure) in
                     try await stock.release(reservationID: plan.reservationID, context)
                     return Done()
                 })
         case .refund:
             let command = RefundCommand(refundID: plan.refundID, chargeID: plan.chargeID)
             return .refunded(
-                await settle(Step("payment", "refund", saga, paymentBreaker, context)) { context throws(CallFailure) in
+                await settle(Step("payment", "refund", saga, paymentBreaker, context)) {
+                    [self] context throws(CallFailure) in
                     try await payment.refund(command, context)
                     return Done()
                 })

@@ -24,7 +24,7 @@ extension SagaLog {
     /// Puts down every saga that belongs to somebody else. Only for the one process that the store is open to: whoever owned
     /// them is dead. - Returns: how many, at most `limit`.
     func disown(limit: Int) async throws -> Int {
-        try await store.transaction { transaction in
+        try await store.transaction { [self] transaction in
             try transaction.run(
                 """
                 UPDATE orders SET owner = '', due_at = ? WHERE order_id IN (
@@ -91,7 +91,7 @@ extension SagaLog {
     func take(_ due: WaitingSaga) async throws -> TakenSaga? {
         let lease = Lease(orderID: due.orderID, epoch: due.epoch + 1)
         let now = time.now
-        return try await store.transaction { transaction in
+        return try await store.transaction { [self] transaction in
             try transaction.first(
                 """
                 UPDATE orders SET owner = ?, epoch = ?, due_at = ?, parked_for = NULL
@@ -110,7 +110,7 @@ extension SagaLog {
     /// else has taken over, or because the saga has ended or was put down.
     func renew(_ leases: some Collection<Lease> & Sendable) async throws -> [Lease] {
         let now = time.now
-        return try await store.transaction { transaction in
+        return try await store.transaction { [self] transaction in
             try leases.filter { lease in
                 let changed = try transaction.run(
                     """
@@ -165,7 +165,7 @@ extension SagaLog {
 
     /// Makes parked sagas due now. - Parameter orderID: only this one. - Returns: how many, at most `limit`.
     func unpark(_ orderID: String? = nil, limit: Int) async throws -> Int {
-        try await store.transaction { transaction in
+        try await store.transaction { [self] transaction in
             try transaction.run(
                 """
                 UPDATE orders SET due_at = ?1 WHERE order_id IN (

@@ -14,7 +14,7 @@ struct Lease: Hashable, Sendable {
 }
 
 /// The durable record of every checkout, with the key it was asked for under.
-struct SagaLog: Sendable {
+final class SagaLog: Sendable {
     let store: any Store
     private let keys: any IdempotencyStore
     let time: any TimeSource
@@ -46,7 +46,7 @@ struct SagaLog: Sendable {
         let plan = order.record.plan
         let scope = Self.scope(user: plan.user, key: IdempotencyKey(stored: order.key))
         let lease = Self.firstLease(plan.orderID)
-        return try await store.transaction { transaction in
+        return try await store.transaction { [self] transaction in
             let claim = try keys.claim(
                 scope, fingerprint: fingerprint, reference: plan.orderID, now: order.createdAt, in: transaction)
             guard case .started = claim else { return claim }
@@ -74,7 +74,7 @@ struct SagaLog: Sendable {
         let plan = order.record.plan
         let scope = Self.scope(user: plan.user, key: IdempotencyKey(stored: order.key))
         let total = order.record.step.goods?.total
-        return try await store.transaction { transaction in
+        return try await store.transaction { [self] transaction in
             let changed = try transaction.run(
                 """
                 UPDATE orders SET status = ?, saga = ?, total = ?, currency = ?, updated_at = ?

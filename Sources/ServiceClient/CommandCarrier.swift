@@ -47,7 +47,7 @@ public struct ServiceAnswer: Sendable, Equatable {
 }
 
 /// Sends each command in a request of its own, to the route that everyone may use.
-public struct SingleCalls: CommandCarrier {
+public final class SingleCalls: CommandCarrier {
     let baseURL: String
     let transport: any Transport
     let attemptTimeout: Duration

@@ -26,7 +26,7 @@ public struct CallContext: Sendable {
 ///
 /// The codes of problem documents decide, not the bare status: a 404 from some other server that happens to listen there is
 /// no refusal, and a 503 from a proxy says nothing about what ran behind it.
-public struct ServiceCaller: Sendable {
+public final class ServiceCaller: Sendable {
     private let carrier: any CommandCarrier
     private let refusalCodes: Set<String>
 

@@ -22,17 +22,9 @@ public final class SQLiteStore: Store {
     private let log = WriteAheadLog()
 
     private struct Queue {
-        var waiting: [Work] = []
+        var waiting: [any Work] = []
         var flushIsScheduled = false
         var isClosed = false
-    }
-
-    /// One body with the continuation of its caller, types erased.
-    private struct Work: Sendable {
-        /// Runs the body and keeps its result.
-        let run: @Sendable (SQLiteTransaction) throws -> Void
-        /// Resumes the caller, with the error if there is one, else with the kept result.
-        let finish: @Sendable ((any Error)?) -> Void
     }
 
     /// Opens the store and brings its schema up to date.
@@ -74,7 +66,7 @@ public final class SQLiteStore: Store {
                 migrator.registerMigration(migration.name) { try $0.execute(sql: migration.sql) }
             }
             try migrator.migrate(database)
-            try database.inDatabase(log.watch)
+            database.inDatabase(log.watch)
         } catch {
             throw StoreError(error)
         }
@@ -94,23 +86,7 @@ public final class SQLiteStore: Store {
         _ body: @escaping @Sendable (any Transaction) throws -> T
     ) async throws -> T {
         try await withCheckedThrowingContinuation { continuation in
-            let result = Mutex<T?>(nil)
-            let work = Work(
-                run: { transaction in
-                    let value = try body(transaction)
-                    result.withLock { $0 = value }
-                },
-                finish: { error in
-                    if let error {
-                        continuation.resume(throwing: error)
-                    } else if let value = result.withLock({ $0 }) {
-                        continuation.resume(returning: value)
-                    } else {
-                        continuation.resume(throwing: StoreError.failed("the transaction did not run"))
-                    }
-                }
-            )
-            submit(work)
+            submit(BodyWork(body, continuation))
         }
     }
 
@@ -131,7 +107,7 @@ public final class SQLiteStore: Store {
 
     private enum Admission { case queued, queuedFirst, refused(StoreError) }
 
-    private func submit(_ work: Work) {
+    private func submit(_ work: any Work) {
         let admission: Admission = queue.withLock { queue in
             if queue.isClosed { return .refused(.closed) }
             if queue.waiting.count >= Self.maximumWaiting { return .refused(.overloaded) }
@@ -176,7 +152,7 @@ public final class SQLiteStore: Store {
         }
     }
 
-    private func commit(_ group: ArraySlice<Work>) {
+    private func commit(_ group: ArraySlice<any Work>) {
         do {
             let outcomes: [(any Error)?]
             do {
@@ -197,7 +173,7 @@ public final class SQLiteStore: Store {
     private struct BodyFailure: Error {}
 
     /// Runs the bodies in one transaction without a savepoint each: nearly all of them succeed.
-    private func runTogether(_ group: ArraySlice<Work>) throws {
+    private func runTogether(_ group: ArraySlice<any Work>) throws {
         try inTransaction { connection, undo in
             for work in group {
                 let transaction = SQLiteTransaction(connection)
@@ -212,7 +188,7 @@ public final class SQLiteStore: Store {
 
     /// Runs the bodies again, each in a savepoint, so that one that fails undoes only its own writes. - Returns: for each
     /// body the error it threw.
-    private func runApart(_ group: ArraySlice<Work>) throws -> [(any Error)?] {
+    private func runApart(_ group: ArraySlice<any Work>) throws -> [(any Error)?] {
         var outcomes: [(any Error)?] = []
         try inTransaction { connection, undo in
             for work in group {
@@ -251,6 +227,40 @@ public final class SQLiteStore: Store {
             throw StoreError(
                 code: error.extendedResultCode.rawValue, message: error.message ?? "no message",
                 systemError: database.inDatabase { sqlite3_system_errno($0.sqliteConnection) })
+        }
+    }
+}
+
+/// One body with the continuation of its caller.
+private protocol Work: Sendable {
+    /// Runs the body and keeps its result.
+    func run(_ transaction: SQLiteTransaction) throws
+    /// Resumes the caller, with the error if there is one, else with the kept result.
+    func finish(_ error: (any Error)?)
+}
+
+private final class BodyWork<T: Sendable>: Work {
+    private let body: @Sendable (any Transaction) throws -> T
+    private let continuation: CheckedContinuation<T, any Error>
+    private let result = Mutex<T?>(nil)
+
+    init(_ body: @escaping @Sendable (any Transaction) throws -> T, _ continuation: CheckedContinuation<T, any Error>) {
+        self.body = body
+        self.continuation = continuation
+    }
+
+    func run(_ transaction: SQLiteTransaction) throws {
+        let value = try body(transaction)
+        result.withLock { $0 = value }
+    }
+
+    func finish(_ error: (any Error)?) {
+        if let error {
+            continuation.resume(throwing: error)
+        } else if let value = result.withLock({ $0 }) {
+            continuation.resume(returning: value)
+        } else {
+            continuation.resume(throwing: StoreError.failed("the transaction did not run"))
         }
     }
 }

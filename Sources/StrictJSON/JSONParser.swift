@@ -66,12 +66,14 @@ public struct JSONParser {
 
     private mutating func object(depth: Int) throws(JSONSyntaxError) -> JSONValue {
         index += 1
-        var members: [JSONValue.Member] = []
         skipWhitespace()
         if current == UInt8(ascii: "}") {
             index += 1
-            return .object(members)
+            return .object([])
         }
+        var members: [JSONValue.Member] = []
+        // Most objects have a handful; growing to that by doubling would cost three allocations.
+        members.reserveCapacity(8)
         while true {
             skipWhitespace()
             guard current == UInt8(ascii: "\"") else { throw failure("a member needs a name in double quotes") }

@@ -4,7 +4,9 @@ import ServiceClient
 import StockAPI
 
 /// What was ordered, and the ids of every effect it may have: made and stored before the first call (DESIGN.md, rule 2).
-public struct OrderPlan: Hashable, Sendable {
+///
+/// A class, because a saga is copied at every step and its plan never changes.
+public final class OrderPlan: Hashable, Sendable {
     /// The order; one for each attempt of a key.
     public let orderID: String
     /// Names the reservation at Stock.
@@ -36,6 +38,17 @@ public struct OrderPlan: Hashable, Sendable {
         self.lines = lines
         self.holdSeconds = holdSeconds
         self.method = method
+    }
+
+    public static func == (left: OrderPlan, right: OrderPlan) -> Bool {
+        left === right
+            || left.orderID == right.orderID && left.reservationID == right.reservationID
+                && left.chargeID == right.chargeID && left.refundID == right.refundID && left.user == right.user
+                && left.lines == right.lines && left.holdSeconds == right.holdSeconds && left.method == right.method
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(orderID)
     }
 }
 

@@ -6,7 +6,10 @@ import Resilience
 import Storage
 
 /// The parts at the edge that a service is built from: its store, clocks, log and executor.
-public struct ServiceEnvironment: Sendable {
+///
+/// A class, like other sets of parts that closures keep for the length of a request: a copy of a structure of nine parts
+/// costs as many counts of references.
+public final class ServiceEnvironment: Sendable {
     /// The service's database.
     public let store: any Store
     /// What is known of each key; used inside the store's transactions.
