@@ -124,6 +124,18 @@ struct JSONLogHandlerTests {
         #expect(members["_timestamp"] == .string("never"))
     }
 
+    @Test("no member is there twice, not even when metadata has the name that another is given")
+    func renamedTwice() throws {
+        logger().info("event", metadata: ["level": "a", "_level": "b", "__level": "c", "_service": "d"])
+        let members = try members()
+        #expect(members["level"] == .string("info"))
+        #expect(members["___level"] == .string("a"))
+        #expect(members["_level"] == .string("b"))
+        #expect(members["__level"] == .string("c"))
+        #expect(members["service"] == .string("stock"))
+        #expect(members["_service"] == .string("d"))
+    }
+
     @Test("an error given with the event is a member of it")
     func error() throws {
         logger().error("it failed", error: LoggedError(description: "why\nit failed"))

@@ -45,18 +45,21 @@ public struct JSONLogHandler: LogHandler {
             var members = event.metadata ?? [:]
             if !metadata.isEmpty { members.merge(metadata) { own, _ in own } }
             if let error = event.error { members["error"] = .string(String(describing: error)) }
-            for (key, value) in members { write(Self.isOwnMember(key) ? "_\(key)" : key, value, to: &json) }
+            for (key, value) in members { write(Self.name(of: key, in: members), value, to: &json) }
         }
         json.endLine()
         write(json.bytes, event.level >= .warning)
     }
 
-    /// The members that the handler writes itself. Metadata of these names gets an underscore, so that no member is there
-    /// twice and none can be forged.
-    private static func isOwnMember(_ key: String) -> Bool {
+    /// The name under which metadata is written. That of a member which the handler writes itself gets underscores before it,
+    /// until it is the name of nothing else: no member is there twice and none can be forged.
+    private static func name(of key: String, in members: Logger.Metadata) -> String {
         switch key {
-        case "timestamp", "level", "message", "service": true
-        default: false
+        case "timestamp", "level", "message", "service":
+            var name = "_\(key)"
+            while members[name] != nil { name = "_\(name)" }
+            return name
+        default: return key
         }
     }
 
