@@ -56,13 +56,13 @@ struct Charging: Sendable {
             // Read only now: the charge may have ended since it was listed, and one that was dropped because nothing was
             // taken must not be taken after all.
             charge = try await environment.store.transaction { transaction in
-                try PaymentBook(transaction: transaction).charge(id)
+                try PaymentBook(transaction: transaction).beginAsking(charge: id, now: environment.time.now)
             }
         } catch {
             inFlight.end(id)
             throw error
         }
-        guard let charge, charge.status == .pending else { return inFlight.end(id) }
+        guard let charge else { return inFlight.end(id) }
         _ = await ask(charge)
     }
 

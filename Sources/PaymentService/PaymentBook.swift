@@ -12,14 +12,6 @@ struct PaymentBook {
         try transaction.first("\(Self.selectCharge) WHERE charge_id = ?", [.text(id)], Self.charge)
     }
 
-    /// The ids of charges whose provider has not answered, oldest first, at most `limit`.
-    func pendingCharges(limit: Int) throws -> [String] {
-        try transaction.all(
-            "SELECT charge_id FROM charges WHERE status = 'pending' ORDER BY charge_id LIMIT ?",
-            [.integer(Int64(limit))]
-        ) { $0.text(0) }
-    }
-
     func insert(_ charge: Charge) throws {
         try transaction.run(
             """
@@ -56,14 +48,6 @@ struct PaymentBook {
     func latestRefund(ofCharge id: String) throws -> Refund? {
         try transaction.first(
             "\(Self.selectRefund) WHERE charge_id = ? ORDER BY refund_id DESC LIMIT 1", [.text(id)], Self.refund)
-    }
-
-    /// The ids of refunds whose provider has not answered, oldest first, at most `limit`.
-    func pendingRefunds(limit: Int) throws -> [String] {
-        try transaction.all(
-            "SELECT refund_id FROM refunds WHERE status = 'pending' ORDER BY refund_id LIMIT ?",
-            [.integer(Int64(limit))]
-        ) { $0.text(0) }
     }
 
     /// Whether a refund of a charge has no answer yet.

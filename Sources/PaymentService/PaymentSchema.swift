@@ -33,6 +33,20 @@ enum PaymentSchema {
             CREATE INDEX refunds_by_charge ON refunds (charge_id);
             CREATE INDEX refunds_pending ON refunds (refund_id) WHERE status = 'pending';
             """
-        )
+        ),
+        Migration(
+            "when open payments are asked about",
+            """
+            ALTER TABLE charges ADD COLUMN askings INTEGER NOT NULL DEFAULT 0;
+            ALTER TABLE charges ADD COLUMN ask_at INTEGER NOT NULL DEFAULT 0;
+            DROP INDEX charges_pending;
+            CREATE INDEX charges_pending ON charges (ask_at) WHERE status = 'pending';
+
+            ALTER TABLE refunds ADD COLUMN askings INTEGER NOT NULL DEFAULT 0;
+            ALTER TABLE refunds ADD COLUMN ask_at INTEGER NOT NULL DEFAULT 0;
+            DROP INDEX refunds_pending;
+            CREATE INDEX refunds_pending ON refunds (ask_at) WHERE status = 'pending';
+            """
+        ),
     ]
 }

@@ -33,13 +33,16 @@ public enum PaymentService {
     }
 
     /// Asks the provider again about every charge and refund that has no answer yet: those of an earlier process, and
-    /// those whose answer was lost. Nothing waits for its client to come back.
+    /// those whose answer was lost. Nothing waits for its client to come back, and each has its turn.
     static func settleOpen(
         _ environment: ServiceEnvironment, _ charging: Charging, _ refunding: Refunding
     ) async throws {
         let (charges, refunds) = try await environment.store.transaction { transaction in
             let book = PaymentBook(transaction: transaction)
-            return (try book.pendingCharges(limit: settleLimit), try book.pendingRefunds(limit: settleLimit))
+            let now = environment.time.now
+            return (
+                try book.chargesToAsk(now: now, limit: settleLimit), try book.refundsToAsk(now: now, limit: settleLimit)
+            )
         }
         try await withThrowingDiscardingTaskGroup { group in
             for id in charges { group.addTask { try await charging.resume(id) } }

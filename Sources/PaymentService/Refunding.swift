@@ -73,7 +73,7 @@ struct Refunding: Sendable {
             // Read only now, for the reason given in `Charging.resume`.
             pending = try await environment.store.transaction { transaction in
                 let book = PaymentBook(transaction: transaction)
-                guard let refund = try book.refund(id), refund.status == .pending else { return nil }
+                guard let refund = try book.beginAsking(refund: id, now: environment.time.now) else { return nil }
                 return try book.charge(refund.chargeID).map { (refund, $0) }
             }
         } catch {

@@ -123,12 +123,13 @@ struct PaymentBatchTests {
     func aloneRefund() async throws {
         let provider = ScriptedProvider()
         let fixture = try PaymentFixture(provider)
+        let time = fixture.test.time
         try await fixture.run { client in
             _ = try await client.charge(id: "c", key: "k")
             let batch = try await client.batch([Self.refund("c", key: "r")])
             #expect(batch.names("answers/0") == ["alone"])
             #expect(provider.refunds.isEmpty)
-            #expect(try await fixture.book { try $0.pendingRefunds(limit: 10).isEmpty })
+            #expect(try await fixture.book { try $0.refundsToAsk(now: time.now, limit: 10).isEmpty })
             #expect(try await fixture.book { try $0.charge("c")?.refunded } == 0)
             #expect(try await client.refund("c", "5.00", key: "r").status == 200)
         }

@@ -151,9 +151,10 @@ struct UnansweredChargeTests {
         provider.scriptCharges(.answer(.unknown), .answer(.unknown), .answer(.unknown))
         try await fixture.run { client in
             _ = try await client.charge(id: "c", key: "k")
-            for _ in 0..<2 {
+            for wait in [2, 4] {
                 try await fixture.settleOpen()
                 #expect(try await client.status(ofCharge: "c") == "pending")
+                fixture.test.time.advance(by: .seconds(wait))
             }
             try await fixture.settleOpen()
             #expect(try await client.status(ofCharge: "c") == "succeeded")
