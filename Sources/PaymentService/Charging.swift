@@ -30,13 +30,17 @@ struct Charging: Sendable {
 
     /// Carries a command out.
     ///
-    /// - Parameter mayAskProvider: false when others wait for the answer; a command that would have to ask the provider
-    ///   then throws `NotInBatch`, without effect.
+    /// - Parameters:
+    ///   - deadline: when the caller stops waiting; no money is taken after it (OP-06).
+    ///   - mayAskProvider: false when others wait for the answer; a command that would have to ask the provider then throws
+    ///     `NotInBatch`, without effect.
     func charge(
-        _ request: ChargeRequest, user: String, key: IdempotencyKey, mayAskProvider: Bool = true
+        _ request: ChargeRequest, user: String, key: IdempotencyKey, deadline: Deadline? = nil,
+        mayAskProvider: Bool = true
     ) async throws -> MoneyReply {
         let id = request.chargeID ?? environment.identifiers.next()
         let beginning = try await environment.store.transaction { transaction in
+            if let deadline, deadline.hasPassed(on: environment.time) { return Beginning.reply(.problem(.tooLate)) }
             let beginning = try begin(request, id: id, user: user, key: key, in: transaction)
             // Thrown inside the transaction, which undoes the beginning.
             if case .ask = beginning, !mayAskProvider { throw NotInBatch() }

@@ -23,7 +23,8 @@ struct PaymentRoutes: Sendable {
 
     private func charge(_ command: Command, _ key: IdempotencyKey) async throws -> CommandReply {
         try await charging.charge(
-            try ChargeRequest(json: command.body), user: command.user, key: key, mayAskProvider: !command.isBatched
+            try ChargeRequest(json: command.body), user: command.user, key: key, deadline: command.deadline,
+            mayAskProvider: !command.isBatched
         ).get()
     }
 

@@ -43,14 +43,15 @@ struct StockRoutes: Sendable {
 
         let timeToLive = ttlSeconds.map { Duration.seconds($0) } ?? reservationTimeToLive
         if let reservationID, reservationID == key.value {
-            return try await reserve(reservationID, lines, timeToLive, isStated: ttlSeconds != nil)
+            return try await reserve(
+                reservationID, lines, timeToLive, isStated: ttlSeconds != nil, until: command.deadline)
         }
         let scope = IdempotencyScope(user: command.user, operation: "reserve", key: key)
         let fingerprint = Fingerprint(
             operation: scope.operation,
             fields: [reservationID, ttlSeconds.map(String.init)] + lines.map { "\($0.itemID):\($0.quantity)" })
         let id = reservationID ?? environment.identifiers.next()
-        return try await once(scope, fingerprint, reference: id) { transaction, now in
+        return try await once(scope, fingerprint, reference: id, until: command.deadline) { transaction, now in
             try Inventory(transaction: transaction, now: now)
                 .reserve(id: id, lines: lines, timeToLive: timeToLive, rememberRefusal: reservationID != nil)
                 .map { $0.reservation.json() }
@@ -60,14 +61,16 @@ struct StockRoutes: Sendable {
     /// Reserves under an id that is its own key, as Order does. The reservation says all that a record of the key would, for
     /// ever, so there is none; a repetition gets the answer of the first time, whatever the reservation has become.
     private func reserve(
-        _ id: String, _ lines: [LineRequest], _ timeToLive: Duration, isStated: Bool
+        _ id: String, _ lines: [LineRequest], _ timeToLive: Duration, isStated: Bool, until deadline: Deadline?
     ) async throws -> CommandReply {
         let time = environment.time
-        let outcome = try await environment.store.transaction { transaction in
-            try Inventory(transaction: transaction, now: time.now)
+        let outcome: Result<Reserved, Problem> = try await environment.store.transaction { transaction in
+            if let deadline, deadline.hasPassed(on: time) { return .failure(.tooLate) }
+            return try Inventory(transaction: transaction, now: time.now)
                 .reserve(id: id, lines: lines, timeToLive: timeToLive, rememberRefusal: true)
+                .mapError(Problem.init)
         }
-        switch try outcome.mapError(Problem.init).get() {
+        switch try outcome.get() {
         case .now(let reservation): return .made(reservation.json())
         case .before(var reservation):
             let isSame = reservation.expiresAt == reservation.createdAt.advanced(by: timeToLive)
@@ -220,14 +223,18 @@ struct StockRoutes: Sendable {
     // MARK: - Keys
 
     /// Runs a command once for its key: the key's record and the command's effect commit together (DESIGN.md, rule 2).
+    ///
+    /// - Parameter deadline: when the caller stops waiting; nothing is begun after it (OP-06).
     private func once(
         _ scope: IdempotencyScope,
         _ fingerprint: Fingerprint,
         reference: String,
+        until deadline: Deadline? = nil,
         _ command: @escaping @Sendable (any Transaction, Timestamp) throws -> Result<[UInt8], StockRefusal>
     ) async throws -> CommandReply {
         let (keys, time) = (environment.keys, environment.time)
         let result: Result<CommandReply, Problem> = try await environment.store.transaction { transaction in
+            if let deadline, deadline.hasPassed(on: time) { return .failure(.tooLate) }
             let now = time.now
             let claim = try keys.claim(
                 scope, fingerprint: fingerprint, reference: reference, now: now, in: transaction)

@@ -99,6 +99,16 @@ struct BatchRouteTests {
         }
     }
 
+    @Test("the deadline of a batch is that of each command in it (OP-06)")
+    func deadline() async throws {
+        try await run { client in
+            let commands = [BatchedCommand("/plain", "{}"), BatchedCommand("/keyed", "{}", key: "k")]
+            let batch = try await client.batch(commands, headers: ["X-Request-Timeout-Ms": "1000"])
+            #expect(batch.value("answers/0/body/hasDeadline") == .bool(true))
+            #expect(batch.value("answers/1/body/hasDeadline") == .bool(true))
+        }
+    }
+
     @Test("a command that names no request, user or trace is nobody's, in a request and a trace of its own")
     func least() async throws {
         try await run { client in

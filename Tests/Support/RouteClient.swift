@@ -35,23 +35,25 @@ public struct RouteClient: Sendable {
     ) async throws -> RouteResponse {
         if sendsBatches {
             let command = BatchedCommand(path, body, key: key, user: user, requestID: headers["X-Request-ID"])
-            let batch = try await batch([command])
+            let batch = try await batch([command], headers: headers.filter { $0.key == "X-Request-Timeout-Ms" })
             if batch.value("answers/0/alone") == nil { return batch.onlyAnswer() }
         }
         return try await send(.post, path, headers: Self.headers(key: key, user: user, more: headers), body: body)
     }
 
     /// A `POST` of several commands together. The answers are at `answers/0`, `answers/1` and so on.
-    public func batch(_ commands: [BatchedCommand]) async throws -> RouteResponse {
+    public func batch(
+        _ commands: [BatchedCommand], headers: [String: String] = [:]
+    ) async throws -> RouteResponse {
         let body = JSONWriter.bytes { json in
             json.object { json in json.array("commands") { json in commands.forEach { $0.write(to: &json) } } }
         }
-        return try await post(batch: String(decoding: body, as: UTF8.self))
+        return try await post(batch: String(decoding: body, as: UTF8.self), headers: headers)
     }
 
     /// A `POST` of the text of a batch.
-    public func post(batch: String) async throws -> RouteResponse {
-        try await send(.post, CommandBatch.path, headers: [:], body: batch)
+    public func post(batch: String, headers: [String: String] = [:]) async throws -> RouteResponse {
+        try await send(.post, CommandBatch.path, headers: headers, body: batch)
     }
 
     /// A batch whose commands reach the store in their order.

@@ -18,10 +18,11 @@ package struct BatchRoute: Sendable {
         self.logger = logger
     }
 
-    package func answer(_ batch: [CommandBatch.Received]) async -> [UInt8] {
-        guard batch.count > 1 else { return CommandBatch.write([await answer(batch[0])]) }
+    /// - Parameter deadline: when the sender stops waiting for the batch, and so for each command in it.
+    package func answer(_ batch: [CommandBatch.Received], until deadline: Deadline?) async -> [UInt8] {
+        guard batch.count > 1 else { return CommandBatch.write([await answer(batch[0], deadline)]) }
         let answers = await withTaskGroup { group in
-            for (index, received) in batch.enumerated() { group.addTask { (index, await answer(received)) } }
+            for (index, received) in batch.enumerated() { group.addTask { (index, await answer(received, deadline)) } }
             var answers = [CommandBatch.Answer](repeating: .alone, count: batch.count)
             for await (index, answer) in group { answers[index] = answer }
             return answers
@@ -29,7 +30,7 @@ package struct BatchRoute: Sendable {
         return CommandBatch.write(answers)
     }
 
-    private func answer(_ received: CommandBatch.Received) async -> CommandBatch.Answer {
+    private func answer(_ received: CommandBatch.Received, _ deadline: Deadline?) async -> CommandBatch.Answer {
         let start = time.uptime
         let requestID = received.requestID.flatMap { Correlation.RequestID($0) } ?? Correlation.RequestID()
         let trace = TraceContext(continuing: received.traceparent)
@@ -37,7 +38,7 @@ package struct BatchRoute: Sendable {
         let answer: CommandBatch.Answer
         let status: Int
         do {
-            let reply = try await reply(to: received, requestID, trace)
+            let reply = try await reply(to: received, requestID, trace, deadline)
             status = reply.status
             answer = .answered(status: status, body: reply.body, retryAfter: nil)
         } catch is NotInBatch {
@@ -55,7 +56,8 @@ package struct BatchRoute: Sendable {
     }
 
     private func reply(
-        to received: CommandBatch.Received, _ requestID: Correlation.RequestID, _ trace: TraceContext
+        to received: CommandBatch.Received, _ requestID: Correlation.RequestID, _ trace: TraceContext,
+        _ deadline: Deadline?
     ) async throws -> CommandReply {
         guard let route = commands[received.path] else {
             throw Problem(.notFound, "There is no command at this address.")
@@ -64,7 +66,7 @@ package struct BatchRoute: Sendable {
         let key = route.isKeyed ? try received.key.map { try IdempotencyKey(line: $0) } : nil
         let command = Command(
             key: key, body: received.body, isBatched: true, requestID: requestID, trace: trace, user: received.user,
-            deadline: nil)
+            deadline: deadline)
         return try await route.handle(command)
     }
 }

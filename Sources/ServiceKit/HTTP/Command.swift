@@ -22,7 +22,8 @@ public struct Command: Sendable {
     public let trace: TraceContext
     /// The user named by `X-User-ID`; empty when nobody is named.
     public let user: String
-    /// When the caller stops waiting, if it said so (OP-06).
+    /// When the caller stops waiting, if it said so (OP-06). A command that begins something looks at it in its transaction,
+    /// so that nothing is begun that would only have to be undone; one that undoes or completes is never too late.
     public let deadline: Deadline?
 
     package init(

@@ -31,7 +31,7 @@ struct EnvelopeMiddleware: RouterMiddleware {
         var response: Response
         do {
             let whole = try await request.withBody(upTo: Self.maximumBodyBytes(of: request.uri.path))
-            try readHead(of: request, into: &context)
+            try readHead(of: request, arrivedAt: start, into: &context)
             response = try await next(whole, context)
         } catch let error as HTTPParserError {
             throw error
@@ -53,7 +53,9 @@ struct EnvelopeMiddleware: RouterMiddleware {
     }
 
     /// The checks that come before any route: those of the path, the user and the deadline.
-    private func readHead(of request: Request, into context: inout ServiceContext) throws {
+    private func readHead(
+        of request: Request, arrivedAt start: Duration, into context: inout ServiceContext
+    ) throws {
         let path = request.uri.path
         // The router would take these for the path without the extra slash (HT-10, hazard 67).
         if path.utf8.hasEmptySegment {
@@ -73,7 +75,8 @@ struct EnvelopeMiddleware: RouterMiddleware {
                 throw Problem(.deadlineExceeded, "No time is left for this request; nothing was executed.")
             }
             let longest = Self.longestDeadline.wholeMilliseconds
-            context.deadline = Deadline(after: .milliseconds(min(milliseconds, longest)), on: time)
+            // From its head on: what its body took to arrive, the caller has waited as well.
+            context.deadline = Deadline(uptime: start + .milliseconds(min(milliseconds, longest)))
         }
     }
 

@@ -15,6 +15,11 @@ extension Problem {
             "This Idempotency-Key was used with another command; use a new key for a new command.")
     }
 
+    /// The caller has stopped waiting before the command could begin (OP-06).
+    public static var tooLate: Problem {
+        Problem(.deadlineExceeded, "The time for this request was over before it could begin; nothing was executed.")
+    }
+
     /// The first request with the key is not answered yet (IK-15).
     public static var inProgress: Problem {
         Problem(

@@ -73,9 +73,9 @@ public struct RouteCatalogue: Sendable {
     /// Takes the commands declared so far in batches as well, at `CommandBatch.path`.
     public mutating func acceptBatches(in environment: ServiceEnvironment) {
         let route = BatchRoute(commands: commands, time: environment.time, logger: environment.logger)
-        post(CommandBatch.path) { request, _ in
+        post(CommandBatch.path) { request, context in
             let body = try await request.json()
-            return .json(await route.answer(try CommandBatch.commands(json: body)))
+            return .json(await route.answer(try CommandBatch.commands(json: body), until: context.deadline))
         }
     }
 

@@ -28,7 +28,8 @@ struct Endpoint: Sendable {
         do {
             let json = try parse(request.body)
             if request.path == CommandBatch.path {
-                let answers = await batches.answer(try CommandBatch.commands(json: json))
+                let answers = await batches.answer(
+                    try CommandBatch.commands(json: json), until: deadline(request))
                 return ServiceResponse(status: 200, body: answers)
             }
             guard let route = commands[request.path] else { throw Problem(.notFound, "There is nothing here.") }
