@@ -260,6 +260,30 @@ def test_OP_08_a_lock_that_a_killed_process_left_does_not_hold(tmp_path):
 
 @pytest.mark.parametrize("args", [["--help"], *([s, "--help"] for s in SERVICES)], ids=" ".join)
 def test_OP_08_help_says_how(args):
+@pytest.mark.parametrize("service", SERVICES)
+def test_HAZARD_51_a_lock_file_that_was_removed_lets_no_second_process_in(service):
+    with Service(service) as first:
+        (first.data_dir / f"{service}.lock").unlink()
+        for _ in range(2):
+            code, output = run(service, env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(first.data_dir)})
+            assert code == 78, output
+            assert "DATA_DIR" in output and f"{service}.sqlite is locked" in output, output
+        assert get(f"{first.url}/health/ready").status_code == 200, "the first is not disturbed"
+        assert first.terminate() == 0
+        first.start()
+        assert first.terminate() == 0
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_HAZARD_51_a_service_whose_database_is_removed_under_it_ends_with_70_and_says_why(service):
+    with Service(service) as one:
+        (one.data_dir / f"{service}.sqlite").rename(one.data_dir / "elsewhere")
+        assert one.wait(10) == 70
+        last = one.logs()[-1]
+        assert last["level"] == "critical" and "removed or replaced" in last["message"], last
+        assert last["path"].endswith(f"{service}.sqlite"), last
+
+
     code, output = run(*args)
     assert code == 0
     for word in SERVICES if len(args) == 1 else ("--port", "--data-dir"):

@@ -26,6 +26,34 @@ struct DataDirectoryLockTests {
         #expect(throws: Never.self) { try DataDirectoryLock(directory: directory.path, service: "stock") }
     }
 
+    @Test("a lock file that was removed lets nobody in: the database is locked as well (hazard 51)")
+    func lockFileRemoved() throws {
+        let directory = try TemporaryDirectory()
+        let first = try DataDirectoryLock(directory: directory.path, service: "stock")
+        try FileManager.default.removeItem(atPath: directory.file("stock.lock"))
+        for _ in 0..<2 {
+            #expect(
+                throws: DataDirectoryError.locked(
+                    path: directory.file("stock.sqlite"), holder: "a process whose lock file was removed")
+            ) { try DataDirectoryLock(directory: directory.path, service: "stock") }
+        }
+        #expect(first.isInPlace)
+    }
+
+    @Test("a database that was removed or replaced is not in place any more")
+    func replaced() throws {
+        let directory = try TemporaryDirectory()
+        let lock = try DataDirectoryLock(directory: directory.path, service: "stock")
+        #expect(lock.databasePath == directory.file("stock.sqlite"))
+        try directory.write("a commit", to: "stock.sqlite")
+        try directory.write("a backup", to: "backup")
+        #expect(lock.isInPlace)
+        try FileManager.default.removeItem(atPath: lock.databasePath)
+        #expect(!lock.isInPlace)
+        try FileManager.default.moveItem(atPath: directory.file("backup"), toPath: lock.databasePath)
+        #expect(!lock.isInPlace)
+    }
+
     @Test("services with other names share a directory")
     func otherService() throws {
         let directory = try TemporaryDirectory()

@@ -84,7 +84,7 @@ public struct ServiceProcess: Sendable {
         let executor = EventLoopTaskExecutor(loop)
         LogOutput.standard.gather(on: loop)
         let store = try SQLiteStore(
-            path: configuration.backend == .file ? "\(configuration.dataDirectory)/\(definition.name).sqlite" : nil,
+            path: lock?.databasePath,
             migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + definition.migrations,
             loop: loop,
             onFatal: { error in
@@ -131,7 +131,7 @@ public struct ServiceProcess: Sendable {
         )
         endAtOnceOnSecondSignal(logger)
         let groupConfiguration = ServiceGroupConfiguration(
-            services: service.background + [keySweeper(environment), application, drain],
+            services: service.background + [keySweeper(environment)] + watch(lock, logger) + [application, drain],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: libraryLogger
         )
@@ -175,6 +175,22 @@ public struct ServiceProcess: Sendable {
 
     /// The first signal begins the graceful stop; whoever sends a second does not want to wait (OP-07).
     private func endAtOnceOnSecondSignal(_ logger: Logger) {
+    /// Ends the process soon after its database was removed or replaced under it: what it would go on to acknowledge would be
+    /// lost, and another process could begin on the new file (hazard 51).
+    private func watch(_ lock: DataDirectoryLock?, _ logger: Logger) -> [any Service] {
+        guard let lock else { return [] }
+        let task = PeriodicTask(
+            name: "data directory watch", interval: .seconds(1), sleeper: ClockSleeper(), logger: logger
+        ) {
+            guard !lock.isInPlace else { return }
+            logger.critical(
+                "the database was removed or replaced while it was in use; stopping",
+                metadata: ["path": .string(lock.databasePath)])
+            exit(ExitCode.internalError.rawValue)
+        }
+        return [task]
+    }
+
         let count = SignalCount()
         for number in [SIGTERM, SIGINT] {
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
