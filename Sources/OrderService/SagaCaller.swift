@@ -46,12 +46,24 @@ final class SagaCaller: Sendable {
     var servicesAreWell: Bool { stockBreaker.current == .closed && paymentBreaker.current == .closed }
 
     /// Makes one call, in as many attempts as it is allowed, and says what came of it.
-    func perform(_ call: Saga.Call, of saga: Saga, _ context: CallContext) async -> Saga.Event {
+    ///
+    /// - Returns: with it, the wait that the service asked for in its last answer, if it did.
+    func perform(
+        _ call: Saga.Call, of saga: Saga, _ context: CallContext
+    ) async -> (event: Saga.Event, retryAfter: Duration?) {
+        var retryAfter: Duration?
+        let event = await perform(call, of: saga, context, &retryAfter)
+        return (event, retryAfter)
+    }
+
+    private func perform(
+        _ call: Saga.Call, of saga: Saga, _ context: CallContext, _ retryAfter: inout Duration?
+    ) async -> Saga.Event {
         let plan = saga.plan
         switch call {
         case .reserve(let command):
             let step = Step("stock", "reserve", saga, stockBreaker, context)
-            let outcome = await settle(step) { [self] context throws(CallFailure) in
+            let outcome = await settle(step, &retryAfter) { [self] context throws(CallFailure) in
                 try await stock.reserve(command, context)
             }
             return .reserved(outcome, mayCharge: context.deadline.remaining(on: time) >= leastTimeForCharge)
@@ -61,29 +73,29 @@ final class SagaCaller: Sendable {
             var step = Step("payment", "charge", saga, paymentBreaker, context)
             step.leastTimeToBegin = saga.mayFailFast ? leastTimeForCharge : .zero
             return .charged(
-                await settle(step) { [self] context throws(CallFailure) in
+                await settle(step, &retryAfter) { [self] context throws(CallFailure) in
                     try await payment.charge(command, context)
                     return Done()
                 })
         case .complete:
+            let step = Step("stock", "complete", saga, stockBreaker, context)
             return .completed(
-                await settle(Step("stock", "complete", saga, stockBreaker, context)) {
-                    [self] context throws(CallFailure) in
+                await settle(step, &retryAfter) { [self] context throws(CallFailure) in
                     try await stock.complete(reservationID: plan.reservationID, context)
                     return Done()
                 })
         case .release:
+            let step = Step("stock", "release", saga, stockBreaker, context)
             return .released(
-                await settle(Step("stock", "release", saga, stockBreaker, context)) {
-                    [self] context throws(CallFailure) in
+                await settle(step, &retryAfter) { [self] context throws(CallFailure) in
                     try await stock.release(reservationID: plan.reservationID, context)
                     return Done()
                 })
         case .refund:
             let command = RefundCommand(refundID: plan.refundID, chargeID: plan.chargeID)
+            let step = Step("payment", "refund", saga, paymentBreaker, context)
             return .refunded(
-                await settle(Step("payment", "refund", saga, paymentBreaker, context)) {
-                    [self] context throws(CallFailure) in
+                await settle(step, &retryAfter) { [self] context throws(CallFailure) in
                     try await payment.refund(command, context)
                     return Done()
                 })
@@ -123,7 +135,8 @@ final class SagaCaller: Sendable {
 
     /// One round of attempts, and what is known after it.
     private func settle<Value: Sendable & Equatable>(
-        _ step: Step, _ attempt: @escaping @Sendable (CallContext) async throws(CallFailure) -> Value
+        _ step: Step, _ retryAfter: inout Duration?,
+        _ attempt: @escaping @Sendable (CallContext) async throws(CallFailure) -> Value
     ) async -> Outcome<Value> {
         var reach = Reach.notSent
         var trouble = CallTrouble.timedOut
@@ -139,6 +152,7 @@ final class SagaCaller: Sendable {
                         return value
                     } catch {
                         step.breaker.record(error.saysOfService, of: passage)
+                        retryAfter = error.retryAfter
                         reach = error.trouble == .providerUnavailable ? .notExecuted : max(reach, error.reach)
                         trouble = error.trouble ?? trouble
                         throw error

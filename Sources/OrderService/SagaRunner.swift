@@ -127,11 +127,14 @@ final class SagaRunner: Sendable {
             self.context = context
             self.waiter = waiter
         }
+        /// How long the service of the present step has asked to be left alone.
+        var retryAfter: Duration?
     }
 
     private func drive(_ drive: inout Drive) async {
         while let call = drive.saga.call {
-            let event = await caller.perform(call, of: drive.saga, drive.context)
+            let (event, retryAfter) = await caller.perform(call, of: drive.saga, drive.context)
+            drive.retryAfter = retryAfter
             let before = drive.saga.step
             guard let next = decide(&drive.saga, event) else {
                 record(&drive, .critical, "an event does not belong to its saga's step: \(event)")
@@ -169,7 +172,9 @@ final class SagaRunner: Sendable {
         drive.rounds += 1
         // Whether all is undone yet is not the client's concern: the checkout has failed and nothing was charged.
         if let failure = drive.saga.certainFailure { drive.waiter?.resume(.failed(failure)) }
-        let wait = pause.delay(afterAttempt: drive.rounds)
+        // No sooner than the service asks for, if that is not out of all proportion.
+        let asked = min(drive.retryAfter ?? .zero, configuration.backoff.cap)
+        let wait = max(pause.delay(afterAttempt: drive.rounds), asked)
         let remaining = drive.context.deadline.remaining(on: environment.time)
         guard let waiter = drive.waiter, waiter.isWaiting, remaining > .zero else {
             await putDown(&drive, for: wait)
@@ -177,10 +182,11 @@ final class SagaRunner: Sendable {
         }
         // Stored once, so that whoever looks at the order sees where it hangs.
         if drive.rounds == 1 { guard await store(&drive) else { return false } }
-        try? await environment.sleeper.sleep(for: min(wait, remaining))
+        let slept = min(wait, remaining)
+        try? await environment.sleeper.sleep(for: slept)
         guard drive.context.deadline.hasPassed(on: environment.time) else { return true }
         waiter.resume(.unknown)
-        await putDown(&drive, for: .zero)
+        await putDown(&drive, for: max(.zero, asked - slept))
         return false
     }
 
@@ -192,7 +198,7 @@ final class SagaRunner: Sendable {
             parkedFor = "\(drive.saga.step.name): no definite answer in \(drive.rounds) rounds"
         }
         if let reason = parkedFor {
-            wait = configuration.parkedRetry
+            wait = max(wait, configuration.parkedRetry)
             record(&drive, .error, "parked: \(reason)")
         }
         let (lease, rounds, reason, pause) = (drive.lease, drive.rounds, parkedFor, wait)

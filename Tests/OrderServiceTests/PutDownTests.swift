@@ -105,6 +105,44 @@ struct PutDownTests {
         #expect(pauses.allSatisfy { $0 < parts.configuration.longestWait })
     }
 
+    // MARK: - Retry-After
+
+    @Test(
+        "the wait that its service asks for is the least that it pauses, up to the longest pause",
+        arguments: [(0, 1), (1, 1), (7, 7), (30, 30), (3600, 30)])
+    func retryAfter(_ asked: Int, _ pause: Int) async throws {
+        let fixture = try OrderFixture()
+        fixture.shop.script(.release, .notExecuted(.unavailable, retryAfter: .seconds(asked)), .lose(.timedOut))
+        let left = try await fixture.leave(.releasing(.sample, then: .nothing))
+        try await fixture.parts.recovery.disownAll()
+        await fixture.parts.recovery.takeUpDue()
+        #expect(try await fixture.row(left.plan.orderID).dueAt == fixture.test.time.now.advanced(by: .seconds(pause)))
+        // It holds for the one pause after it: the next answer asks for nothing.
+        fixture.test.time.advance(by: .seconds(pause))
+        await fixture.parts.recovery.takeUpDue()
+        #expect(try await fixture.row(left.plan.orderID).dueAt == fixture.test.time.now.advanced(by: .seconds(2)))
+    }
+
+    @Test("also while a client waits, between rounds as within them")
+    func retryAfterBetweenRounds() async throws {
+        let fixture = try OrderFixture()
+        fixture.shop.script(.complete) { $0 <= 5 ? .notExecuted(.unavailable, retryAfter: .seconds(3)) : .answer }
+        #expect(try await fixture.checkout().status == 200)
+        #expect(fixture.sleeps == [3, 3, 4, 8, 3].map { .seconds($0) })
+    }
+
+    @Test("what is left of that wait at its client's deadline is not forgotten")
+    func retryAfterTheDeadline() async throws {
+        let fixture = try OrderFixture()
+        fixture.shop.script(.complete) { _ in .notExecuted(.unavailable, retryAfter: .seconds(20)) }
+        #expect(try await fixture.checkout().status == 504)
+        try await fixture.idle()
+        // One wait in the round, and half of the next one up to the deadline.
+        #expect(fixture.sleeps == [.seconds(20), .seconds(10)])
+        let row = try await fixture.row(try await fixture.onlyOrderID())
+        #expect(row.dueAt == fixture.test.time.now.advanced(by: .seconds(10)))
+    }
+
     @Test("an order's history is bounded, and keeps its beginning and its end")
     func history() async throws {
         let fixture = try OrderFixture()
