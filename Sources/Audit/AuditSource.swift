@@ -131,6 +131,7 @@ public struct HTTPAuditSource: AuditSource {
     private static func reason(_ error: TransportError) -> String {
         switch error {
         case .notSent(let reason), .connectionLost(let reason): reason
+        case .queueFull: "too many requests are waiting"
         case .timedOut, .notSentInTime: "no answer within \(timeout.wholeMilliseconds / 1000) s"
         case .notHTTP: "what answers there is no HTTP server"
         case .responseTooLarge: "its answer is too large"

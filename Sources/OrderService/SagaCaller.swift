@@ -119,7 +119,14 @@ final class SagaCaller: Sendable {
             self.operation = operation
             self.saga = saga
             self.breaker = breaker
+            var context = context
+            context.tally = RequestTally()
             self.context = context
+        }
+
+        /// Takes what an attempt says of its service.
+        func record(_ result: CircuitBreaker.Result, _ passage: CircuitBreaker.Passage) {
+            breaker.record(result, of: passage, sharedBy: context.tally?.commands ?? 1)
         }
     }
 
@@ -148,10 +155,10 @@ final class SagaCaller: Sendable {
                     let passage = try passage(step, reach)
                     do throws(CallFailure) {
                         let value = try await attempt(step.context)
-                        step.breaker.record(.success, of: passage)
+                        step.record(.success, passage)
                         return value
                     } catch {
-                        step.breaker.record(error.saysOfService, of: passage)
+                        step.record(error.saysOfService, passage)
                         retryAfter = error.retryAfter
                         reach = error.trouble == .providerUnavailable ? .notExecuted : max(reach, error.reach)
                         trouble = error.trouble ?? trouble
@@ -236,8 +243,8 @@ extension CallFailure {
         switch self {
         // It is there and works.
         case .refused, .unknown(.inProgress, _): .success
-        // There was no time to ask.
-        case .notSent(.timedOut): .nothing
+        // There was no time to ask, or no room here.
+        case .notSent(.timedOut), .notSent(.queueFull): .nothing
         case .notSent, .notExecuted, .unknown: .failure
         }
     }

@@ -84,8 +84,11 @@ public final class CircuitBreaker: Sendable {
     public func pass() -> Passage { state.withLock { Passage(period: $0.period(at: time.uptime), isProbe: false) } }
 
     /// Takes a call's result.
-    public func record(_ result: Result, of passage: Passage) {
-        state.withLock { $0.record(result, of: passage, at: time.uptime) }
+    ///
+    /// - Parameter commands: how many commands the call carried whose results are recorded each: together they count as the
+    ///   one call that it was.
+    public func record(_ result: Result, of passage: Passage, sharedBy commands: Int = 1) {
+        state.withLock { $0.record(result, of: passage, sharedBy: commands, at: time.uptime) }
     }
 
     /// The breaker without clock and lock.
@@ -100,7 +103,10 @@ public final class CircuitBreaker: Sendable {
         private var mode = Mode.closed
         /// Counts the changes of mode: a result from before the last one says nothing about now.
         private var period = 0
+        /// In parts of calls, as everything that is counted.
         private var failuresInARow = 0
+        /// The parts of one call. A share of a call is rounded up, so that all its shares are never less than a call.
+        private static let partsOfCall = 1 << 20
         /// The window in slices; the oldest is emptied when its time comes round again.
         private var slices = [Slice](repeating: Slice(), count: sliceCount)
         private static let sliceCount = 10
@@ -145,9 +151,10 @@ public final class CircuitBreaker: Sendable {
             }
         }
 
-        mutating func record(_ result: Result, of passage: Passage, at now: Duration) {
+        mutating func record(_ result: Result, of passage: Passage, sharedBy commands: Int, at now: Duration) {
             turn(at: now)
             guard passage.period == period else { return }
+            let share = (Self.partsOfCall - 1) / max(1, commands) + 1
             switch (mode, result) {
             case (.open, _), (.closed, .nothing): break
             case (.halfOpen(let probes), .nothing):
@@ -156,10 +163,10 @@ public final class CircuitBreaker: Sendable {
             case (.halfOpen, .failure): change(to: .open(since: now))
             case (.closed, .success):
                 failuresInARow = 0
-                count(failed: false, at: now)
+                count(share, failed: false, at: now)
             case (.closed, .failure):
-                failuresInARow += 1
-                count(failed: true, at: now)
+                failuresInARow += share
+                count(share, failed: true, at: now)
                 if mustOpen(at: now) { change(to: .open(since: now)) }
             }
         }
@@ -176,21 +183,22 @@ public final class CircuitBreaker: Sendable {
             slices = [Slice](repeating: Slice(), count: Self.sliceCount)
         }
 
-        private mutating func count(failed: Bool, at now: Duration) {
+        private mutating func count(_ share: Int, failed: Bool, at now: Duration) {
             let number = sliceNumber(at: now)
             let index = Int(number % Int64(Self.sliceCount))
             if slices[index].number != number { slices[index] = Slice(number: number) }
-            slices[index].calls += 1
-            if failed { slices[index].failures += 1 }
+            slices[index].calls += share
+            if failed { slices[index].failures += share }
         }
 
         private func mustOpen(at now: Duration) -> Bool {
-            if failuresInARow >= settings.consecutiveFailures { return true }
+            if failuresInARow / Self.partsOfCall >= settings.consecutiveFailures { return true }
             let oldest = sliceNumber(at: now) - Int64(Self.sliceCount)
             let counted = slices.filter { $0.number > oldest }
             let calls = counted.reduce(0) { $0 + $1.calls }
             let failures = counted.reduce(0) { $0 + $1.failures }
-            return calls >= settings.minimumCalls && Double(failures) >= settings.failureRate * Double(calls)
+            return calls / Self.partsOfCall >= settings.minimumCalls
+                && Double(failures) >= settings.failureRate * Double(calls)
         }
 
         private func sliceNumber(at now: Duration) -> Int64 {

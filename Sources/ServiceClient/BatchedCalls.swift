@@ -71,7 +71,7 @@ public final class BatchedCalls: CommandCarrier {
             defer { state.sendingIsScheduled = true }
             return (true, !state.sendingIsScheduled)
         }
-        guard isAccepted else { return finish(.failed(.notSent("too many commands are waiting"))) }
+        guard isAccepted else { return finish(.failed(.queueFull)) }
         // In a turn of its own, so that everything that asks in this turn goes together.
         if mustSchedule { Task(executorPreference: executor) { self.sendWaiting() } }
     }
@@ -122,6 +122,7 @@ public final class BatchedCalls: CommandCarrier {
     }
 
     private func send(_ batch: [Waiting]) async {
+        for waiting in batch { waiting.command.context.tally?.note(batch.count) }
         let request = ServiceRequest(
             method: "POST", url: single.baseURL + CommandBatch.path,
             headers: [

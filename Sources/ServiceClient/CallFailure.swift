@@ -23,6 +23,8 @@ public struct Refusal: Hashable, Sendable {
 public enum CallTrouble: String, Hashable, Sendable {
     /// No connection.
     case unreachable
+    /// As many commands wait in this process as may: that says nothing of the service.
+    case queueFull
     /// The service said that it did not execute the command: it is starting, stopping, overloaded, or its disk is full.
     case unavailable
     /// Payment has looked: nothing is taken under the command's id, because the provider behind it is not available. Said of

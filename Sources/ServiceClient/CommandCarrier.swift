@@ -67,6 +67,7 @@ public final class SingleCalls: CommandCarrier {
 
     public func carry(_ command: ServiceCommand) async throws(TransportError) -> ServiceAnswer {
         let context = command.context
+        context.tally?.note(1)
         let remaining = context.deadline.remaining(on: time)
         guard remaining > .zero else { throw .notSentInTime }
         let timeout = min(attemptTimeout, remaining)

@@ -12,6 +12,8 @@ public struct CallContext: Sendable {
     public let user: String
     /// When the caller's own answer is due.
     public let deadline: Deadline
+    /// Learns in how much company the call went; nil if nobody wants to know.
+    public var tally: RequestTally?
 
     /// A context.
     public init(requestID: RequestID, trace: TraceContext, user: String, deadline: Deadline) {
@@ -70,6 +72,7 @@ public final class ServiceCaller: Sendable {
     private static func failure(_ error: TransportError) -> CallFailure {
         switch error {
         case .notSent: .notSent(.unreachable)
+        case .queueFull: .notSent(.queueFull)
         case .notSentInTime: .notSent(.timedOut)
         case .timedOut: .unknown(.timedOut)
         case .connectionLost: .unknown(.connectionLost)

@@ -2,6 +2,7 @@ import Resilience
 import ServiceClient
 import ServiceKit
 import StrictJSON
+import Synchronization
 import TestSupport
 import Testing
 
@@ -230,13 +231,29 @@ struct FailFastTests {
 
     // MARK: - What counts
 
+    @Test("commands that fail together in one request are one failure of their service")
+    func batches() async throws {
+        fixture.shop.batchSize.withLock { $0 = 10 }
+        fixture.shop.script(.release) { _ in .lose(.timedOut) }
+        for _ in 0..<49 { try await fixture.leave(.releasing(.sample, then: .nothing)) }
+        try await fixture.parts.recovery.disownAll()
+        await fixture.parts.recovery.takeUpDue()
+        #expect(fixture.shop.calls.count == 49)
+        #expect(breaker(.stock).current == .closed)
+        // The last command of the fifth request in a row.
+        try await fixture.leave(.releasing(.sample, then: .nothing))
+        try await fixture.parts.recovery.disownAll()
+        await fixture.parts.recovery.takeUpDue()
+        #expect(breaker(.stock).current == .open)
+    }
+
     @Test(
         "an answer closes a half-open breaker whatever it says; silence, a broken line and rubbish open it again",
         arguments: [
             (Reply.answer, CircuitBreaker.State.closed), (.refuse(.insufficientStock), .closed),
             (.lose(.inProgress), .closed), (.lose(.timedOut), .open), (.lose(.connectionLost), .open),
             (.lose(.garbled), .open), (.notExecuted(.unavailable), .open), (.notSent(.unreachable), .open),
-            (.notSent(.timedOut), .halfOpen),
+            (.notSent(.timedOut), .halfOpen), (.notSent(.queueFull), .halfOpen),
         ])
     func counting(_ reply: Reply, _ state: CircuitBreaker.State) async throws {
         try await fixture.leave(.reserving)

@@ -1,11 +1,11 @@
 import Money
 import PaymentAPI
-import ServiceClient
 import StockAPI
 import Synchronization
 import TestSupport
 
 @testable import OrderService
+@testable import ServiceClient
 
 /// The calls that Order makes, without their arguments.
 enum Operation: Hashable, Sendable {
@@ -70,6 +70,8 @@ final class FakeShop: StockClient, PaymentClient {
     static let unitPrice = Money(minorUnits: 1000, currency: .usd)
 
     private let state = Mutex(State())
+    /// How many commands its callers are told that each request has carried.
+    let batchSize = Mutex(1)
 
     /// Every call so far, in order.
     var calls: [RecordedCall] { state.withLock { $0.calls } }
@@ -169,6 +171,7 @@ final class FakeShop: StockClient, PaymentClient {
             state.mostRunning = max(state.mostRunning, state.running)
             return state.scripts[call.operation]?(state.counts[call.operation, default: 0]) ?? .answer
         }
+        context.tally?.note(batchSize.withLock { $0 })
         defer { state.withLock { $0.running -= 1 } }
         while case .wait(let gate, let next) = reply {
             await gate.pass()

@@ -264,6 +264,33 @@ struct CircuitBreakerTests {
 
     // MARK: - Many at once
 
+    @Test(
+        "commands that shared a call count as the one call that it was, in a row and in the share",
+        arguments: [1, 2, 3, 7, 10, 128])
+    func sharedCalls(_ commands: Int) {
+        for breaker in [breaker(minimumCalls: .max, consecutiveFailures: 3), breaker(failureRate: 1, minimumCalls: 3)] {
+            func call() {
+                for _ in 0..<commands { breaker.record(.failure, of: breaker.pass(), sharedBy: commands) }
+            }
+            for _ in 0..<2 {
+                call()
+                #expect(breaker.current == .closed)
+            }
+            call()
+            #expect(breaker.current == .open)
+        }
+    }
+
+    @Test("one command of a call that was answered ends a row of failures")
+    func sharedSuccess() {
+        let breaker = breaker(minimumCalls: .max, consecutiveFailures: 2)
+        for _ in 0..<50 {
+            for _ in 0..<9 { breaker.record(.failure, of: breaker.pass(), sharedBy: 10) }
+            breaker.record(.success, of: breaker.pass(), sharedBy: 10)
+        }
+        #expect(breaker.current == .closed)
+    }
+
     @Test("of many tasks at once none is lost: the share is exact at the last call of the minimum")
     func concurrentCounts() async throws {
         let calls = 1000

@@ -61,6 +61,20 @@ struct BatchedCallsTests {
         client.answerAll()
     }
 
+    @Test("each command learns how many went with it, also when it is sent again singly")
+    func tally() throws {
+        let client = Client()
+        let tallies = (0..<3).map { _ in RequestTally() }
+        for (key, tally) in zip(["a", "b", "c"], tallies) { try client.ask(key, tally: tally) }
+        #expect(tallies.map(\.commands) == [1, 1, 1])
+        client.executor.run()
+        #expect(tallies.map(\.commands) == [3, 3, 3])
+        let answer = #"{"status":200,"body":{}}"#
+        client.answer(0, .success(Client.response(#"{"answers":[{"alone":true},\#(answer),\#(answer)]}"#)))
+        #expect(tallies.map(\.commands) == [1, 3, 3])
+        client.answerAll()
+    }
+
     // MARK: How much goes in one request
 
     @Test("a batch has so many commands at the most; the rest goes in further ones at once")
@@ -189,7 +203,7 @@ struct BatchedCallsTests {
         let refused = try client.ask("refused")
         client.executor.run()
         #expect(waiting.allSatisfy { $0.outcome == nil })
-        #expect(refused.outcome == .failure(.notSent("too many commands are waiting")))
+        #expect(refused.outcome == .failure(.queueFull))
 
         client.time.advance(by: .seconds(2))
         client.answer(0)
@@ -293,13 +307,14 @@ private struct Client {
     /// Begins to carry a command.
     @discardableResult
     func ask(
-        _ key: String, body: String = "{}", user: String = "", remaining: Duration = .seconds(30)
+        _ key: String, body: String = "{}", user: String = "", remaining: Duration = .seconds(30),
+        tally: RequestTally? = nil
     ) throws -> Asked {
-        let command = ServiceCommand(
-            path: "/reserve", key: key, body: Array(body.utf8),
-            context: CallContext(
-                requestID: try #require(RequestID("request-1")), trace: TraceContext(continuing: nil), user: user,
-                deadline: Deadline(after: remaining, on: time)))
+        var context = CallContext(
+            requestID: try #require(RequestID("request-1")), trace: TraceContext(continuing: nil), user: user,
+            deadline: Deadline(after: remaining, on: time))
+        context.tally = tally
+        let command = ServiceCommand(path: "/reserve", key: key, body: Array(body.utf8), context: context)
         let asked = Asked()
         Task(executorPreference: executor) { [carrier] in asked.end(await carrier.outcome(of: command)) }
         return asked

@@ -57,6 +57,7 @@ public struct Failure: Hashable, Sendable {
         let (kind, detail): (Kind, String) =
             switch trouble {
             case .unreachable, .unavailable, .providerUnavailable: (.unavailable, "\(service) is not available.")
+            case .queueFull: (.unavailable, "Too many commands for \(service) are waiting.")
             case .timedOut, .inProgress: (.timedOut, "\(service) did not answer in time.")
             case .connectionLost: (.unavailable, "The connection to \(service) broke.")
             case .garbled: (.garbled, "\(service) answered something that makes no sense.")
