@@ -125,13 +125,24 @@ struct OrderRoutes: Sendable {
         return .json { order.write(to: &$0, withHistory: true) }
     }
 
-    /// Makes a parked order due at once, for the operator; not reachable through nginx.
+    /// Makes an order that is parked, or pauses, due at once, for the operator; not reachable through nginx. Repeated, it
+    /// answers the same until the order has ended.
     private func retry(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let id = try context.parameters.require("id")
-        guard try await log.unpark(id, limit: 1) == 1 else {
-            throw Problem(.orderNotFound, "There is no parked order with this id.")
+        let state: String
+        switch try await log.hurry(id) {
+        case .due: state = "due"
+        case .underWay: state = "under_way"
+        case .ended(let status):
+            throw Problem(.orderStateConflict, "The order has ended, as \(status); there is nothing to try again.")
+        case nil: throw Problem(.orderNotFound, "There is no order with this id.")
         }
-        return .json { json in json.object { $0.string("orderId", id) } }
+        return .json { json in
+            json.object { json in
+                json.string("orderId", id)
+                json.string("state", state)
+            }
+        }
     }
 
     /// What must agree with Stock and Payment (INV-3), for the operator; not reachable through nginx.

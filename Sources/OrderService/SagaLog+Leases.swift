@@ -19,6 +19,16 @@ struct TakenSaga: Sendable {
     let rounds: Int
 }
 
+/// How a saga stands that an operator wants to be tried again.
+enum Hurried: Equatable, Sendable {
+    /// It waits for nothing but its turn.
+    case due
+    /// It is being tried at this moment.
+    case underWay
+    /// It has ended, as its status says.
+    case ended(String)
+}
+
 /// Who may drive which saga: taking over, keeping, and putting down.
 extension SagaLog {
     /// Puts down every saga that belongs to somebody else. Only for the one process that the store is open to: whoever owned
@@ -163,17 +173,35 @@ extension SagaLog {
         }
     }
 
-    /// Makes parked sagas due now. - Parameter orderID: only this one. - Returns: how many, at most `limit`.
-    func unpark(_ orderID: String? = nil, limit: Int) async throws -> Int {
-        try await store.transaction { [self] transaction in
+    /// Makes parked sagas due now. - Returns: how many, at most `limit`.
+    func unpark(limit: Int) async throws -> Int {
+        try await store.transaction { transaction in
             try transaction.run(
                 """
                 UPDATE orders SET due_at = ?1 WHERE order_id IN (
                     SELECT order_id FROM orders WHERE status = 'pending' AND owner = '' AND parked_for IS NOT NULL
-                        AND due_at > ?1 AND (?2 IS NULL OR order_id = ?2) LIMIT ?3
+                        AND due_at > ?1 LIMIT ?2
                 )
                 """,
-                [.integer(time.now.milliseconds), SQLValue(orderID), .integer(Int64(limit))])
+                [.integer(time.now.milliseconds), .integer(Int64(limit))])
+        }
+    }
+
+    /// Makes one saga due now, whether it is parked or pauses. - Returns: how it stands; nil when there is no such order.
+    func hurry(_ orderID: String) async throws -> Hurried? {
+        let now = time.now.milliseconds
+        return try await store.transaction { transaction in
+            let found = try transaction.first(
+                "SELECT status, owner FROM orders WHERE order_id = ?", [.text(orderID)]
+            ) { (status: $0.text(0), owner: $0.text(1)) }
+            guard let found else { return nil }
+            guard let status = Order.Status(rawValue: found.status), status == .pending else {
+                return .ended(found.status)
+            }
+            guard found.owner.isEmpty else { return .underWay }
+            try transaction.run(
+                "UPDATE orders SET due_at = ?1 WHERE order_id = ?2 AND due_at > ?1", [.integer(now), .text(orderID)])
+            return .due
         }
     }
 }

@@ -25,8 +25,9 @@ RETRYABLE = {
     "invalid-json": False, "invalid-parameter": False, "user-id-invalid": False, "idempotency-key-missing": False,
     "idempotency-key-invalid": False, "bad-request": False, "payment-declined": False, "not-found": False,
     "item-not-found": False, "order-not-found": False, "reservation-not-found": False, "charge-not-found": False,
-    "method-not-allowed": False, "insufficient-stock": False, "reservation-state-conflict": False,
-    "charge-state-conflict": False, "refund-exceeds-charge": False, "payload-too-large": False, "uri-too-long": False,
+    "method-not-allowed": False, "insufficient-stock": False, "order-state-conflict": False,
+    "reservation-state-conflict": False, "charge-state-conflict": False, "refund-exceeds-charge": False,
+    "payload-too-large": False, "uri-too-long": False, "deadline-exceeded": True,
     "unsupported-media-type": False, "idempotency-key-reused": False, "validation-failed": False,
     "header-fields-too-large": False,
 }

@@ -15,7 +15,7 @@ import yaml
 
 import fakes
 import raw
-from api import TIMESTAMP, Api, Background, assert_first, assert_json, assert_replay, money, new_key
+from api import TIMESTAMP, Api, Background, assert_first, assert_json, assert_problem, assert_replay, money, new_key
 from conftest import LAB_CHECKOUT_TIMEOUT
 from stack import ROOT, SERVICES, Service, Stack, alive, binary, clean_environment, eventually, free_ports, get
 
@@ -423,6 +423,23 @@ def test_scripts_up_detached_leaves_pid_files_and_down_stops_all():
         code, output = stack.script("up", "--detach", within=60)
         assert code != 0 and output, "a second one on the same data directory is refused"
         assert all(alive(p) for p in pids.values())
+# The operator's retry
+
+def test_operator_a_retry_says_how_the_order_stands(lab, lab_item, user):
+    with Held(lab, lab_item, user) as held:
+        def retry(order: str):
+            return raw.request(held.order.url, "POST", f"/operator/orders/{order}/retry")
+
+        order = held.api.orders_of(user)[0]["orderId"]
+        for _ in range(2):
+            assert assert_json(retry(order)) == {"orderId": order, "state": "under_way"}
+        held.gate.set()
+        assert_first(held.answer.result())
+        assert assert_problem(retry(order), 409, "order-state-conflict")["retryable"] is False
+        assert_problem(retry(str(uuid.uuid4())), 404, "order-not-found")
+        assert len(lab.to_payment.seen("charge")) == 1
+
+
         code, output = stack.script("down", within=60)
         assert code == 0, output
         for name, pid in pids.items():

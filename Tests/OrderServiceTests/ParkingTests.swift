@@ -1,5 +1,6 @@
 import Resilience
 import ServiceClient
+import StrictJSON
 import TestSupport
 import Testing
 
@@ -66,24 +67,62 @@ struct ParkingTests {
         #expect(order.record.history.last?.event == "refund succeeded")
     }
 
-    @Test("is tried again at once when the operator says so, and only if it is parked")
+    @Test("is tried again at once when the operator says so, who is told how it stands each time")
     func operatorsRetry() async throws {
         fixture.shop.script(.refund)
         try await fixture.run { client in
-            let answer = try await client.post("/operator/orders/\(orderID)/retry", "{}")
-            #expect(answer.status == 200)
-            #expect(answer.text("orderId") == orderID)
+            // Also when it has become due in between, by another call or by itself.
+            for _ in 0..<3 {
+                let answer = try await client.post("/operator/orders/\(orderID)/retry", "{}")
+                #expect(answer.status == 200)
+                #expect(answer.text("orderId") == orderID)
+                #expect(answer.text("state") == "due")
+                fixture.test.time.advance(by: .seconds(61))
+            }
             #expect(refunds == 3)
             await fixture.parts.recovery.takeUpDue()
             #expect(refunds == 4)
             #expect(try await fixture.row(orderID).status == "failed")
 
-            for id in [orderID, "none"] {
-                let answer = try await client.post("/operator/orders/\(id)/retry", "{}")
-                #expect(answer.status == 404)
-                #expect(answer.code == "order-not-found")
-            }
+            let ended = try await client.post("/operator/orders/\(orderID)/retry", "{}")
+            #expect(ended.status == 409)
+            #expect(ended.code == "order-state-conflict")
+            #expect(ended.value("retryable") == .bool(false))
+            let unknown = try await client.post("/operator/orders/none/retry", "{}")
+            #expect(unknown.status == 404)
+            #expect(unknown.code == "order-not-found")
         }
+    }
+
+    @Test("is said to be under way while it is being tried, and a retry changes nothing then")
+    func operatorsRetryUnderWay() async throws {
+        let gate = Gate()
+        fixture.shop.script(.refund) { _ in .wait(gate, then: .answer) }
+        fixture.test.time.advance(by: .seconds(60))
+        async let turn: Void = fixture.parts.recovery.takeUpDue()
+        await gate.arrival()
+        let row = try await fixture.row(orderID)
+        let answer = try await fixture.run { try await $0.post("/operator/orders/\(orderID)/retry", "{}") }
+        #expect(answer.status == 200)
+        #expect(answer.text("state") == "under_way")
+        #expect(try await fixture.row(orderID) == row)
+        gate.open()
+        await turn
+        #expect(try await fixture.row(orderID).status == "failed")
+    }
+
+    @Test("an order that only pauses is tried at once as well when the operator says so")
+    func operatorsRetryOfPause() async throws {
+        let fixture = try OrderFixture()
+        fixture.shop.script(.release, .lose(.timedOut))
+        let left = try await fixture.leave(.releasing(.sample, then: .nothing))
+        try await fixture.parts.recovery.disownAll()
+        await fixture.parts.recovery.takeUpDue()
+        try #require(try await fixture.row(left.plan.orderID).dueAt > fixture.test.time.now)
+        let answer = try await fixture.run { try await $0.post("/operator/orders/\(left.plan.orderID)/retry", "{}") }
+        #expect(answer.text("state") == "due")
+        await fixture.parts.recovery.takeUpDue()
+        #expect(try await fixture.status(of: left) == .failed)
     }
 
     @Test("is tried again when the breaker has closed, and not when it is merely half open")

@@ -23,6 +23,7 @@ public enum ProblemKind: String, Sendable, CaseIterable {
     case requestTimeout = "request-timeout"
     case requestInProgress = "request-in-progress"
     case insufficientStock = "insufficient-stock"
+    case orderStateConflict = "order-state-conflict"
     case reservationStateConflict = "reservation-state-conflict"
     case chargeStateConflict = "charge-state-conflict"
     case refundExceedsCharge = "refund-exceeds-charge"
@@ -51,8 +52,8 @@ public enum ProblemKind: String, Sendable, CaseIterable {
         case .notFound, .itemNotFound, .orderNotFound, .reservationNotFound, .chargeNotFound: .notFound
         case .methodNotAllowed: .methodNotAllowed
         case .requestTimeout: .requestTimeout
-        case .requestInProgress, .insufficientStock, .reservationStateConflict, .chargeStateConflict,
-            .refundExceedsCharge:
+        case .requestInProgress, .insufficientStock, .orderStateConflict, .reservationStateConflict,
+            .chargeStateConflict, .refundExceedsCharge:
             .conflict
         case .payloadTooLarge: .contentTooLarge
         case .unsupportedMediaType: .unsupportedMediaType
@@ -84,6 +85,7 @@ public enum ProblemKind: String, Sendable, CaseIterable {
         case .requestTimeout: "The request did not arrive in time"
         case .requestInProgress: "A request with this key is in progress"
         case .insufficientStock: "There is not enough stock"
+        case .orderStateConflict: "The order is in another state"
         case .reservationStateConflict: "The reservation is in another state"
         case .chargeStateConflict: "The charge is in another state"
         case .refundExceedsCharge: "The refund is more than is left of the charge"
