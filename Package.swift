@@ -139,8 +139,8 @@ let package = Package(
                 "AuditAPI",
                 "Correlation", "Idempotency", "Money", "OrderService", "PaymentAPI", "Resilience", "ServiceClient",
                 "ServiceKit",
-                "StockAPI", "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting, logging,
-                nioCore, nioPosix,
+                "StockAPI", "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting,
+                lifecycle, logging, nioCore, nioPosix,
             ]),
         tests(
             "ServiceKitTests",

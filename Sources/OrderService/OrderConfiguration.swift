@@ -90,6 +90,10 @@ public struct OrderConfiguration: Sendable {
     /// Longer than any saga is put down for, and than a lease lasts.
     var longestWait: Duration { max(parkedRetry, backoff.cap + backoff.base) * 2 + leaseDuration }
 
+    /// Longer than a driver is at work on a saga: it ends, or puts it down, soon after the deadline that it was given. What
+    /// takes four times as long has come to a stop.
+    var longestDrive: Duration { (checkoutTimeout + gatewayTimeout * 2) * 4 }
+
     /// With less than this left, no charge is begun: the client would be gone before its outcome is known.
     var leastTimeForCharge: Duration { min(gatewayTimeout, checkoutTimeout / 4) }
 }

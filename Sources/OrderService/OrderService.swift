@@ -40,6 +40,7 @@ public enum OrderService {
         let caller: SagaCaller
         let runner: SagaRunner
         package let recovery: Recovery
+        let orphanNet: OrphanNet
 
         /// - Parameter decide: what a saga does about an event; another than its own plants a mistake.
         package init(
@@ -62,6 +63,7 @@ public enum OrderService {
             runner = SagaRunner(
                 environment: environment, log: log, caller: caller, configuration: configuration, decide: decide)
             recovery = Recovery(environment, log: log, runner: runner, configuration: configuration)
+            orphanNet = OrphanNet(environment, log: log, runner: runner, configuration: configuration)
         }
 
         package func service(checks: [HealthCheck] = []) -> BuiltService {
@@ -80,6 +82,9 @@ public enum OrderService {
                     periodic("waiting sagas", recoveryInterval) { [recovery] in try await recovery.makeWaitingDue() },
                     periodic("lease renewal", configuration.leaseDuration / 3) { [recovery] in
                         try await recovery.renewLeases()
+                    },
+                    periodic("orphaned sagas", configuration.leaseDuration) { [orphanNet] in
+                        try await orphanNet.takeUp()
                     },
                 ])
         }

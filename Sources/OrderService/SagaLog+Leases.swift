@@ -58,6 +58,12 @@ extension SagaLog {
         try await waiting("owner NOT IN ('', ?)", [.text(owner)], limit: limit, longestWait: longestWait)
     }
 
+    /// Sagas of this process whose leases have run out by the clock on the wall, although it lives. Only candidates: it may be
+    /// late in renewing them.
+    func overdue(limit: Int, longestWait: Duration) async throws -> [WaitingSaga] {
+        try await waiting("owner = ?", [.text(owner)], limit: limit, longestWait: longestWait)
+    }
+
     private func waiting(
         _ condition: String, _ arguments: [SQLValue], limit: Int, longestWait: Duration
     ) async throws -> [WaitingSaga] {
@@ -90,6 +96,21 @@ extension SagaLog {
                         .integer(now.milliseconds), .text(saga.orderID), .text(saga.owner), .integer(saga.epoch),
                         .integer(saga.beat),
                     ])
+            }
+        }
+    }
+
+    /// Puts down sagas of this process, whatever signs of life it has given: it will not drive them on.
+    func disown(_ leases: some Collection<Lease> & Sendable) async throws {
+        let now = time.now
+        try await store.transaction { transaction in
+            for lease in leases {
+                try transaction.run(
+                    """
+                    UPDATE orders SET owner = '', due_at = ?
+                    WHERE order_id = ? AND status = 'pending' AND owner = ? AND epoch = ?
+                    """,
+                    [.integer(now.milliseconds), .text(lease.orderID), .text(owner), .integer(lease.epoch)])
             }
         }
     }

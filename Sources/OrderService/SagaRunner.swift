@@ -36,7 +36,14 @@ final class SagaRunner: Sendable {
     /// The waits between rounds, which go on growing up to their cap. Apart by chance, so that sagas that hung together do
     /// not come back together (hazard 21).
     private let pause: BackoffSchedule
-    private let held = Mutex<[String: Lease]>([:])
+    private let held = Mutex<[String: Held]>([:])
+
+    /// A saga under way.
+    private struct Held {
+        let lease: Lease
+        /// Called when it is not this process's to drive any more, whether or not its driver knows.
+        var onLoss: (@Sendable () -> Void)?
+    }
 
     init(
         environment: ServiceEnvironment, log: SagaLog, caller: SagaCaller, configuration: OrderConfiguration,
@@ -60,7 +67,7 @@ final class SagaRunner: Sendable {
     func admit(_ lease: Lease) -> Bool {
         held.withLock { held in
             guard held.count < configuration.maximumInFlight else { return false }
-            held[lease.orderID] = lease
+            held[lease.orderID] = Held(lease: lease)
             return true
         }
     }
@@ -69,12 +76,15 @@ final class SagaRunner: Sendable {
     func dismiss(_ lease: Lease) { lose([lease]) }
 
     /// The leases of every saga under way here.
-    var leases: Set<Lease> { held.withLock { Set($0.values) } }
+    var leases: Set<Lease> { held.withLock { Set($0.values.lazy.map(\.lease)) } }
 
-    /// Others drive these sagas now.
+    /// These sagas have ended, or others drive them now.
     func lose(_ leases: [Lease]) {
-        held.withLock { held in
-            for lease in leases where held[lease.orderID] == lease { held[lease.orderID] = nil }
+        for lease in leases {
+            let lost = held.withLock { held in
+                held[lease.orderID]?.lease == lease ? held.removeValue(forKey: lease.orderID) : nil
+            }
+            lost?.onLoss?()
         }
     }
 
@@ -91,15 +101,22 @@ final class SagaRunner: Sendable {
         }
     }
 
-    /// Drives a saga that was taken over, until it ends or has to be put down again. There is always room for it: it was
-    /// admitted once, and `Recovery` takes only a few at a time.
+    /// Drives a saga that was taken over, until it ends, has to be put down again, or is lost. There is always room for it: it
+    /// was admitted once, and `Recovery` takes only a few at a time.
     func resume(_ taken: TakenSaga, _ context: CallContext) async {
-        held.withLock { $0[taken.lease.orderID] = taken.lease }
-        await environment.detach { [self] in
-            var drive = Drive(taken.order, taken.lease, rounds: taken.rounds, isResumed: true, context, nil)
-            await self.drive(&drive)
-            lose([taken.lease])
-        }.value
+        let lease = taken.lease
+        await withCheckedContinuation { continuation in
+            // Also when its driver hangs: else it would keep its place among the few for ever.
+            let earlier = held.withLock {
+                $0.updateValue(Held(lease: lease, onLoss: { continuation.resume() }), forKey: lease.orderID)
+            }
+            earlier?.onLoss?()
+            environment.detach { [self] in
+                var drive = Drive(taken.order, lease, rounds: taken.rounds, isResumed: true, context, nil)
+                await self.drive(&drive)
+                lose([lease])
+            }
+        }
     }
 
     // MARK: - The loop
@@ -110,6 +127,8 @@ final class SagaRunner: Sendable {
         var history: [HistoryEntry]
         /// How often the present step has been repeated without a definite answer.
         var rounds: Int
+        /// How long the service of the present step has asked to be left alone.
+        var retryAfter: Duration?
         let context: CallContext
         let order: Order
         let lease: Lease
@@ -127,8 +146,6 @@ final class SagaRunner: Sendable {
             self.context = context
             self.waiter = waiter
         }
-        /// How long the service of the present step has asked to be left alone.
-        var retryAfter: Duration?
     }
 
     private func drive(_ drive: inout Drive) async {

@@ -76,10 +76,24 @@ struct SimulationTests {
         "planted mistakes are caught",
         arguments: [
             "stock-unchecked", "no-charge-tombstone", "refund-skipped", "time-out-is-refusal", "end-overwritten",
+            "driver-lost",
         ])
     func planted(_ name: String) throws {
         let index = try #require(PlantedMistakes.all.firstIndex { $0.name == name })
         #expect(try PlantedMistakes.find(index, try Simulator()).isCaught)
+    }
+
+    @Test("an order whose driver is lost still comes to its end: the net takes it up")
+    func lostDriver() throws {
+        let (simulator, mistake) = (try Simulator(), PlantedMistakes.lostDriver)
+        for scenario in Scenario.named {
+            #expect(try simulator.run(scenario, seed: 1, mistake: mistake).violations == [], "\(scenario.name)")
+        }
+        for seed in UInt64(1)...200 {
+            let result = try simulator.run(.random(seed: seed), seed: seed, mistake: mistake)
+            #expect(result.violations == [], "seed \(seed)")
+        }
+        #expect(mistake.wasMade.value)
     }
 
     @Test("there are at least 40 planted mistakes, each with a name of its own")

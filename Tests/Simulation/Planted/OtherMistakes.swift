@@ -1,6 +1,7 @@
 import Idempotency
 import PaymentService
 import Resilience
+import Storage
 
 extension PlantedMistakes {
     /// Mistakes with keys, the provider, the order of things, and settings.
@@ -42,6 +43,7 @@ extension PlantedMistakes {
         Mistake("no-recovery", "What an earlier process has left is not taken up.").with {
             $0.deployment = { $0.without = ["recovery"] }
         },
+        lostDriver.with { $0.deployment = { $0.without = ["orphaned sagas"] } },
         provider("unknown-is-declined", "A provider's answer that never came is taken for a no.") {
             $0 == .unknown ? .declined(.cardDeclined) : $0
         },
@@ -59,6 +61,21 @@ extension PlantedMistakes {
             return $0
         },
     ]
+
+    /// Who takes an order over for the first time does not learn that it has: the order is its own, and it drives it not. What
+    /// is wrong with that is seen only without the net that is there for it.
+    static let lostDriver = Mistake(
+        "driver-lost", "An order is taken over, and then nobody drives it."
+    ).with {
+        $0.statement = { statement in
+            var statement = statement
+            guard statement.role == .order, statement.sql.hasPrefix("UPDATE orders SET owner = ?, epoch = ?"),
+                statement.arguments[1] == .integer(2), let end = statement.sql.firstRange(of: "RETURNING")
+            else { return statement }
+            statement.sql.removeSubrange(end.lowerBound...)
+            return statement
+        }
+    }
 
     private static func keys(
         _ name: String, _ sentence: String, _ seam: @escaping @Sendable (any IdempotencyStore) -> KeySeam
