@@ -78,15 +78,18 @@ public enum OrderService {
             return BuiltService(
                 routes: routes.catalogue(), checks: checks,
                 background: [
-                    periodic("recovery", recoveryInterval) { [recovery] in await recovery.takeUpDue() },
-                    periodic("waiting sagas", recoveryInterval) { [recovery] in try await recovery.makeWaitingDue() },
+                    // Services are stopped from the last to the first, each when the one after it has ended: leases are
+                    // renewed for as long as anybody drives a saga.
                     periodic("lease renewal", configuration.leaseDuration / 3) { [recovery] in
                         try await recovery.renewLeases()
                     },
+                    periodic("recovery", recoveryInterval) { [recovery] in await recovery.takeUpDue() },
+                    periodic("waiting sagas", recoveryInterval) { [recovery] in try await recovery.makeWaitingDue() },
                     periodic("orphaned sagas", configuration.leaseDuration) { [orphanNet] in
                         try await orphanNet.takeUp()
                     },
-                ])
+                ],
+                handOver: { [recovery] in try await recovery.handOver() })
         }
     }
 

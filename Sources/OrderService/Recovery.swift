@@ -94,6 +94,17 @@ package final class Recovery: Sendable {
         }
     }
 
+    /// At the end of the process: what it still holds is put down, so that its successor need not wait for leases to run out.
+    func handOver() async throws {
+        var rest = Array(runner.leases)[...]
+        while !rest.isEmpty {
+            let page = Array(rest.prefix(Self.pageSize))
+            rest = rest.dropFirst(page.count)
+            try await log.disown(page)
+            runner.lose(page)
+        }
+    }
+
     // MARK: - Steps
 
     /// Takes over up to `limit` sagas. What cannot be read now is found again in the next turn; what was taken before that is

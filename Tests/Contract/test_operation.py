@@ -5,10 +5,12 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
 import uuid
+from contextlib import closing
 
 import pytest
 import yaml
@@ -258,8 +260,6 @@ def test_OP_08_a_lock_that_a_killed_process_left_does_not_hold(tmp_path):
         assert get(f"{second.url}/health/ready").status_code == 200
 
 
-@pytest.mark.parametrize("args", [["--help"], *([s, "--help"] for s in SERVICES)], ids=" ".join)
-def test_OP_08_help_says_how(args):
 @pytest.mark.parametrize("service", SERVICES)
 def test_HAZARD_51_a_lock_file_that_was_removed_lets_no_second_process_in(service):
     with Service(service) as first:
@@ -284,6 +284,8 @@ def test_HAZARD_51_a_service_whose_database_is_removed_under_it_ends_with_70_and
         assert last["path"].endswith(f"{service}.sqlite"), last
 
 
+@pytest.mark.parametrize("args", [["--help"], *([s, "--help"] for s in SERVICES)], ids=" ".join)
+def test_OP_08_help_says_how(args):
     code, output = run(*args)
     assert code == 0
     for word in SERVICES if len(args) == 1 else ("--port", "--data-dir"):
@@ -400,6 +402,15 @@ def test_OP_07_what_does_not_finish_in_time_is_left_to_recovery(lab, lab_item, u
         assert lab.api.numbers(lab_item) == (98, 0, 98)
 
 
+def test_OP_07_what_does_not_finish_in_time_belongs_to_nobody_so_that_no_successor_waits_for_its_lease(lab, lab_item, user):
+    with Held(lab, lab_item, user, SHUTDOWN_TIMEOUT_SECONDS="1") as held:
+        held.order.signal(signal.SIGTERM)
+        assert held.order.wait(8) == 0
+        with closing(sqlite3.connect(held.order.data_dir / "order.sqlite")) as db:
+            assert db.execute("SELECT owner FROM orders WHERE status = 'pending'").fetchall() == [("",)]
+        assert_json(held.outcome_after_a_restart())
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_OP_07_an_idle_service_ends_at_once_with_0(service):
     with Service(service) as one:
@@ -412,17 +423,6 @@ def test_OP_07_an_idle_service_ends_at_once_with_0(service):
         sock.close()
 
 
-# scripts/up and scripts/down
-
-def test_scripts_up_detached_leaves_pid_files_and_down_stops_all():
-    stack = Stack()
-    try:
-        stack.start()
-        pids = {name: stack.pid(name) for name in ("up", "nginx", *SERVICES)}
-        assert all(alive(p) for p in pids.values()) and len(set(pids.values())) == 5
-        code, output = stack.script("up", "--detach", within=60)
-        assert code != 0 and output, "a second one on the same data directory is refused"
-        assert all(alive(p) for p in pids.values())
 # The operator's retry
 
 def test_operator_a_retry_says_how_the_order_stands(lab, lab_item, user):
@@ -440,6 +440,17 @@ def test_operator_a_retry_says_how_the_order_stands(lab, lab_item, user):
         assert len(lab.to_payment.seen("charge")) == 1
 
 
+# scripts/up and scripts/down
+
+def test_scripts_up_detached_leaves_pid_files_and_down_stops_all():
+    stack = Stack()
+    try:
+        stack.start()
+        pids = {name: stack.pid(name) for name in ("up", "nginx", *SERVICES)}
+        assert all(alive(p) for p in pids.values()) and len(set(pids.values())) == 5
+        code, output = stack.script("up", "--detach", within=60)
+        assert code != 0 and output, "a second one on the same data directory is refused"
+        assert all(alive(p) for p in pids.values())
         code, output = stack.script("down", within=60)
         assert code == 0, output
         for name, pid in pids.items():

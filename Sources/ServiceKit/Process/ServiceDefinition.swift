@@ -36,12 +36,19 @@ public struct BuiltService: Sendable {
     public let checks: [HealthCheck]
     /// What it does by itself, for example recovery.
     public let background: [any Service]
+    /// Leaves to the next process what this one has not finished. Called when everything else has been stopped, or when the
+    /// time for that is over, while the store is still open.
+    public let handOver: @Sendable () async throws -> Void
 
-    /// A service.
-    public init(routes: RouteCatalogue, checks: [HealthCheck] = [], background: [any Service] = []) {
+    /// A service. - Parameter background: stopped from the last to the first, after the server.
+    public init(
+        routes: RouteCatalogue, checks: [HealthCheck] = [], background: [any Service] = [],
+        handOver: @escaping @Sendable () async throws -> Void = {}
+    ) {
         self.routes = routes
         self.checks = checks
         self.background = background
+        self.handOver = handOver
     }
 
     /// The router that serves the routes and the health routes, behind the common envelope.

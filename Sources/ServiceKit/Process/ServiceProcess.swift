@@ -27,6 +27,8 @@ public struct ServiceProcess: Sendable {
     static let idleConnectionTimeout = TimeAmount.seconds(75)
     /// How long a request may take to arrive (HT-16).
     static let requestReadTimeout = TimeAmount.seconds(10)
+    /// How long a process that has to end waits for its last transactions.
+    static let handOverTimeout = Duration.seconds(1)
     /// Heads larger than this are refused.
     static let maximumHeadBytes = 32 * 1024
 
@@ -106,7 +108,16 @@ public struct ServiceProcess: Sendable {
         }
         let environment = ServiceEnvironment(store: store, keys: keys, logger: logger, executor: executor)
         let service = try await definition.build(settings, environment)
-        let drain = DrainState(onDrain: { leaveRest(after: configuration.shutdownTimeout, logger) })
+        let handOver: @Sendable () async -> Void = {
+            do {
+                try await service.handOver()
+            } catch {
+                logger.warning(
+                    "what is unfinished could not be handed over; it is taken up when its time has come",
+                    metadata: ["error": .string("\(error)")])
+            }
+        }
+        let drain = DrainState(onDrain: { leaveRest(after: configuration.shutdownTimeout, handOver, logger) })
         let application = Application(
             router: service.router(environment: environment, drain: drain),
             server: .http1(
@@ -141,6 +152,7 @@ public struct ServiceProcess: Sendable {
         } catch let error where error is IOError || error is SocketAddressError {
             throw CannotListen(address: "\(configuration.host):\(configuration.port)", cause: error)
         }
+        await handOver()
         logger.info("stopped")
         try store.close()
         withExtendedLifetime(lock) {}
@@ -163,18 +175,6 @@ public struct ServiceProcess: Sendable {
 
     private static let sweepLimit = 200
 
-    /// What is still in flight when the time for stopping is over is left to the next start: ending now is no worse than a
-    /// crash, which every part is made for (OP-07).
-    private func leaveRest(after timeout: Duration, _ logger: Logger) {
-        Task.detached {
-            try? await Task.sleep(for: timeout)
-            logger.warning("stopped with requests in flight; the next start takes them up")
-            exit(ExitCode.success.rawValue)
-        }
-    }
-
-    /// The first signal begins the graceful stop; whoever sends a second does not want to wait (OP-07).
-    private func endAtOnceOnSecondSignal(_ logger: Logger) {
     /// Ends the process soon after its database was removed or replaced under it: what it would go on to acknowledge would be
     /// lost, and another process could begin on the new file (hazard 51).
     private func watch(_ lock: DataDirectoryLock?, _ logger: Logger) -> [any Service] {
@@ -191,6 +191,25 @@ public struct ServiceProcess: Sendable {
         return [task]
     }
 
+    /// What is still in flight when the time for stopping is over is left to the next start: ending now is no worse than a
+    /// crash, which every part is made for (OP-07).
+    private func leaveRest(after timeout: Duration, _ handOver: @escaping @Sendable () async -> Void, _ logger: Logger)
+    {
+        Task.detached {
+            try? await Task.sleep(for: timeout)
+            logger.warning("stopped with requests in flight; the next start takes them up")
+            Task.detached {
+                await handOver()
+                exit(ExitCode.success.rawValue)
+            }
+            // A store that hangs does not keep the process from its end.
+            try? await Task.sleep(for: Self.handOverTimeout)
+            exit(ExitCode.success.rawValue)
+        }
+    }
+
+    /// The first signal begins the graceful stop; whoever sends a second does not want to wait (OP-07).
+    private func endAtOnceOnSecondSignal(_ logger: Logger) {
         let count = SignalCount()
         for number in [SIGTERM, SIGINT] {
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
