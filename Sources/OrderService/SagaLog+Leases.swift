@@ -103,7 +103,7 @@ extension SagaLog {
     /// Puts down sagas of this process, whatever signs of life it has given: it will not drive them on.
     func disown(_ leases: some Collection<Lease> & Sendable) async throws {
         let now = time.now
-        try await store.transaction { transaction in
+        try await store.transaction { [self] transaction in
             for lease in leases {
                 try transaction.run(
                     """
@@ -196,7 +196,7 @@ extension SagaLog {
 
     /// Makes parked sagas due now. - Returns: how many, at most `limit`.
     func unpark(limit: Int) async throws -> Int {
-        try await store.transaction { transaction in
+        try await store.transaction { [self] transaction in
             try transaction.run(
                 """
                 UPDATE orders SET due_at = ?1 WHERE order_id IN (
