@@ -1,6 +1,7 @@
 import GRDB
 import ServiceClient
 import Storage
+import StrictJSON
 
 /// An invariant of HAZARDS.md that does not hold.
 struct Violation: Error, Sendable, Equatable {
@@ -32,6 +33,40 @@ final class Audit: Sendable {
     func report(_ invariant: String, _ what: String) {
         world.value?.note("\(invariant) is broken: \(what)")
         violations.value.append(Violation(invariant: invariant, what: what))
+    }
+
+    // MARK: - Promises of Payment
+
+    /// The charges of which Payment said last that nothing was taken.
+    private let untaken = Cell<Set<String>>([])
+
+    /// The charge that Payment has just said was not made, because the provider is not available.
+    static func chargeTurnedDown(_ request: ServiceRequest, _ response: ServiceResponse) -> String? {
+        guard request.path == "/charge", let problem = try? JSONParser.parse(response.body),
+            problem["code"] == .string("provider-unavailable"), let command = try? JSONParser.parse(request.body),
+            case .string(let id)? = command["chargeId"]
+        else { return nil }
+        return id
+    }
+
+    /// Whether a request may make this charge, alone or with others.
+    static func mayCharge(_ request: ServiceRequest, _ id: String) -> Bool {
+        let mayCharge = request.path == "/charge" || request.path == CommandBatch.path
+        return mayCharge && String(decoding: request.body, as: UTF8.self).contains(id)
+    }
+
+    func notCharged(_ id: String) { untaken.value.insert(id) }
+
+    /// Payment has got a request that may make charges.
+    func mayCharge(_ request: ServiceRequest) {
+        untaken.value = untaken.value.filter { !Self.mayCharge(request, $0) }
+    }
+
+    /// The provider has taken the money.
+    func taken(_ id: String) {
+        if untaken.value.contains(id) {
+            report("INV-4", "money was taken for \(id), of which Payment had said that nothing was charged")
+        }
     }
 
     // MARK: - At every commit

@@ -27,8 +27,14 @@ final class Network: Sendable {
 
     /// Copies that arrive after everything has ended.
     private let stragglers = Cell<[Message]>([])
-    /// Who works on a message that has set out and is not answered yet, by its number: nil while it travels.
-    private let underWay = Cell<[Int: Incarnation?]>([:])
+    /// A message that has set out and is not answered yet.
+    private struct Travel {
+        let message: Message
+        /// Who works on it; nil while it travels.
+        var worker: Incarnation?
+    }
+
+    private let underWay = Cell<[Int: Travel]>([:])
     private let carried = Cell(0)
     /// How many requests were sent, copies not counted.
     let requests = Cell(0)
@@ -57,7 +63,7 @@ final class Network: Sendable {
     }
 
     /// Whether no message travels and nobody works on one: what a client has long forgotten can still begin an order.
-    var isQuiet: Bool { underWay.value.values.allSatisfy { $0?.isAlive == false } }
+    var isQuiet: Bool { underWay.value.values.allSatisfy { $0.worker?.isAlive == false } }
 
     // MARK: - There
 
@@ -126,7 +132,7 @@ final class Network: Sendable {
         let name = copy.isEmpty ? message.name : "\(message.name) \(copy)"
         carried.value += 1
         let number = carried.value
-        underWay.value[number] = .some(nil)
+        underWay.value[number] = Travel(message: message, worker: nil)
         message.sender.world.scheduler.after(delay, nil) { self.arrive(message, name, number, reply, answer) }
     }
 
@@ -141,16 +147,25 @@ final class Network: Sendable {
             if let answer { come(.failure(error), message, name, .zero, answer) }
             return
         }
-        underWay.value[number] = receiver
+        underWay.value[number]?.worker = receiver
         // It lies in the machine's buffers until the process reads it.
         if receiver.holds(.event { self.arrive(message, name, number, reply, answer) }) { return }
+        if receiver.node.role == .payment { world.audit.mayCharge(message.request) }
         _ = world.points.pass("\(name) before receiving", receiver)
         receiver.spawn {
             let response = await endpoint.answer(message.request)
             self.underWay.value[number] = nil
+            self.note(response, to: message)
             self.leave(response, message, name, reply, answer, receiver)
         }
         _ = world.points.pass("\(name) after receiving", receiver)
+    }
+
+    /// Payment says that nothing was charged: that must stay so until somebody asks for the charge again.
+    private func note(_ response: ServiceResponse, to message: Message) {
+        guard let id = Audit.chargeTurnedDown(message.request, response) else { return }
+        let isAskedAgain = underWay.value.values.contains { Audit.mayCharge($0.message.request, id) }
+        if !isAskedAgain { message.sender.world.audit.notCharged(id) }
     }
 
     // MARK: - And back

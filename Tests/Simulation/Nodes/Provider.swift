@@ -102,6 +102,8 @@ struct LedgerProvider: PaymentProvider {
             let isFirst = number == 1 && asking == 1
             if isDown || method == .remoteUnavailableOnce && isFirst { return .unavailable }
             return ledger.with(charge) { entry in
+                let before = entry.state
+                defer { if before != .taken, entry.state == .taken { incarnation.world.audit.taken(charge.chargeID) } }
                 if entry.state == .taken { return .approved }
                 if entry.state == .underWay { return .unknown }
                 if entry.state == .declined || method == .remoteDeclined {
