@@ -119,7 +119,7 @@ let package = Package(
             name: "simulate", dependencies: ["Simulation", argumentParser], path: "Tests/SimulationRunner",
             swiftSettings: swiftSettings),
         tests("SimulationTests", ["Simulation"]),
-        tests("MoneyTests", ["Money"]),
+        tests("MoneyTests", ["Money", "SeededRandom"]),
         tests("StrictJSONTests", ["StrictJSON"]),
         tests("ResilienceTests", ["Resilience", "TestSupport"]),
         tests("CorrelationTests", ["Correlation", "Resilience", "TestSupport"]),
