@@ -5,14 +5,17 @@ import StrictJSON
 
 /// What a client asks to be charged.
 struct ChargeRequest: Hashable, Sendable {
-    /// Used when a client names no method.
+    /// Used when a client names no method and has no wallet in the currency.
     static let defaultMethod = "card"
+    /// Pays from the user's wallet. A client that names no method pays so too if there is a wallet.
+    static let walletMethod = "wallet"
 
     /// The caller's own id, if it has one; its outcome is final.
     let chargeID: String?
     let orderID: String?
     let amount: Money
-    let method: String
+    /// Nil leaves the choice between wallet and card to Payment.
+    let method: String?
 
     /// Reads a command. - Throws: `ValidationFailure`.
     init(json: JSONValue) throws(ValidationFailure) {
@@ -22,7 +25,7 @@ struct ChargeRequest: Hashable, Sendable {
         }
         chargeID = reader.string("chargeId", length: 1...128, required: false)
         orderID = reader.string("orderId", length: 1...128, required: false)
-        method = reader.string("method", length: 1...64, required: false) ?? Self.defaultMethod
+        method = reader.string("method", length: 1...64, required: false)
         try reader.finish()
         guard let amount else { throw ValidationFailure("#/amount", "is required") }
         self.amount = amount
@@ -30,7 +33,12 @@ struct ChargeRequest: Hashable, Sendable {
 
     /// The command's fields for its fingerprint.
     var fields: [String?] {
-        [chargeID, orderID, String(amount.minorUnits), amount.currency.code, method]
+        [chargeID, orderID, String(amount.minorUnits), amount.currency.code, method ?? Self.defaultMethod]
+    }
+
+    /// Whether a charge made under this method is one that the request could have made.
+    func accepts(method made: String) -> Bool {
+        method.map { $0 == made } ?? (made == Self.defaultMethod || made == Self.walletMethod)
     }
 }
 
@@ -59,6 +67,8 @@ struct Charge: Hashable, Sendable {
     /// The client's key that the charge was claimed under; nil for a tombstone.
     let key: String?
     let createdAt: Timestamp
+    /// The number of the wallet that pays; nil when a provider does. Chosen once: a wallet that is opened later changes nothing.
+    var wallet: Int64?
 
     /// What is left to refund, in minor units.
     var refundable: Int64 { amount.minorUnits - refunded }

@@ -119,10 +119,11 @@ struct Charging: Sendable {
         in transaction: any Transaction
     ) throws -> Beginning {
         let book = PaymentBook(transaction: transaction)
+        let means = try PaymentMeans(for: request, user: user, book.ledger)
         var charge = Charge(
-            id: id, user: user, orderID: request.orderID, method: request.method, amount: request.amount, refunded: 0,
-            status: .pending, declineCode: nil, key: key.value, createdAt: now)
-        let answer = provider.immediateAnswer(to: charge.providerCharge)
+            id: id, user: user, orderID: request.orderID, method: means.method, amount: request.amount, refunded: 0,
+            status: .pending, declineCode: nil, key: key.value, createdAt: now, wallet: means.wallet)
+        let answer = means.immediateAnswer(to: charge, provider)
         switch answer {
         case .approved, .declined:
             charge = charge.settled(by: answer)
@@ -191,10 +192,9 @@ struct Charging: Sendable {
         let book = PaymentBook(transaction: transaction)
         let settled = charge.settled(by: answer)
         switch answer {
-        case .approved: try book.settleCharge(charge.id, .succeeded)
-        case .declined(let code): try book.settleCharge(charge.id, .failed, declineCode: code)
+        case .approved, .declined: try book.settle(settled, at: now)
         case .unavailable:
-            try book.dropPendingCharge(charge.id)
+            try book.dropPendingCharge(charge.id, at: now)
             if let key = charge.key {
                 try environment.keys.fail(
                     Self.scope(charge.user, IdempotencyKey(stored: key)), reference: charge.id, now: now,
@@ -226,7 +226,7 @@ struct Charging: Sendable {
 
 extension Charge {
     fileprivate func isFor(_ request: ChargeRequest, user: String) -> Bool {
-        self.user == user && amount == request.amount && orderID == request.orderID && method == request.method
+        self.user == user && amount == request.amount && orderID == request.orderID && request.accepts(method: method)
     }
 
     /// The charge after a provider's definite answer; unchanged by any other.
@@ -239,7 +239,7 @@ extension Charge {
         }
         return Charge(
             id: id, user: user, orderID: orderID, method: method, amount: amount, refunded: refunded, status: status,
-            declineCode: code, key: key, createdAt: createdAt)
+            declineCode: code, key: key, createdAt: createdAt, wallet: wallet)
     }
 }
 

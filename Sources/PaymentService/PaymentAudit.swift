@@ -7,9 +7,27 @@ import Storage
 /// What the operator's audit reads of Payment. Not reachable through nginx.
 struct PaymentAudit: Sendable {
     let environment: ServiceEnvironment
+    let ledgerCheck: LedgerCheck
 
     func add(to routes: inout RouteCatalogue) {
         routes.get(ChargeEntry.path, charges)
+        routes.get(AccountEntry.path, accounts)
+    }
+
+    /// The accounts of the ledger, each beside the sums of its entries.
+    private func accounts(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let selection = try request.auditSelection(byID: false)
+        guard let after = selection.cursor.map({ Int64($0) }) ?? Int64.min else {
+            throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
+        }
+        let found = try await ledgerCheck.accounts(after: after, limit: selection.limit + 1)
+        let entries = found.map { account in
+            AccountEntry(
+                number: account.number, account: account.id, kind: account.kind, currency: account.currency,
+                growsByDebits: account.debitSign == 1, balance: account.balance, debits: account.debits,
+                credits: account.credits)
+        }
+        return .audit(selection, readAt: environment.time.now, found: entries)
     }
 
     private func charges(_ request: Request, _ context: ServiceContext) async throws -> Response {

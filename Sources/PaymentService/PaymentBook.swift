@@ -2,9 +2,12 @@ import Money
 import Resilience
 import Storage
 
-/// The records of Payment, inside the caller's transaction: charges, refunds, and what may follow what.
+/// The records of Payment, inside the caller's transaction: charges, refunds, and what may follow what. Each change writes its
+/// event and, when money has moved, its entry in the ledger.
 struct PaymentBook {
     let transaction: any Transaction
+
+    var ledger: Ledger { Ledger(transaction: transaction) }
 
     // MARK: - Charges
 
@@ -13,29 +16,50 @@ struct PaymentBook {
     }
 
     func insert(_ charge: Charge) throws {
+        let isPaid = charge.status == .succeeded
         try transaction.run(
             """
             INSERT INTO charges
-                (charge_id, user_id, order_id, method, amount, currency, status, decline_code, operation_key, created_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                (charge_id, user_id, order_id, method, amount, currency, status, decline_code, operation_key, created_at,
+                wallet, in_ledger)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 .text(charge.id), .text(charge.user), SQLValue(charge.orderID), .text(charge.method),
                 .integer(charge.amount.minorUnits), .text(charge.amount.currency.code), .text(charge.status.rawValue),
                 SQLValue(charge.declineCode?.rawValue), SQLValue(charge.key), .integer(charge.createdAt.milliseconds),
+                SQLValue(charge.wallet), .integer(isPaid ? 1 : 0),
             ])
+        try follow(charge, at: charge.createdAt)
     }
 
-    /// Settles a pending charge; a charge that is not pending stays as it is.
-    func settleCharge(_ id: String, _ status: Charge.Status, declineCode: DeclineCode? = nil) throws {
-        try transaction.run(
-            "UPDATE charges SET status = ?, decline_code = ? WHERE charge_id = ? AND status = 'pending'",
-            [.text(status.rawValue), SQLValue(declineCode?.rawValue), .text(id)])
+    /// Settles a pending charge; a charge that is not pending stays as it is. - Parameter charge: as it is from now on.
+    func settle(_ charge: Charge, at now: Timestamp) throws {
+        let settled = try transaction.run(
+            """
+            UPDATE charges SET status = ?, decline_code = ?, in_ledger = ? WHERE charge_id = ? AND status = 'pending'
+            """,
+            [
+                .text(charge.status.rawValue), SQLValue(charge.declineCode?.rawValue),
+                .integer(charge.status == .succeeded ? 1 : 0), .text(charge.id),
+            ])
+        if settled == 1 { try follow(charge, at: now) }
+    }
+
+    /// What goes with every new status of a charge.
+    private func follow(_ charge: Charge, at now: Timestamp) throws {
+        let event = PaymentEvent(
+            kind: charge.status.event, amount: charge.status == .canceled ? nil : charge.amount.minorUnits,
+            code: charge.declineCode?.rawValue, at: now)
+        try record(event, of: charge.id)
+        if charge.status == .succeeded { try ledger.post(.charge(charge, at: now)) }
     }
 
     /// Forgets a pending charge of which it is known that nothing was taken: its id may be charged again.
-    func dropPendingCharge(_ id: String) throws {
-        try transaction.run("DELETE FROM charges WHERE charge_id = ? AND status = 'pending'", [.text(id)])
+    func dropPendingCharge(_ id: String, at now: Timestamp) throws {
+        let dropped = try transaction.run(
+            "DELETE FROM charges WHERE charge_id = ? AND status = 'pending'", [.text(id)])
+        if dropped == 1 { try record(PaymentEvent(kind: .dropped, at: now), of: id) }
     }
 
     // MARK: - Refunds
@@ -59,7 +83,7 @@ struct PaymentBook {
 
     /// Sets the amount aside from what is left of the charge. - Returns: false when there is not so much left; the
     /// condition is part of the update, so refunds that race cannot pass the charge (hazard 48).
-    func insert(_ refund: Refund) throws -> Bool {
+    func insert(_ refund: Refund, of charge: Charge) throws -> Bool {
         let changed = try transaction.run(
             """
             UPDATE charges SET refunded = refunded + ?1
@@ -69,49 +93,72 @@ struct PaymentBook {
         guard changed == 1 else { return false }
         try transaction.run(
             """
-            INSERT INTO refunds (refund_id, charge_id, user_id, amount, status, operation_key, created_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO refunds (refund_id, charge_id, user_id, amount, status, operation_key, created_at, in_ledger)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 .text(refund.id), .text(refund.chargeID), .text(refund.user), .integer(refund.amount),
                 .text(refund.status.rawValue), .text(refund.key), .integer(refund.createdAt.milliseconds),
+                .integer(refund.status == .succeeded ? 1 : 0),
             ])
+        try follow(refund, of: charge, at: refund.createdAt)
         return true
     }
 
-    /// Settles a pending refund as given back.
-    func settleRefund(_ id: String) throws {
-        try transaction.run(
-            "UPDATE refunds SET status = 'succeeded' WHERE refund_id = ? AND status = 'pending'", [.text(id)])
+    /// Settles a pending refund as given back. - Parameter refund: as it is from now on.
+    func settle(_ refund: Refund, of charge: Charge, at now: Timestamp) throws {
+        let settled = try transaction.run(
+            "UPDATE refunds SET status = 'succeeded', in_ledger = 1 WHERE refund_id = ? AND status = 'pending'",
+            [.text(refund.id)])
+        if settled == 1 { try follow(refund, of: charge, at: now) }
+    }
+
+    /// What goes with every new status of a refund.
+    private func follow(_ refund: Refund, of charge: Charge, at now: Timestamp) throws {
+        let isDone = refund.status == .succeeded
+        try record(
+            PaymentEvent(
+                kind: isDone ? .refunded : .refundPending, refundID: refund.id, amount: refund.amount, at: now),
+            of: charge.id)
+        if isDone { try ledger.post(.refund(refund, of: charge, at: now)) }
     }
 
     /// Forgets a pending refund of which it is known that nothing was given back.
-    func dropPendingRefund(_ refund: Refund) throws {
+    func dropPendingRefund(_ refund: Refund, at now: Timestamp) throws {
         let dropped = try transaction.run(
             "DELETE FROM refunds WHERE refund_id = ? AND status = 'pending'", [.text(refund.id)])
         guard dropped == 1 else { return }
         try transaction.run(
             "UPDATE charges SET refunded = refunded - ? WHERE charge_id = ?",
             [.integer(refund.amount), .text(refund.chargeID)])
+        try record(
+            PaymentEvent(kind: .refundDropped, refundID: refund.id, amount: refund.amount, at: now),
+            of: refund.chargeID)
     }
 
     // MARK: - Totals
 
     /// Per currency: what was captured, and what of it was given back.
-    func totals() throws -> [(currency: String, captured: Int64, refunded: Int64)] {
+    func totals() throws -> [(currency: String, captured: Int128, refunded: Int128)] {
         try transaction.all(
             """
-            SELECT currency, sum(amount), sum(refunded) FROM charges WHERE status = 'succeeded'
-            GROUP BY currency ORDER BY currency
+            SELECT currency, sum(amount / 1000000000), sum(amount % 1000000000),
+                sum(refunded / 1000000000), sum(refunded % 1000000000)
+            FROM charges WHERE status = 'succeeded' GROUP BY currency ORDER BY currency
             """, []
-        ) { ($0.text(0), $0.integer(1), $0.integer(2)) }
+        ) { row in
+            (
+                row.text(0), Int128(high: row.integer(1), low: row.integer(2)),
+                Int128(high: row.integer(3), low: row.integer(4))
+            )
+        }
     }
 
     // MARK: - Rows
 
     private static let selectCharge = """
         SELECT charge_id, user_id, order_id, method, amount, currency, refunded, status, decline_code, operation_key,
-            created_at FROM charges
+            created_at, wallet FROM charges
         """
 
     private static let selectRefund =
@@ -126,7 +173,7 @@ struct PaymentBook {
             id: row.text(0), user: row.text(1), orderID: row.optionalText(2), method: row.text(3),
             amount: Money(minorUnits: row.integer(4), currency: currency), refunded: row.integer(6), status: status,
             declineCode: row.optionalText(8).flatMap { DeclineCode(rawValue: $0) }, key: row.optionalText(9),
-            createdAt: Timestamp(milliseconds: row.integer(10)))
+            createdAt: Timestamp(milliseconds: row.integer(10)), wallet: row.optionalInteger(11))
     }
 
     private static func refund(_ row: any SQLRow) throws -> Refund {
@@ -136,5 +183,16 @@ struct PaymentBook {
         return Refund(
             id: row.text(0), chargeID: row.text(1), user: row.text(2), amount: row.integer(3), status: status,
             key: row.text(5), createdAt: Timestamp(milliseconds: row.integer(6)))
+    }
+}
+
+extension Charge.Status {
+    fileprivate var event: PaymentEvent.Kind {
+        switch self {
+        case .pending: .pending
+        case .succeeded: .succeeded
+        case .failed: .failed
+        case .canceled: .canceled
+        }
     }
 }

@@ -1,5 +1,6 @@
 import Hummingbird
 import Idempotency
+import Money
 import ServiceKit
 import Storage
 import StrictJSON
@@ -9,6 +10,14 @@ struct PaymentRoutes: Sendable {
     let environment: ServiceEnvironment
     let charging: Charging
     let refunding: Refunding
+    let ledgerCheck: LedgerCheck
+
+    init(environment: ServiceEnvironment, charging: Charging, refunding: Refunding) {
+        self.environment = environment
+        self.charging = charging
+        self.refunding = refunding
+        ledgerCheck = LedgerCheck(environment)
+    }
 
     func catalogue() -> RouteCatalogue {
         var routes = RouteCatalogue()
@@ -16,8 +25,10 @@ struct PaymentRoutes: Sendable {
         routes.keyedCommand("/refund", refund)
         routes.acceptBatches(in: environment)
         routes.get("/charges/:id", showCharge)
+        routes.get("/charges/:id/events", events)
+        WalletRoutes(environment, ledgerCheck).add(to: &routes)
         routes.get("/audit/totals", totals)
-        PaymentAudit(environment: environment).add(to: &routes)
+        PaymentAudit(environment: environment, ledgerCheck: ledgerCheck).add(to: &routes)
         return routes
     }
 
@@ -42,6 +53,33 @@ struct PaymentRoutes: Sendable {
         // Another user's charge reads as one that does not exist (INV-15).
         guard let charge, charge.user == context.user else { throw Problem.chargeNotFound }
         return .json(charge.json())
+    }
+
+    /// What became of a charge, oldest first.
+    private func events(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let (limit, cursor) = try request.page()
+        guard let after = cursor.map({ Int64($0) }) ?? 0 else {
+            throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
+        }
+        let id = try context.parameters.require("id")
+        let (charge, found) = try await environment.store.transaction { transaction in
+            let book = PaymentBook(transaction: transaction)
+            return (try book.charge(id), try book.events(of: id, after: after, limit: limit + 1))
+        }
+        guard let charge, charge.user == context.user else { throw Problem.chargeNotFound }
+        let page = found.prefix(limit)
+        return .json { json in
+            json.object { json in
+                json.array("events") { json in
+                    page.forEach { $0.write(to: &json, currency: charge.amount.currency) }
+                }
+                if found.count > limit, let last = page.last {
+                    json.string("nextCursor", String(last.sequence))
+                } else {
+                    json.null("nextCursor")
+                }
+            }
+        }
     }
 
     /// What was captured and refunded in all (INV-3), for the operator; not reachable through nginx.

@@ -48,5 +48,6 @@ enum PaymentSchema {
             CREATE INDEX refunds_pending ON refunds (ask_at) WHERE status = 'pending';
             """
         ),
+        LedgerSchema.migration,
     ]
 }

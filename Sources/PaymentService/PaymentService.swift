@@ -12,9 +12,18 @@ public enum PaymentService {
         name: "payment", defaultPort: 3132, migrations: PaymentSchema.migrations
     ) { settings, environment in
         let allowsTestMethods = try settings.flag("PAYMENT_TEST_METHODS", default: false)
-        return build(
+        var service = build(
             environment,
             provider: SimulatedProvider(allowsTestMethods: allowsTestMethods, sleeper: environment.sleeper))
+        let earlier = EarlierPayments(environment: environment)
+        service.background.append(
+            PeriodicTask(
+                name: "enter earlier payments", interval: .seconds(60), sleeper: environment.sleeper,
+                logger: environment.logger
+            ) {
+                try await earlier.enterAll()
+            })
+        return service
     }
 
     package static func build(_ environment: ServiceEnvironment, provider: any PaymentProvider) -> BuiltService {

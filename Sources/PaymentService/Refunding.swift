@@ -148,12 +148,13 @@ struct Refunding: Sendable {
         }
         let wanted = request.amount?.minorUnits ?? charge.refundable
         let approvedAtOnce = { (refund: Refund) in
-            provider.immediateAnswer(to: refund.providerRefund(of: charge)) == .approved
+            // Money that came from a wallet goes back there, and no provider is asked.
+            charge.wallet != nil || provider.immediateAnswer(to: refund.providerRefund(of: charge)) == .approved
         }
         var refund = Refund(
             id: id, chargeID: charge.id, user: user, amount: wanted, status: .pending, key: key.value, createdAt: now)
         if approvedAtOnce(refund) { refund = refund.succeeded() }
-        guard try book.insert(refund) else {
+        guard try book.insert(refund, of: charge) else {
             return try failed(
                 Problem(.refundExceedsCharge, "Of the charge, \(charge.refundable) minor units are left to refund."))
         }
@@ -192,12 +193,12 @@ struct Refunding: Sendable {
         switch answer {
         case .unknown: return .problem(.chargeUnknown)
         case .approved:
-            try book.settleRefund(refund.id)
+            try book.settle(refund.succeeded(), of: charge, at: now)
             let response = StoredResponse(status: 200, body: RefundReceipt(refund.succeeded(), of: charge).json())
             try environment.keys.succeed(scope, reference: refund.id, response: response, now: now, in: transaction)
             return .made(response)
         case .unavailable, .declined:
-            try book.dropPendingRefund(refund)
+            try book.dropPendingRefund(refund, at: now)
             try environment.keys.fail(scope, reference: refund.id, now: now, in: transaction)
             return .problem(
                 Problem(.providerUnavailable, "The payment provider did not refund; nothing was given back."))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -25,6 +26,7 @@ RETRYABLE = {
     "invalid-json": False, "invalid-parameter": False, "user-id-invalid": False, "idempotency-key-missing": False,
     "idempotency-key-invalid": False, "bad-request": False, "payment-declined": False, "not-found": False,
     "item-not-found": False, "order-not-found": False, "reservation-not-found": False, "charge-not-found": False,
+    "account-not-found": False, "account-exists": False, "balance-limit-exceeded": False, "ledger-check-running": True,
     "method-not-allowed": False, "insufficient-stock": False, "order-state-conflict": False,
     "reservation-state-conflict": False, "charge-state-conflict": False, "refund-exceeds-charge": False,
     "payload-too-large": False, "uri-too-long": False, "deadline-exceeded": True,
@@ -246,6 +248,37 @@ class Api:
     def charge_of(self, charge: str, user: str | None = None) -> httpx.Response:
         """A charge, asked for by the user whose it is: another's may read as not found (INV-15)."""
         return self.call("GET", "payment", f"/charges/{charge}", user=user)
+
+    # Accounts
+
+    def open_account(self, user: str | None = None, balance=None, key: str | None = None, **more) -> httpx.Response:
+        body = {**more} if balance is None else {"initialBalance": balance, **more}
+        return self.call("POST", "payment", "/accounts", body, key, user)
+
+    def account(self, account: str, user: str | None = None, part: str = "") -> httpx.Response:
+        return self.call("GET", "payment", f"/accounts/{account}{part}", user=user)
+
+    def deposit(self, key: str | None, amount, user: str | None = None, **more) -> httpx.Response:
+        return self.call("POST", "payment", "/accounts/deposit", {"amount": amount, **more}, key, user)
+
+    def withdraw(self, key: str | None, amount, user: str | None = None, **more) -> httpx.Response:
+        return self.call("POST", "payment", "/accounts/withdraw", {"amount": amount, **more}, key, user)
+
+    def transfer(self, key: str | None, source: str, destination: str, amount, user: str | None = None, **more) -> httpx.Response:
+        body = {"sourceAccountId": source, "destinationAccountId": destination, "amount": amount, **more}
+        return self.call("POST", "payment", "/transfers", body, key, user)
+
+    def balance(self, user: str, currency: str = "USD") -> int:
+        """Minor units in the user's account."""
+        return assert_json(self.call("GET", "payment", f"/accounts/balance?currency={currency}", user=user))["balance"]["amount"]
+
+    def events(self, charge: str, user: str | None = None) -> list[dict]:
+        return assert_json(self.call("GET", "payment", f"/charges/{charge}/events?limit=100", user=user))["events"]
+
+    def ledger(self) -> dict:
+        """The check of the ledger, not older than this call."""
+        time.sleep(1.05)  # An outcome is given to others for a second.
+        return assert_json(self.call("GET", "payment", "/ledger/check"))
 
     # The totals, of each service directly
 

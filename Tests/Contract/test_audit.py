@@ -321,6 +321,6 @@ def test_the_help_says_what_it_is_for():
 
 
 @pytest.mark.parametrize("path", ["order/audit/orders", "stock/audit/reservations", "stock/audit/items",
-                                  "payment/audit/charges", "payment/audit/charges?id=x"])
+                                  "payment/audit/charges", "payment/audit/charges?id=x", "payment/audit/accounts"])
 def test_NX_06_the_audit_routes_are_not_reachable_through_nginx(stack, path):
     assert_problem(raw.request(stack.base, "GET", f"/{path}"), 404, "not-found")

@@ -206,7 +206,7 @@ struct PaymentFixture: Sendable {
 
     /// Runs commands on the records in one transaction.
     func book<T: Sendable>(_ body: @escaping @Sendable (PaymentBook) throws -> T) async throws -> T {
-        try await test.store.transaction { try body(PaymentBook(transaction: $0)) }
+        try await environment.store.transaction { try body(PaymentBook(transaction: $0)) }
     }
 }
 

@@ -47,16 +47,18 @@ package struct CommandRoute: Sendable {
     package let handle: Command.Handler
 }
 
-/// The answer to a command that was carried out: always a 200 with JSON.
+/// The answer to a command that was carried out: JSON.
 public enum CommandReply: Sendable, Equatable {
     /// Carried out now.
     case made([UInt8])
+    /// Carried out now, and something was made by it that has an address of its own: 201.
+    case created([UInt8])
     /// Carried out before, and answered again to the byte (IK-11).
     case replayed(StoredResponse)
 
     package var body: [UInt8] {
         switch self {
-        case .made(let body): body
+        case .made(let body), .created(let body): body
         case .replayed(let stored): stored.body
         }
     }
@@ -64,6 +66,7 @@ public enum CommandReply: Sendable, Equatable {
     package var status: Int {
         switch self {
         case .made: 200
+        case .created: 201
         case .replayed(let stored): stored.status
         }
     }
@@ -81,6 +84,7 @@ extension Response {
     public static func command(_ reply: CommandReply) -> Response {
         switch reply {
         case .made(let body): .json(body)
+        case .created(let body): .json(body, status: .created)
         case .replayed(let stored): .replay(stored)
         }
     }

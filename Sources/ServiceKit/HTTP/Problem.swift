@@ -19,6 +19,7 @@ public enum ProblemKind: String, Sendable, CaseIterable {
     case orderNotFound = "order-not-found"
     case reservationNotFound = "reservation-not-found"
     case chargeNotFound = "charge-not-found"
+    case accountNotFound = "account-not-found"
     case methodNotAllowed = "method-not-allowed"
     case requestTimeout = "request-timeout"
     case requestInProgress = "request-in-progress"
@@ -27,6 +28,8 @@ public enum ProblemKind: String, Sendable, CaseIterable {
     case reservationStateConflict = "reservation-state-conflict"
     case chargeStateConflict = "charge-state-conflict"
     case refundExceedsCharge = "refund-exceeds-charge"
+    case accountExists = "account-exists"
+    case balanceLimitExceeded = "balance-limit-exceeded"
     case payloadTooLarge = "payload-too-large"
     case unsupportedMediaType = "unsupported-media-type"
     case idempotencyKeyReused = "idempotency-key-reused"
@@ -39,6 +42,7 @@ public enum ProblemKind: String, Sendable, CaseIterable {
     case deadlineExceeded = "deadline-exceeded"
     case providerUnavailable = "provider-unavailable"
     case checkoutUnavailable = "checkout-unavailable"
+    case ledgerCheckRunning = "ledger-check-running"
     case outcomeUnknown = "outcome-unknown"
     case gatewayTimeout = "gateway-timeout"
 
@@ -49,18 +53,20 @@ public enum ProblemKind: String, Sendable, CaseIterable {
             .badRequest:
             .badRequest
         case .paymentDeclined: HTTPResponse.Status(code: 402, reasonPhrase: "Payment Required")
-        case .notFound, .itemNotFound, .orderNotFound, .reservationNotFound, .chargeNotFound: .notFound
+        case .notFound, .itemNotFound, .orderNotFound, .reservationNotFound, .chargeNotFound, .accountNotFound:
+            .notFound
         case .methodNotAllowed: .methodNotAllowed
         case .requestTimeout: .requestTimeout
         case .requestInProgress, .insufficientStock, .orderStateConflict, .reservationStateConflict,
-            .chargeStateConflict, .refundExceedsCharge:
+            .chargeStateConflict, .refundExceedsCharge, .accountExists, .balanceLimitExceeded:
             .conflict
         case .payloadTooLarge: .contentTooLarge
         case .unsupportedMediaType: .unsupportedMediaType
         case .idempotencyKeyReused, .validationFailed: .unprocessableContent
         case .internalError: .internalServerError
         case .badGateway: .badGateway
-        case .storeUnavailable, .draining, .overloaded, .deadlineExceeded, .providerUnavailable, .checkoutUnavailable:
+        case .storeUnavailable, .draining, .overloaded, .deadlineExceeded, .providerUnavailable, .checkoutUnavailable,
+            .ledgerCheckRunning:
             .serviceUnavailable
         case .outcomeUnknown, .gatewayTimeout: .gatewayTimeout
         }
@@ -81,6 +87,7 @@ public enum ProblemKind: String, Sendable, CaseIterable {
         case .orderNotFound: "The order does not exist"
         case .reservationNotFound: "The reservation does not exist"
         case .chargeNotFound: "The charge does not exist"
+        case .accountNotFound: "The account does not exist"
         case .methodNotAllowed: "The method is not allowed here"
         case .requestTimeout: "The request did not arrive in time"
         case .requestInProgress: "A request with this key is in progress"
@@ -89,6 +96,8 @@ public enum ProblemKind: String, Sendable, CaseIterable {
         case .reservationStateConflict: "The reservation is in another state"
         case .chargeStateConflict: "The charge is in another state"
         case .refundExceedsCharge: "The refund is more than is left of the charge"
+        case .accountExists: "The account exists already"
+        case .balanceLimitExceeded: "The account cannot hold so much"
         case .payloadTooLarge: "The body is too large"
         case .unsupportedMediaType: "The media type is not supported"
         case .idempotencyKeyReused: "The key was used for another command"
@@ -101,6 +110,7 @@ public enum ProblemKind: String, Sendable, CaseIterable {
         case .deadlineExceeded: "The time for this request is over"
         case .providerUnavailable: "The payment provider is not available"
         case .checkoutUnavailable: "The checkout is not available"
+        case .ledgerCheckRunning: "The check of the ledger is not done yet"
         case .outcomeUnknown: "The outcome is not known yet"
         case .gatewayTimeout: "A service behind this one did not answer in time"
         }
@@ -111,7 +121,7 @@ public enum ProblemKind: String, Sendable, CaseIterable {
         switch self {
         case .requestTimeout, .requestInProgress, .badGateway, .storeUnavailable, .draining, .overloaded,
             .deadlineExceeded,
-            .providerUnavailable, .checkoutUnavailable, .outcomeUnknown, .gatewayTimeout:
+            .providerUnavailable, .checkoutUnavailable, .ledgerCheckRunning, .outcomeUnknown, .gatewayTimeout:
             1
         default: nil
         }

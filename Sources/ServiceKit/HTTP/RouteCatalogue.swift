@@ -79,8 +79,14 @@ public struct RouteCatalogue: Sendable {
         }
     }
 
-    /// The methods that the path of a request has routes for.
+    /// The methods that the path of a request has routes for. A route that spells the path out hides those that take a part of
+    /// it for a parameter, as in the router.
     func methods(at path: String) -> [String] {
+        let exact = methods(at: path, of: routes.filter { $0.path == path })
+        return exact.isEmpty ? methods(at: path, of: routes) : exact
+    }
+
+    private func methods(at path: String, of routes: [Route]) -> [String] {
         let segments = path.split(separator: "/", omittingEmptySubsequences: false)
         var methods: [String] = []
         for route in routes {

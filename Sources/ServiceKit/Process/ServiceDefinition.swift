@@ -35,7 +35,7 @@ public struct BuiltService: Sendable {
     /// What it depends on besides its store.
     public let checks: [HealthCheck]
     /// What it does by itself, for example recovery.
-    public let background: [any Service]
+    public var background: [any Service]
     /// Leaves to the next process what this one has not finished. Called when everything else has been stopped, or when the
     /// time for that is over, while the store is still open.
     public let handOver: @Sendable () async throws -> Void

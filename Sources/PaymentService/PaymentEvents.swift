@@ -1,0 +1,92 @@
+import Money
+import MoneyJSON
+import Resilience
+import Storage
+import StrictJSON
+
+/// Something that became of a payment. The trail of a payment's events is written in the transactions of the changes
+/// themselves, is in order, and is never changed.
+struct PaymentEvent: Hashable, Sendable {
+    /// The kinds; the raw value is stored.
+    enum Kind: String, Sendable {
+        /// Stored before the provider is asked.
+        case pending
+        /// The money was taken.
+        case succeeded
+        /// Declined; `code` says why.
+        case failed
+        /// Will never take money under this id.
+        case canceled
+        /// The provider took nothing and could not say more; the id is free again.
+        case dropped
+        /// A refund was stored before the provider is asked.
+        case refundPending = "refund_pending"
+        /// Money was given back.
+        case refunded
+        /// The provider gave nothing back; the refund is forgotten.
+        case refundDropped = "refund_dropped"
+        /// Made before there was a ledger, and entered into it later.
+        case entered
+    }
+
+    let kind: Kind
+    /// Of a refund's event, which.
+    var refundID: String?
+    /// Minor units of the payment's currency that it is about.
+    var amount: Int64?
+    var code: String?
+    let at: Timestamp
+}
+
+/// An event with its place in the trail of its payment, from 1.
+struct RecordedEvent: Hashable, Sendable {
+    let sequence: Int64
+    let event: PaymentEvent
+
+    func write(to json: inout JSONWriter, currency: Currency) {
+        json.object { json in
+            json.integer("sequence", sequence)
+            json.string("type", event.kind.rawValue)
+            if let amount = event.amount {
+                json.money("amount", Money(minorUnits: amount, currency: currency))
+            }
+            if let refundID = event.refundID { json.string("refundId", refundID) }
+            if let code = event.code { json.string("declineCode", code) }
+            json.string("at", event.at.description)
+        }
+    }
+}
+
+extension PaymentBook {
+    func record(_ event: PaymentEvent, of paymentID: String) throws {
+        try transaction.run(
+            """
+            INSERT INTO payment_events (payment_id, sequence, type, refund_id, amount, code, at)
+            SELECT ?1, ifnull(max(sequence), 0) + 1, ?2, ?3, ?4, ?5, ?6 FROM payment_events WHERE payment_id = ?1
+            """,
+            [
+                .text(paymentID), .text(event.kind.rawValue), SQLValue(event.refundID), SQLValue(event.amount),
+                SQLValue(event.code), .integer(event.at.milliseconds),
+            ])
+    }
+
+    /// The events of a payment, oldest first. - Parameter cursor: only events after this one.
+    func events(of paymentID: String, after cursor: Int64, limit: Int) throws -> [RecordedEvent] {
+        try transaction.all(
+            """
+            SELECT sequence, type, refund_id, amount, code, at FROM payment_events
+            WHERE payment_id = ? AND sequence > ? ORDER BY sequence LIMIT ?
+            """,
+            [.text(paymentID), .integer(cursor), .integer(Int64(limit))]
+        ) { row in
+            guard let kind = PaymentEvent.Kind(rawValue: row.text(1)) else {
+                throw StoreError.failed("payment \(paymentID) has an event of the kind \(row.text(1))")
+            }
+            return RecordedEvent(
+                sequence: row.integer(0),
+                event: PaymentEvent(
+                    kind: kind, refundID: row.optionalText(2), amount: row.optionalInteger(3),
+                    code: row.optionalText(4), at: Timestamp(milliseconds: row.integer(5))))
+        }
+    }
+}

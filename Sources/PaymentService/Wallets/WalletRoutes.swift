@@ -1,0 +1,139 @@
+import Hummingbird
+import Idempotency
+import Money
+import Resilience
+import ServiceKit
+import Storage
+import StrictJSON
+
+/// The HTTP routes of accounts, transfers and the ledger.
+struct WalletRoutes: Sendable {
+    let environment: ServiceEnvironment
+    let wallets: Wallets
+    let check: LedgerCheck
+
+    init(_ environment: ServiceEnvironment, _ check: LedgerCheck) {
+        self.environment = environment
+        wallets = Wallets(environment: environment)
+        self.check = check
+    }
+
+    func add(to routes: inout RouteCatalogue) {
+        routes.post("/accounts", open)
+        routes.keyedCommand("/accounts/deposit") { command, key in
+            let request = try MovementRequest(json: command.body, caller: command.user)
+            return try await wallets.deposit(request, caller: command.user, key: key)
+        }
+        routes.keyedCommand("/accounts/withdraw") { command, key in
+            let request = try MovementRequest(json: command.body, caller: command.user)
+            return try await wallets.withdraw(request, caller: command.user, key: key)
+        }
+        routes.keyedCommand("/transfers") { command, key in
+            try await wallets.transfer(try TransferRequest(json: command.body), caller: command.user, key: key)
+        }
+        routes.get("/accounts/balance", ownBalance)
+        routes.get("/accounts/:id") { request, context in .json(try await wallet(context).json()) }
+        routes.get("/accounts/:id/balance") { request, context in .json(try await wallet(context).balanceJSON()) }
+        routes.get("/accounts/:id/transactions", transactions)
+        routes.get("/ledger/check", checkLedger)
+    }
+
+    // MARK: - Accounts
+
+    /// The key may be left out: there is one account for each user and currency, so a repetition opens no other.
+    private func open(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let key = try request.optionalIdempotencyKey()
+        let command = try OpenRequest(json: try await request.json(), caller: context.user)
+        return .command(try await wallets.open(command, caller: context.user, key: key))
+    }
+
+    /// What is in the user's account in a currency: `?currency=USD`, and `?userId=` when `X-User-ID` names nobody.
+    private func ownBalance(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        var (currency, user) = (Currency.usd, context.user)
+        for (name, value) in request.uri.queryParameters {
+            switch name {
+            case "currency":
+                guard let named = Currency(code: String(value)) else {
+                    throw Problem(
+                        .invalidParameter, "currency must be the code of a currency in ISO 4217, in upper case.")
+                }
+                currency = named
+            case "userId":
+                guard user.isEmpty || user == value, UserID.isValid(String(value)) else {
+                    throw Problem(.invalidParameter, "userId must be the user of X-User-ID, or be left out.")
+                }
+                user = String(value)
+            default: throw Problem(.invalidParameter, "The only query parameters are currency and userId.")
+            }
+        }
+        guard !user.isEmpty else {
+            throw Problem(.invalidParameter, "Name a user, by X-User-ID or by userId.")
+        }
+        let (name, unit, caller) = (user, currency, context.user)
+        let wallet = try await environment.store.transaction { transaction in
+            try Ledger(transaction: transaction).wallet(of: name, unit, visibleTo: caller)
+        }
+        guard let wallet else { throw Problem.noAccount(in: currency) }
+        return .json(wallet.balanceJSON())
+    }
+
+    private func wallet(_ context: ServiceContext) async throws -> Wallet {
+        let id = try context.parameters.require("id")
+        let wallet = try await environment.store.transaction { try Ledger(transaction: $0).wallet(id: id) }
+        // Another user's account reads as one that does not exist (INV-15).
+        guard let wallet, wallet.isVisible(to: context.user) else { throw Problem.accountNotFound }
+        return wallet
+    }
+
+    private func transactions(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let (limit, cursor) = try request.page()
+        guard let before = cursor.map({ Int64($0) }) ?? Int64.max else {
+            throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
+        }
+        let wallet = try await wallet(context)
+        let found = try await environment.store.transaction { transaction in
+            try Ledger(transaction: transaction).entries(of: wallet, before: before, limit: limit + 1)
+        }
+        let page = found.prefix(limit)
+        return .json { json in
+            json.object { json in
+                json.array("transactions") { json in page.forEach { $0.write(to: &json) } }
+                if found.count > limit, let last = page.last {
+                    json.string("nextCursor", String(last.number))
+                } else {
+                    json.null("nextCursor")
+                }
+            }
+        }
+    }
+
+    // MARK: - Ledger
+
+    /// Whether the books balance, with the sums that show it. Which accounts do not is for the operator: `/audit/accounts`.
+    private func checkLedger(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let report = try await check.outcome()
+        return .json { json in
+            json.object { json in
+                json.bool("balanced", report.isBalanced)
+                json.integer("entries", report.progress.through)
+                json.integer("faultyEntries", report.progress.faultyEntries)
+                json.integer("accounts", report.accounts)
+                json.integer("faultyAccounts", report.faultyAccounts)
+                json.array("currencies") { json in
+                    for (currency, totals) in report.progress.totals.sorted(by: { $0.key < $1.key }) {
+                        json.object { json in
+                            json.string("currency", currency)
+                            json.integer("debits", totals.debits)
+                            json.integer("credits", totals.credits)
+                        }
+                    }
+                }
+                json.string("checkedAt", report.at.description)
+            }
+        }
+    }
+}
+
+extension Problem {
+    static var accountNotFound: Problem { Problem(.accountNotFound, "There is no account of yours with this id.") }
+}

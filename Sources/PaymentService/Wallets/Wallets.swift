@@ -1,0 +1,191 @@
+import Correlation
+import Idempotency
+import Money
+import Resilience
+import ServiceKit
+import Storage
+import StrictJSON
+
+/// What clients do with their accounts: open them, put money in, take it out, send it to another. Each is one transaction with
+/// its entry in the ledger, at once and without a fee.
+///
+/// A key is remembered twice: with its answer for as long as all keys are, and for ever with the movement that it made, by a
+/// unique constraint. So a key that is used again a month later still moves nothing twice.
+struct Wallets: Sendable {
+    let environment: ServiceEnvironment
+
+    // MARK: - Commands
+
+    /// Opens an account: one for each user and currency, whatever the key.
+    ///
+    /// - Throws: `Problem`, or `StoreError`.
+    func open(_ request: OpenRequest, caller: String, key: IdempotencyKey?) async throws -> CommandReply {
+        let id = environment.identifiers.next()
+        let result: Result<CommandReply, Problem> = try await environment.store.transaction {
+            [environment] transaction in
+            let now = environment.time.now
+            func open() throws -> Result<[UInt8], Problem> {
+                let ledger = Ledger(transaction: transaction)
+                let opened = try ledger.openWallet(
+                    id: id, user: request.user, openedBy: caller, currency: request.currency, at: now)
+                guard var wallet = opened else { return .failure(.accountExists(request)) }
+                if request.initialBalance.minorUnits > 0 {
+                    try ledger.post(.deposit(id, .opening, into: wallet, request.initialBalance, at: now))
+                    wallet = try ledger.wallet(id: id) ?? wallet
+                }
+                return .success(wallet.json())
+            }
+            guard let key else { return try open().map { .created($0) } }
+            let scope = IdempotencyScope(user: request.user, operation: "open account", key: key)
+            return try once(scope, request.fields, reference: id, status: 201, now, transaction) { try open() }
+        }
+        return try result.get()
+    }
+
+    /// Puts money into the user's account. - Throws: `Problem`, or `StoreError`.
+    func deposit(_ request: MovementRequest, caller: String, key: IdempotencyKey) async throws -> CommandReply {
+        try await move(.deposit, request.user, key, request.fields, status: 200) { ledger, id, now in
+            guard let wallet = try ledger.wallet(of: request.user, request.amount.currency, visibleTo: caller) else {
+                return .failure(.noAccount(in: request.amount.currency))
+            }
+            guard wallet.canHold(request.amount) else { return .failure(.balanceLimitExceeded) }
+            try ledger.post(.deposit(id, .deposit, into: wallet, request.amount, at: now))
+            return .success(
+                MovementReceipt(id, .deposit, request.amount, wallet, adding: request.amount.minorUnits, now).json())
+        }
+    }
+
+    /// Takes money out of the user's account. - Throws: `Problem`, or `StoreError`.
+    func withdraw(_ request: MovementRequest, caller: String, key: IdempotencyKey) async throws -> CommandReply {
+        try await move(.withdrawal, request.user, key, request.fields, status: 200) { ledger, id, now in
+            guard let wallet = try ledger.wallet(of: request.user, request.amount.currency, visibleTo: caller) else {
+                return .failure(.noAccount(in: request.amount.currency))
+            }
+            guard wallet.balance >= request.amount.minorUnits else { return .failure(.declined(.insufficientFunds)) }
+            try ledger.post(.withdrawal(id, from: wallet, request.amount, at: now))
+            return .success(
+                MovementReceipt(id, .withdrawal, request.amount, wallet, adding: -request.amount.minorUnits, now).json()
+            )
+        }
+    }
+
+    /// Sends money from an account of the caller's to any other in the same currency. - Throws: `Problem`, or `StoreError`.
+    func transfer(_ request: TransferRequest, caller: String, key: IdempotencyKey) async throws -> CommandReply {
+        try await move(.transfer, caller, key, request.fields, status: 201) { ledger, id, now in
+            guard let source = try ledger.wallet(id: request.sourceID), source.isVisible(to: caller) else {
+                return .failure(
+                    Problem(.accountNotFound, "There is no account of yours with the id of sourceAccountId."))
+            }
+            guard let destination = try ledger.wallet(id: request.destinationID) else {
+                return .failure(Problem(.accountNotFound, "There is no account with the id of destinationAccountId."))
+            }
+            if let failure = request.mismatch(source, destination) { return .failure(Problem(failure)) }
+            guard source.balance >= request.amount.minorUnits else { return .failure(.declined(.insufficientFunds)) }
+            guard destination.canHold(request.amount) else { return .failure(.balanceLimitExceeded) }
+            try ledger.post(.transfer(id, from: source, to: destination, request.amount, at: now))
+            return .success(TransferReceipt(id: id, request: request, at: now).json())
+        }
+    }
+
+    // MARK: - Keys
+
+    /// Moves money once for a key, now or at any time later.
+    ///
+    /// - Parameter body: looks first and posts last; what it refuses has changed nothing.
+    private func move(
+        _ type: PostingType, _ user: String, _ key: IdempotencyKey, _ fields: [String?], status: Int,
+        _ body: @escaping @Sendable (Ledger, String, Timestamp) throws -> Result<[UInt8], Problem>
+    ) async throws -> CommandReply {
+        let id = environment.identifiers.next()
+        let scope = IdempotencyScope(user: user, operation: type.rawValue, key: key)
+        let result: Result<CommandReply, Problem> = try await environment.store.transaction {
+            [environment] transaction in
+            let now = environment.time.now
+            let movements = Movements(transaction: transaction)
+            if let earlier = try movements.find(scope) {
+                guard earlier.fingerprint == Fingerprint(operation: scope.operation, fields: fields) else {
+                    return .failure(.keyReused)
+                }
+                return .success(.replayed(earlier.response))
+            }
+            return try once(scope, fields, reference: id, status: status, now, transaction) {
+                let outcome = try body(Ledger(transaction: transaction), id, now)
+                if case .success(let receipt) = outcome {
+                    let response = StoredResponse(status: status, body: receipt)
+                    let fingerprint = Fingerprint(operation: scope.operation, fields: fields)
+                    try movements.insert(id, type, scope, fingerprint, response, at: now)
+                }
+                return outcome
+            }
+        }
+        return try result.get()
+    }
+
+    /// Runs a command once for its key: the key's record and the command's effect commit together (DESIGN.md, rule 2).
+    private func once(
+        _ scope: IdempotencyScope, _ fields: [String?], reference: String, status: Int, _ now: Timestamp,
+        _ transaction: any Transaction, _ command: () throws -> Result<[UInt8], Problem>
+    ) throws -> Result<CommandReply, Problem> {
+        let keys = environment.keys
+        let claim = try keys.claim(
+            scope, fingerprint: Fingerprint(operation: scope.operation, fields: fields), reference: reference, now: now,
+            in: transaction)
+        switch claim {
+        case .replay(let stored): return .success(.replayed(stored))
+        case .mismatch: return .failure(.keyReused)
+        case .inProgress: return .failure(.inProgress)
+        case .started: break
+        }
+        switch try command() {
+        case .success(let body):
+            let response = StoredResponse(status: status, body: body)
+            try keys.succeed(scope, reference: reference, response: response, now: now, in: transaction)
+            return .success(status == 201 ? .created(body) : .made(body))
+        case .failure(let problem):
+            try keys.fail(scope, reference: reference, now: now, in: transaction)
+            return .failure(problem)
+        }
+    }
+}
+
+extension Ledger {
+    /// A user's wallet in a currency, unless the caller may not see it.
+    func wallet(of user: String, _ currency: Currency, visibleTo caller: String) throws -> Wallet? {
+        try wallet(of: user, currency).flatMap { $0.isVisible(to: caller) ? $0 : nil }
+    }
+}
+
+extension Wallet {
+    /// Whether the balance would still be an amount of money. Refunds are not held to this: they are owed.
+    fileprivate func canHold(_ amount: Money) -> Bool { balance + Int128(amount.minorUnits) <= Int128(Int64.max) }
+}
+
+extension TransferRequest {
+    /// What is wrong with the currencies.
+    fileprivate func mismatch(_ source: Wallet, _ destination: Wallet) -> ValidationFailure? {
+        if destination.currency != source.currency {
+            return ValidationFailure(
+                "#/destinationAccountId",
+                "is an account in \(destination.currency), and the source is in \(source.currency)")
+        }
+        if amount.currency != source.currency {
+            return ValidationFailure("#/amount", "must be in the currency of the accounts, \(source.currency)")
+        }
+        return nil
+    }
+}
+
+extension Problem {
+    static func noAccount(in currency: Currency) -> Problem {
+        Problem(.accountNotFound, "You have no account in \(currency); POST /accounts opens one.")
+    }
+
+    static var balanceLimitExceeded: Problem {
+        Problem(.balanceLimitExceeded, "The balance would be more than \(Int64.max) minor units.")
+    }
+
+    fileprivate static func accountExists(_ request: OpenRequest) -> Problem {
+        Problem(
+            .accountExists, "The user has an account in \(request.currency) already; there is one for each currency.")
+    }
+}

@@ -1,0 +1,5 @@
+/// The names of users, wherever a request spells them.
+package enum UserID {
+    /// Whether a text can name a user: 1 to 128 letters, digits and `._:@-`.
+    package static func isValid(_ text: String) -> Bool { EnvelopeMiddleware.isUserID(text) }
+}

@@ -1,0 +1,169 @@
+"""The ledger, and checkouts that are paid from an account: through nginx, with every service's totals beside it."""
+
+import sqlite3
+import uuid
+from contextlib import closing
+
+import pytest
+
+from api import Api, Background, assert_first, assert_json, assert_problem, at_once, money, new_key
+from stack import Service
+from test_audit import Shop, found
+
+
+@pytest.fixture
+def wallet(api, user):
+    """The user has 50.00 USD."""
+    return assert_first(api.open_account(user, 50), 201)["accountId"]
+
+
+# ---------------------------------------------------------------- a checkout from an account
+
+def test_a_checkout_is_paid_from_the_users_account(api, wallet, item, user, key):
+    before = api.captured()
+    order = assert_first(api.checkout(key, item, 2, user))
+    assert order["total"] == money(2000) and api.balance(user) == 3000
+    charge = assert_json(api.charge_of(order["chargeId"], user))
+    assert charge["method"] == "wallet" and charge["status"] == "succeeded"
+    assert api.captured() == (before[0] + 2000, before[1])
+    page = assert_json(api.account(wallet, user, "/transactions"))["transactions"]
+    assert page[0]["transactionId"] == order["chargeId"] and page[0]["change"] == money(-2000)
+    assert api.checkout(key, item, 2, user).content and api.balance(user) == 3000  # a replay takes nothing
+
+
+def test_too_little_in_the_account_is_402_and_the_goods_are_back(api, wallet, item, user, key):
+    body = assert_problem(api.checkout(key, item, 6, user), 402, "payment-declined")
+    assert body["declineCode"] == "insufficient_funds"
+    assert api.numbers(item) == (100, 0, 100) and api.balance(user) == 5000
+    assert_first(api.deposit(new_key(), 10, user))
+    assert_first(api.checkout(key, item, 6, user))  # IK-18: the same key, now that there is enough
+    assert api.balance(user) == 0 and api.numbers(item) == (94, 0, 94)
+
+
+def test_without_an_account_in_the_currency_or_with_a_method_the_provider_pays(api, new_item, item, user):
+    euro = new_item(api, 10, money(100, "EUR"))
+    assert_first(api.open_account(user, 50), 201)
+    assert_first(api.checkout(new_key(), euro, 1, user))
+    assert_first(api.checkout(new_key(), item, 1, user, method="card"))
+    assert_problem(api.checkout(new_key(), item, 1, user, method="test_declined"), 402, "payment-declined")
+    assert_first(api.checkout(new_key(), item, 1))
+    assert api.balance(user) == 5000
+
+
+def test_checkouts_racing_for_one_account_never_overdraw_it(api, wallet, item, user):
+    answers = at_once(20, lambda _: api.checkout(new_key(), item, 1, user))
+    assert sorted(a.status_code for a in answers) == [200] * 5 + [402] * 15
+    api.wait_settled()
+    assert api.balance(user) == 0 and api.numbers(item) == (95, 0, 95)
+
+
+def test_a_refund_goes_back_to_the_account(api, wallet, item, user):
+    order = assert_first(api.checkout(new_key(), item, 3, user))
+    assert_first(api.refund(new_key(), order["chargeId"], money(500), user))
+    assert api.balance(user) == 2500
+    assert_first(api.refund(new_key(), order["chargeId"], user=user))
+    assert api.balance(user) == 5000
+    assert [e["type"] for e in api.events(order["chargeId"], user)] == ["succeeded", "refunded", "refunded"]
+
+
+# ---------------------------------------------------------------- events
+
+def test_every_step_of_a_charge_is_in_its_trail(api, key):
+    charge = str(uuid.uuid4())
+    assert api.charge(key, chargeId=charge, method="test_timeout_after_charge").status_code == 504
+    assert_first(api.charge(key, chargeId=charge, method="test_timeout_after_charge"))
+    events = api.events(charge)
+    assert [(e["sequence"], e["type"], e["amount"]) for e in events] == [
+        (1, "pending", money(2000)), (2, "succeeded", money(2000))]
+    assert_problem(api.call("GET", "payment", f"/charges/{charge}/events", user="eve"), 404, "charge-not-found")
+    assert_problem(api.call("GET", "payment", f"/charges/{uuid.uuid4()}/events"), 404, "charge-not-found")
+
+
+# ---------------------------------------------------------------- the check
+
+def test_the_ledger_is_balanced_after_all_that_clients_do(api, wallet, item, user, key):
+    before = api.ledger()
+    assert before["balanced"] is True
+    order = assert_first(api.checkout(key, item, 1, user))
+    assert_first(api.refund(new_key(), order["chargeId"], money(100), user))
+    assert_first(api.charge(new_key(), money(700)))
+    assert_first(api.deposit(new_key(), 1, user))
+    after = api.ledger()
+    assert after["balanced"] is True and after["faultyEntries"] == after["faultyAccounts"] == 0
+    assert after["entries"] == before["entries"] + 4
+    for line in after["currencies"]:
+        assert line["debits"] == line["credits"], line
+
+
+def test_the_check_is_true_while_money_moves(api, wallet, item, user):
+    moving = Background(lambda: [api.deposit(new_key(), 1, user).status_code for _ in range(150)])
+    while not moving.done:
+        assert api.ledger()["balanced"] is True
+    assert set(moving.result()) == {200}
+
+
+@pytest.fixture(scope="module")
+def shop():
+    shop = Shop()
+    shop.start()
+    yield shop
+    shop.stop()
+
+
+def test_the_audit_is_clean_with_accounts_and_finds_a_balance_that_never_moved(shop, user):
+    api = shop.api
+    account = assert_first(api.open_account(user, 50), 201)["accountId"]
+    assert_first(api.checkout(new_key(), 1, 2, user))
+    assert_first(api.charge(new_key(), money(700)))
+    report = shop.clean()
+    assert report["counts"]["accounts"]["total"] == 4
+    shop.tamper("payment", "UPDATE accounts SET balance_low = balance_low + 1 WHERE kind = 'wallet'")
+    code, report = shop.judge()
+    assert (code, found(report)) == (1, [("INV-11", {account})])
+    assert "30.01 USD" in report["findings"][0]["explanation"]
+    assert shop.api.ledger()["balanced"] is False
+    shop.tamper("payment", "UPDATE accounts SET balance_low = balance_low - 1 WHERE kind = 'wallet'")
+    shop.clean()
+
+
+# ---------------------------------------------------------------- from the version before
+
+def test_a_store_of_the_version_before_the_ledger_is_brought_up_to_date(tmp_path):
+    """The schema of then, as Payment left it: with a paid charge, one refunded in part, a declined one and a key."""
+    with Service("payment", data_dir=tmp_path) as service:
+        assert service.terminate() == 0
+    with closing(sqlite3.connect(tmp_path / "payment.sqlite")) as db:
+        back_to_before_the_ledger(db)
+        for number, (status, refunded) in enumerate([("succeeded", 0), ("succeeded", 300), ("failed", 0)]):
+            db.execute("INSERT INTO charges (charge_id, user_id, method, amount, currency, refunded, status, operation_key,"
+                       " created_at) VALUES (?, '', 'card', 1000, 'USD', ?, ?, ?, 1767225600000)",
+                       (f"old-{number}", refunded, status, f"key-{number}"))
+        db.execute("INSERT INTO refunds (refund_id, charge_id, user_id, amount, status, operation_key, created_at) VALUES ('old-refund', 'old-1', '', 300, 'succeeded', 'key', 1767225600000)")
+        db.commit()
+    with Service("payment", data_dir=tmp_path) as service:
+        api = Api(service.url, service.url, service.url)
+        for _ in range(50):
+            check = api.ledger()
+            if check["entries"] == 3:
+                break
+        assert check["balanced"] is True and check["entries"] == 3
+        assert check["currencies"] == [{"currency": "USD", "debits": 2300, "credits": 2300}]
+        assert api.captured() == (2000, 300)
+        assert_first(api.refund(new_key(), "old-1"))
+        assert api.ledger()["currencies"][0]["debits"] == 3000
+        api.close()
+
+
+def back_to_before_the_ledger(db) -> None:
+    """Undoes the migration "ledger" by hand; the next start must make it again."""
+    for kind in ("trigger", "index", "table"):
+        names = [r[0] for r in db.execute("SELECT name FROM sqlite_master WHERE type = ? AND sql IS NOT NULL", (kind,))]
+        for name in names:
+            if kind != "table" and ("ledger" in name or "never" in name or "wallets" in name):
+                db.execute(f"DROP {kind} {name}")
+            if name in ("accounts", "ledger_entries", "ledger_sums", "movements", "payment_events"):
+                db.execute(f"DROP TABLE {name}")
+    db.execute("ALTER TABLE charges DROP COLUMN wallet")
+    db.execute("ALTER TABLE charges DROP COLUMN in_ledger")
+    db.execute("ALTER TABLE refunds DROP COLUMN in_ledger")
+    assert db.execute("DELETE FROM grdb_migrations WHERE identifier = 'ledger'").rowcount == 1

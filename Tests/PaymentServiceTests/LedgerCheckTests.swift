@@ -1,0 +1,177 @@
+import AuditAPI
+import Resilience
+import ServiceKit
+import Storage
+import StrictJSON
+import TestSupport
+import Testing
+
+@testable import PaymentService
+
+@Suite("The check of the ledger", .timeLimit(.minutes(1)))
+struct LedgerCheckTests {
+    /// Does to the file what no code of ours does.
+    private func tamper(_ fixture: PaymentFixture, _ statements: String...) async throws {
+        try await fixture.test.store.transaction { transaction in
+            for statement in statements { try transaction.run(statement, []) }
+        }
+    }
+
+    /// A second process on the same store.
+    private func restarted(_ fixture: PaymentFixture) -> PaymentFixture {
+        PaymentFixture(
+            fixture.test, fixture.environment, SimulatedProvider(allowsTestMethods: true, sleeper: fixture.test.sleeper)
+        )
+    }
+
+    @Test("an empty ledger is balanced")
+    func empty() async throws {
+        try await PaymentFixture.simulated().run { client in
+            let check = try await client.get("/ledger/check")
+            #expect(check.status == 200)
+            #expect(check.value("balanced") == .bool(true))
+            #expect(check.count("currencies") == 0)
+        }
+    }
+
+    @Test("it tells the debits and credits of each currency, and how much was looked at")
+    func sums() async throws {
+        let fixture = try PaymentFixture.simulated()
+        try await fixture.run { client in
+            let ann = try await client.openWallet("ann", "50.00")
+            let bob = try await client.openWallet("bob", "0")
+            _ = try await client.openWallet("ann", "1.250", currency: "KWD")
+            #expect(try await client.transfer(ann, bob, "10.00", key: "t", user: "ann").status == 201)
+            let check = try await client.get("/ledger/check")
+            #expect(check.value("balanced") == .bool(true))
+            #expect(check.integer("entries") == 3)
+            #expect(check.integer("accounts") == 5)
+            #expect(check.text("currencies/0/currency") == "KWD")
+            #expect(check.integer("currencies/0/debits") == 1250)
+            #expect(check.integer("currencies/1/debits") == 6000)
+            #expect(check.integer("currencies/1/credits") == 6000)
+        }
+    }
+
+    @Test("who asks again within a second is given the same, and then only what came since is added up")
+    func again() async throws {
+        let fixture = try PaymentFixture.simulated()
+        try await fixture.run { client in
+            _ = try await client.openWallet("ann", "50.00")
+            let first = try await client.get("/ledger/check")
+            _ = try await client.deposit("1.00", key: "d", user: "ann")
+            #expect(try await client.get("/ledger/check").body == first.body)
+            fixture.test.time.advance(by: .seconds(1))
+            let second = try await client.get("/ledger/check")
+            #expect(second.integer("entries") == 2)
+            #expect(second.integer("currencies/0/credits") == 5100)
+            #expect(second.value("balanced") == .bool(true))
+        }
+    }
+
+    @Test("it goes through a ledger of many steps while money moves, and never says that what moves is wrong")
+    func busy() async throws {
+        let fixture = try PaymentFixture.simulated()
+        try await fixture.run { client in
+            var wallets: [String] = []
+            for number in 0..<(LedgerCheck.accountsPerStep + 20) {
+                wallets.append(try await client.openWallet("user-\(number)", "10.00"))
+            }
+            try await withThrowingTaskGroup { group in
+                for number in 0..<300 {
+                    group.addTask { [wallets] in
+                        _ = try await client.transfer(
+                            wallets[number], wallets[number + 200], "1.00", key: "k\(number)", user: "user-\(number)")
+                    }
+                    group.addTask {
+                        fixture.test.time.advance(by: .seconds(2))
+                        let check = try await client.get("/ledger/check")
+                        #expect(check.value("balanced") == .bool(true))
+                    }
+                }
+                try await group.waitForAll()
+            }
+            fixture.test.time.advance(by: .seconds(2))
+            let check = try await client.get("/ledger/check")
+            #expect(check.value("balanced") == .bool(true))
+            #expect(check.integer("accounts") == Int64(wallets.count + 1))
+            #expect(check.integer("entries") == Int64(wallets.count + 300))
+        }
+    }
+
+    @Test(
+        "what was changed in the file is found by the next process",
+        arguments: [
+            (["UPDATE accounts SET balance_low = balance_low + 1 WHERE account_id = 'sales:USD'"], 0, 1),
+            (["UPDATE accounts SET balance_low = balance_low - 1 WHERE kind = 'wallet'"], 0, 1),
+            (
+                [
+                    "DROP TRIGGER ledger_entries_never_changed",
+                    "UPDATE ledger_entries SET amount = amount + 1 WHERE entry_number = 1",
+                ], 0, 2
+            ),
+            (
+                ["DROP TRIGGER ledger_entries_never_deleted", "DELETE FROM ledger_entries WHERE entry_number = 1"], 1, 2
+            ),
+            (
+                [
+                    "DROP TRIGGER ledger_entries_never_changed",
+                    "UPDATE ledger_entries SET currency = 'EUR' WHERE entry_number = 1",
+                ], 1, 0
+            ),
+            (["DROP TRIGGER accounts_never_deleted", "DELETE FROM accounts WHERE kind = 'wallet'"], 1, 0),
+        ])
+    func tampered(_ statements: [String], entries: Int64, accounts: Int64) async throws {
+        let fixture = try PaymentFixture.simulated()
+        try await fixture.run { client in
+            _ = try await client.openWallet("ann", "50.00")
+            _ = try await client.charge(id: "c", key: "k")
+            #expect(try await client.get("/ledger/check").value("balanced") == .bool(true))
+        }
+        for statement in statements { try await tamper(fixture, statement) }
+        try await restarted(fixture).run { client in
+            let check = try await client.get("/ledger/check")
+            #expect(check.value("balanced") == .bool(false))
+            #expect(check.integer("faultyEntries") == entries)
+            #expect(check.integer("faultyAccounts") == accounts)
+        }
+    }
+
+    @Test("a wallet below zero is found even when its entries say the same")
+    func overdrawn() async throws {
+        let fixture = try PaymentFixture.simulated()
+        try await fixture.run { client in _ = try await client.openWallet("ann", "1.00") }
+        try await tamper(fixture, "PRAGMA ignore_check_constraints = 1")
+        try await tamper(
+            fixture, "INSERT INTO ledger_entries SELECT NULL, 'x', 'x', 1, -100211904, 500, 'USD', 0")
+        try await fixture.run { client in
+            let check = try await client.get("/ledger/check")
+            #expect(check.integer("faultyAccounts") == 1)
+            #expect(check.value("balanced") == .bool(false))
+        }
+    }
+
+    @Test("the audit is shown each account beside the sums of its entries, page by page")
+    func auditPages() async throws {
+        let fixture = try PaymentFixture.simulated()
+        try await fixture.run { client in
+            _ = try await client.openWallet("ann", "50.00")
+            _ = try await client.charge(id: "c", key: "k", user: "ann", method: "card")
+            var found: [AccountEntry] = []
+            var cursor: String?
+            repeat {
+                let answer = try await client.get("/audit/accounts?limit=1" + (cursor.map { "&cursor=\($0)" } ?? ""))
+                let page = try AuditPage<AccountEntry>(json: try JSONParser.parse(answer.body))
+                found += page.entries
+                cursor = page.nextCursor
+            } while cursor != nil
+            #expect(found.map(\.account).prefix(3) == ["settlement:simulated:USD", "sales:USD", "cash_in:USD"])
+            #expect(found.count == 4)
+            let wallet = try #require(found.last)
+            #expect((wallet.balance, wallet.debits, wallet.credits) == (5000, 0, 5000))
+            #expect(wallet.growsByDebits == false)
+            #expect(found.map(\.balance) == [2000, 2000, 5000, 5000])
+            #expect(try await client.get("/audit/accounts?cursor=x").status == 400)
+        }
+    }
+}

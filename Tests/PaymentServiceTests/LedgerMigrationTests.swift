@@ -1,0 +1,129 @@
+import Idempotency
+import Money
+import NIOPosix
+import Resilience
+import ServiceKit
+import Storage
+import StrictJSON
+import TestSupport
+import Testing
+
+@testable import PaymentService
+
+@Suite("A store of the version before the ledger", .timeLimit(.minutes(1)))
+struct LedgerMigrationTests {
+    private let directory: TemporaryDirectory
+    private var path: String { directory.file("payment.sqlite") }
+    /// More than two steps of entering them.
+    private static let count = EarlierPayments.stepSize * 2 + 50
+
+    /// A store as that version left it, with charges of every status and refunds of every kind.
+    init() async throws {
+        directory = try TemporaryDirectory()
+        let store = try store(PaymentSchema.migrations.prefix(1))
+        for number in 0..<Self.count {
+            let status = ["succeeded", "succeeded", "succeeded", "failed", "canceled", "pending"][number % 6]
+            let refunds: [(Int64, String)] =
+                switch number % 6 {
+                case 1: [(1000, "succeeded")]
+                case 2: [(300, "succeeded"), (200, "pending")]
+                default: []
+                }
+            try await store.transaction { transaction in
+                try transaction.run(
+                    """
+                    INSERT INTO charges (charge_id, user_id, order_id, method, amount, currency, refunded, status, decline_code,
+                        operation_key, created_at)
+                    VALUES (?1, 'ann', NULL, 'card', 1000, ?2, ?3, ?4, NULL, ?1, 1767225600000)
+                    """,
+                    [
+                        .text("c\(number)"), .text(number.isMultiple(of: 2) ? "USD" : "EUR"),
+                        .integer(refunds.map(\.0).reduce(0, +)), .text(status),
+                    ])
+                for (index, refund) in refunds.enumerated() {
+                    try transaction.run(
+                        """
+                        INSERT INTO refunds (refund_id, charge_id, user_id, amount, status, operation_key, created_at)
+                        VALUES (?1, ?2, 'ann', ?3, ?4, ?1, 1767225600000)
+                        """,
+                        [.text("r\(number)-\(index)"), .text("c\(number)"), .integer(refund.0), .text(refund.1)])
+                }
+            }
+        }
+        try store.close()
+    }
+
+    private func store(_ migrations: some Sequence<Migration>) throws -> SQLiteStore {
+        try SQLiteStore(
+            path: path, migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + migrations,
+            loop: MultiThreadedEventLoopGroup.singleton.any())
+    }
+
+    private func fixture(_ store: any Store) throws -> PaymentFixture {
+        let test = try TestEnvironment(migrations: PaymentSchema.migrations)
+        return PaymentFixture(test, test.environment(on: store), ScriptedProvider())
+    }
+
+    /// Numbers below `count` that are these modulo 6, and even or odd.
+    private func count(_ rests: Set<Int>, even: Bool) -> Int {
+        (0..<Self.count).count { rests.contains($0 % 6) && $0.isMultiple(of: 2) == even }
+    }
+
+    private func expectEntered(_ fixture: PaymentFixture) async throws {
+        let books = try await fixture.books()
+        let dollars =
+            count([0, 1, 2], even: true) * 1000 - count([2], even: true) * 300 - count([1], even: true) * 1000
+        let euros =
+            count([0, 1, 2], even: false) * 1000 - count([2], even: false) * 300 - count([1], even: false) * 1000
+        #expect(books.balances["sales:USD"] == Int128(dollars))
+        #expect(books.balances["sales:EUR"] == Int128(euros))
+        #expect(books.balances["settlement:simulated:USD"] == Int128(dollars))
+        #expect(books.balances == books.sums)
+    }
+
+    @Test("has its paid charges and refunds entered into the ledger, each once, also after a crash half way")
+    func entered() async throws {
+        let store = try store(PaymentSchema.migrations)
+        let gated = GatedStore(store)
+        let fixture = try fixture(gated)
+        // The second step fails, as if the process had died there; the next process goes on.
+        gated.failNext(1, after: 1)
+        await #expect(throws: StoreError.self) {
+            try await EarlierPayments(environment: fixture.environment).enterAll()
+        }
+        #expect(try await fixture.books().entries.count == EarlierPayments.stepSize)
+        for _ in 0..<2 { try await EarlierPayments(environment: fixture.environment).enterAll() }
+        try await expectEntered(fixture)
+        try await fixture.run { client in
+            #expect(try await client.get("/ledger/check").value("balanced") == .bool(true))
+            let events = try await client.get("/charges/c1/events", user: "ann")
+            #expect((0..<2).map { events.text("events/\($0)/type") } == ["entered", "entered"])
+        }
+        try store.close()
+    }
+
+    @Test("goes on to work while its earlier payments are not yet entered, and none is entered twice")
+    func meanwhile() async throws {
+        let store = try store(PaymentSchema.migrations)
+        let fixture = try fixture(store)
+        try await fixture.run { client in
+            // One refund of a charge that is not yet in the ledger, and one charge that was pending.
+            #expect(try await client.refund("c0", "1.00", key: "new", user: "ann").status == 200)
+            try await fixture.settleOpen()
+            #expect(try await client.get("/ledger/check").value("balanced") == .bool(true))
+            try await EarlierPayments(environment: fixture.environment).enterAll()
+            try await fixture.settleAll()
+            #expect(try await client.get("/charges/c5", user: "ann").text("status") == "succeeded")
+        }
+        let totals = try await fixture.book { try $0.totals() }
+        let books = try await fixture.books()
+        for total in totals {
+            #expect(books.balances["sales:\(total.currency)"] == total.captured - total.refunded)
+        }
+        #expect(
+            books.entries.count(where: { $0.hasPrefix("charge") })
+                == (0..<Self.count).count { [0, 1, 2, 5].contains($0 % 6) })
+        #expect(books.balances == books.sums)
+        try store.close()
+    }
+}
