@@ -10,7 +10,7 @@ extension AuditReport {
     /// {"clean":false,"startedAt":"…","graceSeconds":60,
     ///  "findingCounts":{"INV-8":1},
     ///  "findings":[{"invariant":"INV-8","subjects":[{"type":"order","id":"…"}],"explanation":"…"}],
-    ///  "counts":{"orders":{…},"reservations":{…},"charges":{…},"items":{…}},
+    ///  "counts":{"orders":{…},"reservations":{…},"charges":{…},"items":{…},"accounts":{…}},
     ///  "totals":[{"currency":"USD","completedOrders":2000,"capturedForOrders":2000,…}]}
     /// ```
     public var json: [UInt8] {
@@ -59,6 +59,7 @@ extension AuditReport {
             json.integer("total", items)
             json.integer("moving", movingItems)
         }
+        json.object("accounts") { json in json.integer("total", accounts) }
     }
 }
 
@@ -75,6 +76,7 @@ extension Finding {
                         case .charge(let id): json.pair("charge", id)
                         case .item(let id): json.pair("item", String(id))
                         case .currency(let code): json.pair("currency", code)
+                        case .account(let id): json.pair("account", id)
                         }
                     }
                 }

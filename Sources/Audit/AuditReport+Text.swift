@@ -18,6 +18,7 @@ extension AuditReport {
                 + "canceled \(charges[.canceled] ?? 0), pending \(charges[.pending] ?? 0); "
                 + "not of an order \(total(charges) - orderCharges); too young to judge \(youngCharges)",
             "items         \(items); moving too fast to compare what is reserved \(movingItems)",
+            "accounts      \(accounts) of the ledger, each compared with its entries",
         ]
         for (currency, flow) in money.byCurrency.sorted(by: { $0.key < $1.key }) {
             func amount(_ minorUnits: Int128) -> String { Amount.text(minorUnits, currency) }
@@ -61,6 +62,7 @@ extension Finding.Subject {
         case .charge(let id): "charge \(id)"
         case .item(let id): "item \(id)"
         case .currency(let code): code
+        case .account(let id): "account \(id)"
         }
     }
 }

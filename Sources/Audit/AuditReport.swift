@@ -28,6 +28,8 @@ public struct AuditReport: Sendable {
     public internal(set) var orderCharges = 0
     /// How many items there are.
     public internal(set) var items = 0
+    /// How many accounts the ledger has.
+    public internal(set) var accounts = 0
     /// How many items moved while they were looked at, so that what is reserved of them could not be compared.
     public internal(set) var movingItems = 0
     /// Money by currency, of the orders and charges that were judged.

@@ -2,7 +2,8 @@ import AuditAPI
 import Correlation
 import Resilience
 
-/// What must hold between Order, Stock and Payment, as far as their records show it (INV-1 to INV-8).
+/// What must hold between Order, Stock and Payment, as far as their records show it (INV-1 to INV-8), and
+/// in Payment's ledger (INV-11).
 ///
 /// Values in, findings out: nothing here reads or waits. A record younger than `grace` is not judged, because its checkout
 /// may still be under way; ages are taken by the clock of the service that the record is from.

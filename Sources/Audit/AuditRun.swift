@@ -33,6 +33,7 @@ public struct AuditRun {
         try await readOrders()
         try await readCharges()
         try await readStock()
+        try await readLedger()
         report.add(report.money.findings())
         return report
     }
@@ -173,6 +174,18 @@ public struct AuditRun {
             cursor = page.nextCursor
         } while cursor != nil
         return items
+    }
+
+    // MARK: - Ledger
+
+    private mutating func readLedger() async throws(AuditError) {
+        var cursor: String?
+        repeat {
+            let page = try await source.page(of: AccountEntry.self, after: cursor, limit: AuditLimits.page.upperBound)
+            report.accounts += page.entries.count
+            for account in page.entries { report.add(rules.judge(account)) }
+            cursor = page.nextCursor
+        } while cursor != nil
     }
 
     // MARK: - Parts

@@ -9,9 +9,11 @@ public struct Finding: Hashable, Sendable {
         case charge(String)
         case item(Int64)
         case currency(String)
+        /// Of the ledger.
+        case account(String)
     }
 
-    /// The number of the invariant that is broken: 1 to 8 of INV-1 to INV-8.
+    /// The number of the invariant that is broken: 1 to 8 of INV-1 to INV-8, or 11 of INV-11.
     public let invariant: Int
     /// The records concerned, the one that was looked at first.
     public let subjects: [Subject]

@@ -19,7 +19,7 @@ struct AuditCommand: AsyncParsableCommand {
             Give the addresses of the services themselves. nginx does not let an audit through, and neither should \
             anything else that the public can reach.
 
-            Each finding names the invariant that is broken (INV-1 to INV-8), the records, and what it means for \
+            Each finding names the invariant that is broken (INV-1 to INV-8, INV-11), the records, and what it means for \
             money or goods. What a client does with Stock or Payment directly, without Order, is counted and is no \
             finding.
 

@@ -84,6 +84,21 @@ struct AuditRunTests {
         #expect(report.findings.first?.subjects == [.order(state.orders[0].id), .order(last.id)])
     }
 
+    @Test("every account of the ledger is looked at, page by page")
+    func ledger() async throws {
+        var state = FakeSource.State.healthy(1)
+        state.accounts = (0..<7).map { number in
+            Records.account(
+                "account-\(number)", number: number - 3, balance: number == 5 ? 7 : 10, debits: 0, credits: 10)
+        }
+        let report = try await audit(FakeSource(state))
+        #expect(report.accounts == 7)
+        #expect(report.findings.map(\.subjects) == [[.account("account-5")]])
+        #expect(report.findingCounts == [11: 1])
+        #expect(report.text.contains("INV-11  account account-5"))
+        #expect(String(decoding: report.json, as: UTF8.self).contains(#""accounts":{"total":7}"#))
+    }
+
     // MARK: - A busy system
 
     @Test("what looks wrong for a moment and is right when read again is no finding")
@@ -124,7 +139,8 @@ struct AuditRunTests {
         }
         let report = try await audit(source)
         #expect(report.findings.isEmpty)
-        #expect(source.reads == 11)
+        // The last is of the ledger's accounts.
+        #expect(source.reads == 12)
     }
 
     @Test("what is younger than the grace is counted and not judged")

@@ -11,6 +11,7 @@ final class FakeSource: AuditSource {
         var reservations: [ReservationEntry] = []
         var charges: [ChargeEntry] = []
         var items: [ItemEntry] = []
+        var accounts: [AccountEntry] = []
         /// What each charge lookup was asked for.
         var keys: [[String]] = []
         var reads = 0
@@ -22,10 +23,12 @@ final class FakeSource: AuditSource {
                 case OrderEntry.path: orders
                 case ReservationEntry.path: reservations
                 case ChargeEntry.path: charges
+                case AccountEntry.path: accounts.sorted { $0.number < $1.number }
                 default: items.sorted { $0.itemID < $1.itemID }
                 }
             let entries = records.compactMap { $0 as? Entry }
-            return kind == ItemEntry.self ? entries : entries.sorted { $0.id < $1.id }
+            let isByNumber = kind == ItemEntry.self || kind == AccountEntry.self
+            return isByNumber ? entries : entries.sorted { $0.id < $1.id }
         }
     }
 

@@ -63,6 +63,14 @@ enum Records {
             itemID: itemID, received: received, available: available, reserved: reserved, completed: completed)
     }
 
+    static func account(
+        _ account: String, kind: String = "sales", number: Int64 = -1, balance: Int128, debits: Int128, credits: Int128
+    ) -> AccountEntry {
+        AccountEntry(
+            number: number, account: account, kind: kind, currency: "USD", growsByDebits: kind == "cash_in",
+            balance: balance, debits: debits, credits: credits)
+    }
+
     /// What is said of an order with these records.
     static func judge(
         _ order: OrderEntry, _ reservation: ReservationEntry? = reservation(), _ charge: ChargeEntry? = charge(),
