@@ -77,6 +77,7 @@ struct SimulationTests {
         arguments: [
             "stock-unchecked", "no-charge-tombstone", "refund-skipped", "time-out-is-refusal", "end-overwritten",
             "driver-lost",
+            "charge-not-posted", "refund-not-posted", "event-not-recorded", "wallet-unchecked", "wallet-of-another",
         ])
     func planted(_ name: String) throws {
         let index = try #require(PlantedMistakes.all.firstIndex { $0.name == name })

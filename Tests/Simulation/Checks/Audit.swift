@@ -151,6 +151,17 @@ final class Audit: Sendable {
             }
             moved("charge \(id)", to: status, from: ["pending": ["succeeded", "failed", "canceled"]])
         }
+        let books = try disk.rows(
+            """
+            SELECT ifnull(sum(debit_sign * (balance_high * 1000000000 + balance_low)), 0),
+                ifnull(min(iif(kind = 'wallet', balance_high * 1000000000 + balance_low, 0)), 0)
+            FROM accounts
+            """
+        ) { ($0[0] as Int64, $0[1] as Int64) }
+        for (sum, least) in books {
+            if sum != 0 { report("INV-11", "debits and credits differ by \(sum)") }
+            if least < 0 { report("INV-11", "a wallet is overdrawn by \(-least)") }
+        }
     }
 
     /// A status may stay, or make the one step that is allowed (INV-7, INV-17).
@@ -161,8 +172,13 @@ final class Audit: Sendable {
 
     // MARK: - At a write
 
-    /// A refusal for want of goods must be true when it is written (INV-10).
+    /// A refusal for want of goods or money must be true when it is written (INV-10), and what is never deleted is not.
     func wrote(_ statement: SQLStatement, in transaction: any Transaction) throws {
+        for table in ["ledger_entries", "payment_events", "accounts"]
+        where statement.sql.hasPrefix("DELETE FROM \(table)") || statement.sql.hasPrefix("UPDATE \(table)") {
+            report("INV-11", "\(table) is written by: \(statement.sql)")
+        }
+        try wroteDeclined(statement, in: transaction)
         guard statement.role == .stock, statement.sql.hasPrefix("INSERT INTO refused_reservations"),
             statement.arguments.count > 2, case .text("insufficient-stock") = statement.arguments[1],
             case .text(let detail) = statement.arguments[2]
@@ -175,6 +191,20 @@ final class Audit: Sendable {
         ) { $0.integer(0) }
         if numbers[1] <= numbers[2] || available ?? 0 >= numbers[1] {
             report("INV-10", "refused although \(available ?? 0) are available: \(detail)")
+        }
+    }
+
+    private func wroteDeclined(_ statement: SQLStatement, in transaction: any Transaction) throws {
+        guard statement.sql.hasPrefix("INSERT INTO charges"), statement.arguments.count > 7,
+            statement.arguments[3] == "wallet", statement.arguments[7] == "insufficient_funds",
+            case .integer(let amount) = statement.arguments[4]
+        else { return }
+        let balance = try transaction.first(
+            "SELECT balance_high * 1000000000 + balance_low FROM accounts WHERE user_id = ? AND currency = ?",
+            [statement.arguments[1], statement.arguments[5]]
+        ) { $0.integer(0) }
+        if let balance, balance >= amount {
+            report("INV-10", "declined \(amount) although \(balance) is in the wallet")
         }
     }
 }

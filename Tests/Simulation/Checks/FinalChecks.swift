@@ -13,6 +13,7 @@ struct FinalChecks {
         goods()
         agreement()
         provider()
+        ledger()
         ClientChecks(snapshot: snapshot, world: world).run()
     }
 
@@ -131,6 +132,45 @@ struct FinalChecks {
                 expect(refunded == 0, "INV-4", "the provider gave back what it never took, for \(id)")
             }
         }
+    }
+
+    /// INV-11: balances are the sums of their entries, no wallet is overdrawn, and the ledger, the book and the trail of each
+    /// charge say the same.
+    private func ledger() {
+        func balance(_ matches: (Snapshot.Account) -> Bool) -> Int64 {
+            snapshot.accounts.filter(matches).reduce(0) { $0 + $1.balance }
+        }
+        for account in snapshot.accounts {
+            expect(
+                account.balance == account.entries, "INV-11",
+                "account \(account.id) has \(account.balance), its entries \(account.entries)")
+            expect(account.kind != "wallet" || account.balance >= 0, "INV-11", "\(account.id) is overdrawn")
+        }
+        for charge in snapshot.charges {
+            let amount = charge.status == "succeeded" ? charge.amount : 0
+            expect(
+                charge.paid == amount, "INV-11", "charge \(charge.id) took \(amount), the ledger says \(charge.paid)")
+            expect(
+                charge.returned == charge.refunded, "INV-11",
+                "of charge \(charge.id) \(charge.refunded) was given back, the ledger says \(charge.returned)")
+            let payer = charge.wallet.flatMap { wallet in snapshot.accounts.first { $0.number == wallet } }
+            expect(
+                charge.wallet == nil || payer?.user == charge.user, "INV-15",
+                "charge \(charge.id) of \(charge.user) is paid by \(payer?.user ?? "nobody")")
+            expect(
+                charge.lastEvent == charge.status, "INV-17",
+                "charge \(charge.id) is \(charge.status), its events end with \(charge.lastEvent ?? "nothing")")
+        }
+        let kept = snapshot.charges.filter { $0.status == "succeeded" }
+        let fromWallets = kept.filter { $0.wallet != nil }.reduce(0) { $0 + $1.amount - $1.refunded }
+        let byProviders = kept.filter { $0.wallet == nil }.reduce(0) { $0 + $1.amount - $1.refunded }
+        let given = world.deployment.wallets.reduce(0) { $0 + $1.balance }
+        let (wallets, sales) = (balance { $0.kind == "wallet" }, balance { $0.kind == "sales" })
+        expect(
+            wallets + fromWallets == given, "INV-3",
+            "of \(given) in wallets, \(wallets) is left and \(fromWallets) was paid")
+        expect(balance { $0.kind == "settlement" } == byProviders, "INV-3", "providers owe other than \(byProviders)")
+        expect(sales == fromWallets + byProviders, "INV-3", "sales are \(sales)")
     }
 
     private static func quantities(_ lines: String) -> [String] {

@@ -12,9 +12,19 @@ struct Snapshot {
         let total: Int64?
     }
     struct Charge {
-        let id, status, method: String
+        let id, user, status, method: String
         let orderID: String?
         let amount, refunded: Int64
+        /// The number of the wallet that paid.
+        let wallet: Int64?
+        /// What the ledger says was paid and given back.
+        let paid, returned: Int64
+        /// What its trail of events says became of it in the end.
+        let lastEvent: String?
+    }
+    struct Account {
+        let id, kind, user: String
+        let number, balance, entries: Int64
     }
     struct Item {
         let id, onHand, reserved, completed, received: Int64
@@ -30,6 +40,7 @@ struct Snapshot {
     let orders: [Order]
     let reservations: [Reservation]
     let charges: [Charge]
+    let accounts: [Account]
     let items: [Item]
     let reservedSums: [Sum]
     let completedSums: [Sum]
@@ -58,9 +69,8 @@ struct Snapshot {
         ) { Item(id: $0[0], onHand: $0[1], reserved: $0[2], completed: $0[3], received: $0[4]) }
         reservedSums = try Self.sums(disks.stock, "reserved")
         completedSums = try Self.sums(disks.stock, "completed")
-        charges = try disks.payment.rows(
-            "SELECT charge_id, status, method, order_id, amount, refunded FROM charges ORDER BY charge_id"
-        ) { Charge(id: $0[0], status: $0[1], method: $0[2], orderID: $0[3], amount: $0[4], refunded: $0[5]) }
+        charges = try Self.charges(disks.payment)
+        accounts = try Self.accounts(disks.payment)
         pendingRefunds = try disks.payment.rows("SELECT count(*) FROM refunds WHERE status = 'pending'") { $0[0] }[0]
         keys = try [disks.order, disks.stock, disks.payment].flatMap { disk in
             try disk.rows(
@@ -84,11 +94,42 @@ struct Snapshot {
         ) { Sum(item: $0[0], quantity: $0[1]) }
     }
 
+    private static func charges(_ payment: Disk) throws -> [Charge] {
+        try payment.rows(
+            """
+            SELECT charge_id, user_id, status, method, order_id, amount, refunded, wallet,
+                (SELECT ifnull(sum(amount), 0) FROM ledger_entries WHERE transaction_id = charge_id AND type = 'charge'),
+                (SELECT ifnull(sum(ledger_entries.amount), 0) FROM refunds
+                    JOIN ledger_entries ON transaction_id = refund_id AND type = 'refund'
+                    WHERE refunds.charge_id = charges.charge_id),
+                (SELECT type FROM payment_events WHERE payment_id = charge_id AND refund_id IS NULL
+                    ORDER BY sequence DESC LIMIT 1)
+            FROM charges ORDER BY charge_id
+            """
+        ) {
+            Charge(
+                id: $0[0], user: $0[1], status: $0[2], method: $0[3], orderID: $0[4], amount: $0[5], refunded: $0[6],
+                wallet: $0[7], paid: $0[8], returned: $0[9], lastEvent: $0[10])
+        }
+    }
+
+    private static func accounts(_ payment: Disk) throws -> [Account] {
+        try payment.rows(
+            """
+            SELECT account_id, kind, ifnull(user_id, ''), account_number, balance_high * 1000000000 + balance_low,
+                debit_sign * (SELECT ifnull(sum(iif(debit_account = account_number, amount, -amount)), 0)
+                    FROM ledger_entries WHERE account_number IN (debit_account, credit_account))
+            FROM accounts ORDER BY account_number
+            """
+        ) { Account(id: $0[0], kind: $0[1], user: $0[2], number: $0[3], balance: $0[4], entries: $0[5]) }
+    }
+
     /// One line for each thing, for the trace.
     var lines: [String] {
         orders.map { "order \($0.id) \($0.status) \($0.step) \($0.failureCode ?? "") of key \($0.key)" }
             + reservations.map { "reservation \($0.id) \($0.status) \($0.lines)" }
             + charges.map { "charge \($0.id) \($0.status) \($0.amount) refunded \($0.refunded)" }
+            + accounts.map { "account \($0.id): \($0.balance)" }
             + items.map { "item \($0.id): \($0.onHand) on hand, \($0.reserved) reserved, \($0.completed) sold" }
     }
 }

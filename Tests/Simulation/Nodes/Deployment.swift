@@ -8,7 +8,14 @@ struct Deployment: Sendable {
         let quantity: Int64
     }
 
+    /// What a customer has in an account of its own.
+    struct Wallet: Sendable {
+        let user: String
+        let balance: Int64
+    }
+
     var items = [Item(id: 1, price: 1000, quantity: 10)]
+    var wallets: [Wallet] = []
     var orchestrators = 1
     var isBatched = true
     var checkoutTimeout = Duration.seconds(12)

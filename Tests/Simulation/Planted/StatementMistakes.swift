@@ -41,6 +41,23 @@ extension PlantedMistakes {
         leftOut("answer-of-provider-not-stored", "The provider's yes is answered and not stored.", .payment) {
             $0.sql.hasPrefix("UPDATE charges SET status")
         },
+        leftOut("charge-not-posted", "A charge is stored and not entered into the ledger.", .payment) {
+            $0.sql.hasPrefix("INSERT INTO ledger_entries") && $0.arguments[1] == "charge"
+        },
+        leftOut("refund-not-posted", "A refund is stored and not entered into the ledger.", .payment) {
+            $0.sql.hasPrefix("INSERT INTO ledger_entries") && $0.arguments[1] == "refund"
+        },
+        leftOut("event-not-recorded", "What becomes of a charge is not written into its trail.", .payment) {
+            $0.sql.hasPrefix("INSERT INTO payment_events")
+        },
+        rewritten(
+            "wallet-unchecked", "A wallet pays whatever is in it.", .payment, "currency, balance_high, balance_low",
+            "currency, 1000000, balance_low"
+        ).with { $0.ignoresConstraints = true },
+        rewritten(
+            "wallet-of-another", "The first wallet there is pays for everyone.", .payment,
+            "FROM accounts WHERE user_id = ? AND currency = ?",
+            "FROM accounts WHERE ifnull(?, '') <> ?1 || 'x' AND kind = 'wallet' AND currency = ?"),
         leftOut("order-not-stored", "The order is not stored before the first call.", .order) {
             $0.sql.hasPrefix("INSERT INTO orders")
         },

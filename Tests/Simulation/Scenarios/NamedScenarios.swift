@@ -30,6 +30,11 @@ extension Scenario {
             expired(.remoteSlow, "expires"), expired(.remoteRefundUnavailableOnce, "expires, first refund fails"),
         ])
         scenarios.append(contentsOf: [sameKey, lastItem, batch])
+        scenarios.append(contentsOf: [
+            one("from a wallet", buyFromWallet, ends: [200]).with(wallets: [("ann", 1500)]),
+            one("too little in the wallet", buyFromWallet, ends: [402]).with(wallets: [("ann", 999), ("bob", 5000)]),
+            oneWallet, expiredFromWallet,
+        ])
         return scenarios.flatMap { scenario in [true, false].map { scenario.with(isBatched: $0) } }
     }()
 
@@ -90,6 +95,35 @@ extension Scenario {
         scenario.deployment.reservationTimeToLive = .seconds(1)
         scenario.deployment.sweep(every: .milliseconds(100))
         scenario.crashed = []
+        return scenario
+    }
+
+    private static let buyFromWallet = ClientPlan.Purchase(lines: [.init(item: 1, quantity: 1)], method: "wallet")
+
+    /// Two orders of one user, and money for one of them.
+    private static var oneWallet: Scenario {
+        let first = ClientPlan(name: "ann", key: "a", purchase: buyFromWallet, maximumRequests: 20)
+        var second = ClientPlan(name: "ann's other order", key: "b", purchase: buyFromWallet, maximumRequests: 20)
+        second.start = .milliseconds(1)
+        let ends: [Set<Int>] = [[200, 402], [200, 402]]
+        return Scenario(name: "two race for a wallet", clients: [first, second], calm: ends, crashed: ends)
+            .with(wallets: [("ann", 1999)])
+    }
+
+    /// The messages take so long that the reservation runs out before the complete: the wallet gets its money back.
+    private static var expiredFromWallet: Scenario {
+        var scenario = one("reservation expires, paid from a wallet", buyFromWallet, ends: [503])
+        scenario.clients[0].maximumRequests = 1
+        scenario.deployment.latency = 600...600
+        scenario.deployment.reservationTimeToLive = .seconds(1)
+        scenario.deployment.sweep(every: .milliseconds(100))
+        scenario.crashed = []
+        return scenario.with(wallets: [("ann", 1000)])
+    }
+
+    private func with(wallets: [(String, Int64)]) -> Scenario {
+        var scenario = self
+        scenario.deployment.wallets = wallets.map { Deployment.Wallet(user: $0.0, balance: $0.1) }
         return scenario
     }
 

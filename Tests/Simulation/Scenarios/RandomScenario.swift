@@ -28,6 +28,13 @@ extension Scenario {
         scenario.faultsEnd = .seconds(some([10, 30, 60]))
         let methods: [LedgerProvider.Method] =
             chance(0.5) ? [.card] : [.card, .remote] + (chance(0.5) ? LedgerProvider.Method.allCases : [.broke])
+        // Who has a wallet pays from it, or from one that is not there.
+        let hasWallets = chance(0.4)
+        if hasWallets {
+            scenario.deployment.wallets = ["ann", "bob"].prefix(some([1, 2, 2])).map { user in
+                Deployment.Wallet(user: user, balance: some([0, 1000, 2500, 10_000]))
+            }
+        }
         let items = scenario.deployment.items.map(\.id) + (chance(0.1) ? [9] : [])
         let count = some([1, 1, 2, 3, 5])
         for number in 1...count {
@@ -36,7 +43,7 @@ extension Scenario {
                 name: "client\(number)", user: some(["ann", "ann", "bob"]), key: some(["k1", "k1", "k2", "k3"]),
                 purchase: .init(
                     lines: lines.map { .init(item: $0, quantity: Int64.random(in: 1...3, using: &numbers)) },
-                    method: some(methods).rawValue))
+                    method: hasWallets && chance(0.6) ? "wallet" : some(methods).rawValue))
             // Most who share a key ask for the same.
             if let other = scenario.clients.first(where: { $0.user == plan.user && $0.key == plan.key }), chance(0.9) {
                 plan.purchase = other.purchase

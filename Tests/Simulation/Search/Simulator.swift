@@ -80,12 +80,36 @@ public struct Simulator: Sendable {
                         """, arguments: [item.id, item.price, item.quantity, item.quantity])
             }
         }
+        try fillWallets(world.deployment.wallets)
         world.add(Node("stock", .stock, disk: disks.stock))
         world.add(Node("payment", .payment, disk: disks.payment))
         for number in 1...world.deployment.orchestrators {
             world.add(Node("order\(number)", .order, disk: disks.order))
         }
         for node in world.services { world.start(node) }
+    }
+
+    /// Opens the customers' accounts; what is in them has come from outside.
+    private func fillWallets(_ wallets: [Deployment.Wallet]) throws {
+        guard !wallets.isEmpty else { return }
+        try disks.payment.database.write { database in
+            let open = """
+                INSERT INTO accounts (account_number, account_id, kind, currency, debit_sign, user_id, opened_by, created_at)
+                VALUES (?, ?, ?, 'USD', ?, ?, ?, 0)
+                """
+            try database.execute(sql: open, arguments: [-1, "outside", "cash_in", 1, nil, nil])
+            for (index, wallet) in wallets.enumerated() {
+                try database.execute(
+                    sql: open, arguments: [index + 1, "of \(wallet.user)", "wallet", -1, wallet.user, wallet.user])
+                guard wallet.balance > 0 else { continue }
+                try database.execute(
+                    sql: """
+                        INSERT INTO ledger_entries
+                            (transaction_id, type, debit_account, credit_account, amount, currency, created_at)
+                        VALUES ('opening', 'opening', -1, ?, ?, 'USD', 0)
+                        """, arguments: [index + 1, wallet.balance])
+            }
+        }
     }
 
     /// - Returns: how many clients have not finished.
