@@ -242,23 +242,3 @@ extension Charge {
             declineCode: code, key: key, createdAt: createdAt, wallet: wallet)
     }
 }
-
-extension Problem {
-    static func declined(_ code: DeclineCode?) -> Problem {
-        let detail =
-            switch code {
-            case .insufficientFunds: "The payment was declined: there is not enough money."
-            case .methodNotSupported: "The payment was declined: the method is not supported."
-            case .cardDeclined, nil: "The payment was declined by the card's bank."
-            }
-        return Problem(.paymentDeclined, detail, declineCode: (code ?? .cardDeclined).rawValue)
-    }
-
-    fileprivate static var chargeIDReused: Problem {
-        Problem(.chargeStateConflict, "The charge's id was used for another charge.")
-    }
-
-    static var chargeUnknown: Problem {
-        Problem(.outcomeUnknown, "The provider has not said whether the money moved; send the same request again.")
-    }
-}
