@@ -25,7 +25,8 @@ struct Charging: Sendable {
 
     private enum Beginning: Sendable {
         case reply(MoneyReply)
-        case ask(Charge)
+        /// - isFirst: whether the provider has never been asked for this charge.
+        case ask(Charge, isFirst: Bool)
     }
 
     /// Carries a command out.
@@ -48,7 +49,8 @@ struct Charging: Sendable {
         }
         switch beginning {
         case .reply(let reply): return reply
-        case .ask(let charge): return await environment.detach { await ask(charge) }.value
+        case .ask(let charge, let isFirst):
+            return await environment.detach { await ask(charge, isFirst: isFirst) }.value
         }
     }
 
@@ -67,7 +69,7 @@ struct Charging: Sendable {
             throw error
         }
         guard let charge else { return inFlight.end(id) }
-        _ = await ask(charge)
+        _ = await ask(charge, isFirst: false)
     }
 
     // MARK: - Steps
@@ -132,14 +134,14 @@ struct Charging: Sendable {
             return .reply(isItsOwnKey ? Self.outcome(of: charge) : try settleKey(of: charge, now: now, in: transaction))
         case .unavailable, .unknown, nil:
             try book.insert(charge)
-            return take(charge, in: transaction)
+            return take(charge, isFirst: true, in: transaction)
         }
     }
 
-    private func take(_ charge: Charge, in transaction: any Transaction) -> Beginning {
+    private func take(_ charge: Charge, isFirst: Bool = false, in transaction: any Transaction) -> Beginning {
         guard inFlight.begin(charge.id) else { return .reply(.problem(.inProgress)) }
         transaction.onRollback { inFlight.end(charge.id) }
-        return .ask(charge)
+        return .ask(charge, isFirst: isFirst)
     }
 
     /// A charge with this id exists, made under another key or another attempt of this one: its outcome is final.
@@ -170,12 +172,12 @@ struct Charging: Sendable {
     }
 
     /// Asks the provider and stores what it says. The caller has taken the charge.
-    private func ask(_ charge: Charge) async -> MoneyReply {
+    private func ask(_ charge: Charge, isFirst: Bool) async -> MoneyReply {
         defer { inFlight.end(charge.id) }
         let answer = await provider.charge(charge.providerCharge)
         do {
             return try await environment.store.transaction { transaction in
-                try settle(charge, answer, in: transaction)
+                try settle(charge, answer, isFirst: isFirst, in: transaction)
             }
         } catch {
             environment.logger.error(
@@ -185,15 +187,15 @@ struct Charging: Sendable {
         }
     }
 
-    private func settle(_ charge: Charge, _ answer: ProviderAnswer, in transaction: any Transaction) throws
-        -> MoneyReply
-    {
+    private func settle(
+        _ charge: Charge, _ answer: ProviderAnswer, isFirst: Bool, in transaction: any Transaction
+    ) throws -> MoneyReply {
         let now = environment.time.now
         let book = PaymentBook(transaction: transaction)
         let settled = charge.settled(by: answer)
         switch answer {
         case .approved, .declined: try book.settle(settled, at: now)
-        case .unavailable:
+        case .unavailable where isFirst:
             try book.dropPendingCharge(charge.id, at: now)
             if let key = charge.key {
                 try environment.keys.fail(
@@ -202,7 +204,8 @@ struct Charging: Sendable {
             }
             return .problem(
                 Problem(.providerUnavailable, "The payment provider is not available; nothing was charged."))
-        case .unknown: return .problem(.chargeUnknown)
+        // A provider that is not available now says nothing of what became of an earlier asking (hazard 4).
+        case .unavailable, .unknown: return .problem(.chargeUnknown)
         }
         return try settleKey(of: settled, now: now, in: transaction)
     }

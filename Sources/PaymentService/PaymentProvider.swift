@@ -6,7 +6,7 @@ public enum ProviderAnswer: Equatable, Sendable {
     case approved
     /// It will not move; the code says why.
     case declined(DeclineCode)
-    /// Nothing has moved and the provider cannot say more; it may be asked again.
+    /// This asking has moved nothing and the provider cannot say more, not even of earlier askings; it may be asked again.
     case unavailable
     /// It may have moved; asking again with the same id tells.
     case unknown

@@ -42,7 +42,8 @@ struct Refunding: Sendable {
 
     private enum Beginning: Sendable {
         case reply(MoneyReply)
-        case ask(Refund, Charge)
+        /// - isFirst: whether the provider has never been asked for this refund.
+        case ask(Refund, Charge, isFirst: Bool)
     }
 
     /// Carries a command out.
@@ -61,7 +62,8 @@ struct Refunding: Sendable {
         }
         switch beginning {
         case .reply(let reply): return reply
-        case .ask(let refund, let charge): return await environment.detach { await ask(refund, of: charge) }.value
+        case .ask(let refund, let charge, let isFirst):
+            return await environment.detach { await ask(refund, of: charge, isFirst: isFirst) }.value
         }
     }
 
@@ -81,7 +83,7 @@ struct Refunding: Sendable {
             throw error
         }
         guard let (refund, charge) = pending else { return inFlight.end(id) }
-        _ = await ask(refund, of: charge)
+        _ = await ask(refund, of: charge, isFirst: false)
     }
 
     // MARK: - Steps
@@ -159,22 +161,24 @@ struct Refunding: Sendable {
                 Problem(.refundExceedsCharge, "Of the charge, \(charge.refundable) minor units are left to refund."))
         }
         guard refund.status == .pending else { return try succeeded(RefundReceipt(refund, of: charge)) }
-        return take(refund, charge, in: transaction)
+        return take(refund, charge, isFirst: true, in: transaction)
     }
 
-    private func take(_ refund: Refund, _ charge: Charge, in transaction: any Transaction) -> Beginning {
+    private func take(
+        _ refund: Refund, _ charge: Charge, isFirst: Bool = false, in transaction: any Transaction
+    ) -> Beginning {
         guard inFlight.begin(refund.id) else { return .reply(.problem(.inProgress)) }
         transaction.onRollback { inFlight.end(refund.id) }
-        return .ask(refund, charge)
+        return .ask(refund, charge, isFirst: isFirst)
     }
 
     /// Asks the provider and stores what it says. The caller has taken the refund.
-    private func ask(_ refund: Refund, of charge: Charge) async -> MoneyReply {
+    private func ask(_ refund: Refund, of charge: Charge, isFirst: Bool) async -> MoneyReply {
         defer { inFlight.end(refund.id) }
         let answer = await provider.refund(refund.providerRefund(of: charge))
         do {
             return try await environment.store.transaction { transaction in
-                try settle(refund, of: charge, answer, in: transaction)
+                try settle(refund, of: charge, answer, isFirst: isFirst, in: transaction)
             }
         } catch {
             environment.logger.error(
@@ -185,13 +189,15 @@ struct Refunding: Sendable {
     }
 
     private func settle(
-        _ refund: Refund, of charge: Charge, _ answer: ProviderAnswer, in transaction: any Transaction
+        _ refund: Refund, of charge: Charge, _ answer: ProviderAnswer, isFirst: Bool, in transaction: any Transaction
     ) throws -> MoneyReply {
         let now = environment.time.now
         let book = PaymentBook(transaction: transaction)
         let scope = Self.scope(refund.user, IdempotencyKey(stored: refund.key))
         switch answer {
         case .unknown: return .problem(.chargeUnknown)
+        // As for a charge: it says nothing of an earlier asking.
+        case .unavailable where !isFirst: return .problem(.chargeUnknown)
         case .approved:
             try book.settle(refund.succeeded(), of: charge, at: now)
             let response = StoredResponse(status: 200, body: RefundReceipt(refund.succeeded(), of: charge).json())
