@@ -138,8 +138,9 @@ public final class BatchedCalls: CommandCarrier {
             return
         }
         let whole = ServiceAnswer(response)
-        // The service takes no batches: it is older than this one.
-        if whole.status == 404 {
+        // The service takes no batches: it is older than this one. Only its own word is taken for that; any other 404 may stand
+        // in place of the answer to commands that were executed.
+        if whole.status == 404, whole.problemCode == "not-found" {
             for waiting in batch { waiting.finish(.alone) }
             return
         }

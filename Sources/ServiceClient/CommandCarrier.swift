@@ -44,6 +44,14 @@ public struct ServiceAnswer: Sendable, Equatable {
         self.json = json
         self.retryAfter = retryAfter
     }
+
+    /// The code of the problem that the service answered with, if it is one.
+    var problemCode: String? {
+        guard case .object(let members)? = json,
+            case .string(let code)? = members.first(where: { $0.name == "code" })?.value
+        else { return nil }
+        return code
+    }
 }
 
 /// Sends each command in a request of its own, to the route that everyone may use.

@@ -301,7 +301,8 @@ class Downstream:
                     return
                 exchange = Exchange(self, sock, request)
                 if request.path == "/internal/batch" and not self.takes_batches:
-                    exchange.reply(404, b"{}")
+                    exchange.reply(404, json.dumps({"type": "/problems/not-found", "status": 404, "code": "not-found"}).encode(),
+                                   "application/problem+json")
                     continue
                 with self._lock:
                     self._requests.append(request)

@@ -139,11 +139,24 @@ struct BatchedCallsTests {
         let client = Client()
         let asked = try ["a", "b"].map { try client.ask($0) }
         client.executor.run()
-        client.answer(0, .success(ServiceResponse(status: 404, body: Array("{}".utf8))))
+        let notFound = #"{"type":"/problems/not-found","status":404,"code":"not-found"}"#
+        client.answer(0, .success(ServiceResponse(status: 404, body: Array(notFound.utf8))))
         #expect(asked.map(\.outcome) == [nil, nil])
         #expect(client.service.requests.dropFirst().map(\.url) == ["http://service/reserve", "http://service/reserve"])
         client.answerAll()
         #expect(asked.allSatisfy { $0.outcome != nil })
+    }
+
+    @Test(
+        "a 404 that is not the service's own says nothing of the commands, which may have been executed",
+        arguments: ["{}", "<html>not here</html>", "", #"{"status":404,"code":"item-not-found"}"#])
+    func notFoundElsewhere(_ body: String) throws {
+        let client = Client()
+        let asked = try client.ask("a")
+        client.executor.run()
+        client.answer(0, .success(ServiceResponse(status: 404, body: Array(body.utf8))))
+        #expect(asked.outcome == .failure(.notHTTP))
+        #expect(client.service.requests.count == 1)
     }
 
     @Test("a command sent again singly is not sent when no time is left for it")
