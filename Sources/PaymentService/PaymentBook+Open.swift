@@ -8,8 +8,8 @@ import Storage
 extension PaymentBook {
     /// The wait after the first question that brought no answer; it doubles each time.
     static let shortestWait = Duration.seconds(2)
-    /// The longest wait between two questions.
-    static let longestWait = Duration.seconds(60)
+    /// The longest wait between two questions. A customer's order may be waiting for the answer, to be undone.
+    static let longestWait = Duration.seconds(8)
 
     /// The ids of open charges whose time has come, those that have waited longest first, at most `limit`.
     func chargesToAsk(now: Timestamp, limit: Int) throws -> [String] {
