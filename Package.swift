@@ -51,6 +51,7 @@ let package = Package(
         // The parts that know nothing of a checkout.
         library("Money"),
         library("StrictJSON"),
+        library("OpenAPI", ["StrictJSON"]),
         library("Resilience"),
         library("Correlation", ["Resilience"]),
         library("Storage", [grdb, nioCore, sqlite]),
@@ -61,11 +62,13 @@ let package = Package(
             "ServiceKit",
             [
                 "AuditAPI",
-                "Correlation", "Idempotency", "Resilience", "ServiceClient", "Storage", "StrictJSON", argumentParser,
-                configuration, httpTypes, hummingbird, lifecycle, logging, nioCore, nioHTTPTypes, nioPosix, unixSignals,
+                "Correlation", "Idempotency", "OpenAPI", "Resilience", "ServiceClient", "Storage",
+                "StrictJSON", argumentParser, configuration, httpTypes, hummingbird, lifecycle, logging,
+                nioCore, nioHTTPTypes,
+                nioPosix, unixSignals,
             ]),
-        library("MoneyJSON", ["Money", "StrictJSON"]),
-        library("StockAPI", ["Money", "MoneyJSON", "Resilience", "ServiceClient", "StrictJSON"]),
+        library("MoneyJSON", ["Money", "OpenAPI", "StrictJSON"]),
+        library("StockAPI", ["Money", "MoneyJSON", "OpenAPI", "Resilience", "ServiceClient", "StrictJSON"]),
         library("PaymentAPI", ["Money", "MoneyJSON", "Resilience", "ServiceClient", "StrictJSON"]),
         library("AuditAPI", ["Money", "Resilience", "StockAPI", "StrictJSON"]),
         library("Audit", ["AuditAPI", "Correlation", "Resilience", "ServiceClient", "StockAPI", "StrictJSON"]),
@@ -73,23 +76,23 @@ let package = Package(
             "StockService",
             [
                 "AuditAPI",
-                "Correlation", "Idempotency", "Money", "MoneyJSON", "Resilience", "ServiceKit", "StockAPI", "Storage",
-                "StrictJSON",
+                "Correlation", "Idempotency", "Money", "MoneyJSON", "OpenAPI", "Resilience", "ServiceKit", "StockAPI",
+                "Storage", "StrictJSON",
                 hummingbird,
             ]),
         library(
             "PaymentService",
             [
                 "AuditAPI",
-                "Correlation", "Idempotency", "Money", "MoneyJSON", "Resilience", "ServiceKit", "Storage", "StrictJSON",
-                hummingbird, logging,
+                "Correlation", "Idempotency", "Money", "MoneyJSON", "OpenAPI", "Resilience", "ServiceKit",
+                "Storage", "StrictJSON", hummingbird, logging,
             ]),
         library(
             "OrderService",
             [
                 "AuditAPI",
-                "Correlation", "Idempotency", "Money", "MoneyJSON", "PaymentAPI", "Resilience", "ServiceClient",
-                "ServiceKit",
+                "Correlation", "Idempotency", "Money", "MoneyJSON", "OpenAPI", "PaymentAPI",
+                "Resilience", "ServiceClient", "ServiceKit",
                 "StockAPI", "Storage", "StrictJSON", hummingbird, lifecycle, logging,
             ]),
         .executableTarget(
@@ -121,6 +124,7 @@ let package = Package(
         tests("SimulationTests", ["Simulation"]),
         tests("MoneyTests", ["Money", "SeededRandom"]),
         tests("StrictJSONTests", ["StrictJSON"]),
+        tests("OpenAPITests", ["OpenAPI", "StrictJSON"]),
         tests("ResilienceTests", ["Resilience", "TestSupport"]),
         tests("CorrelationTests", ["Correlation", "Resilience", "TestSupport"]),
         tests("IdempotencyTests", ["Idempotency", "Resilience", "Storage", "TestSupport", nioCore, nioPosix]),
@@ -137,7 +141,8 @@ let package = Package(
             "OrderServiceTests",
             [
                 "AuditAPI",
-                "Correlation", "Idempotency", "Money", "OrderService", "PaymentAPI", "Resilience", "ServiceClient",
+                "Correlation", "Idempotency", "Money", "OrderService", "PaymentAPI", "Resilience",
+                "ServiceClient",
                 "ServiceKit",
                 "StockAPI", "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting,
                 lifecycle, logging, nioCore, nioPosix,
@@ -145,9 +150,11 @@ let package = Package(
         tests(
             "ServiceKitTests",
             [
-                "AuditAPI", "Correlation", "Idempotency", "Resilience", "ServiceClient", "ServiceKit", "Storage",
-                "StrictJSON",
-                "TestSupport", httpTypes, hummingbird, hummingbirdTesting, lifecycle, logging, nioCore, nioEmbedded,
+                "AuditAPI", "Correlation", "Idempotency", "OpenAPI", "Resilience", "ServiceClient",
+                "ServiceKit",
+                "Storage", "StrictJSON",
+                "TestSupport", httpTypes, hummingbird, hummingbirdTesting, lifecycle, logging, nioCore,
+                nioEmbedded,
                 nioHTTPTypes, nioPosix,
                 argumentParser,
             ]),

@@ -25,6 +25,9 @@ public struct Currency: Hashable, Sendable, CustomStringConvertible {
     /// The default currency: what a bare `amount` and `totalFee` are in.
     public static let usd = Currency(code: "USD", exponent: 2)
 
+    /// The codes of all currencies, in the order of the alphabet.
+    public static let codes = exponents.keys.sorted()
+
     public var description: String { code }
 
     private static let exponents: [String: Int] = {

@@ -11,7 +11,7 @@ struct OrderAudit: Sendable {
     let log: SagaLog
 
     func add(to routes: inout RouteCatalogue) {
-        routes.get(OrderEntry.path, orders)
+        routes.get(OrderEntry.path, as: .audit("auditOrders", "Orders"), orders)
     }
 
     private func orders(_ request: Request, _ context: ServiceContext) async throws -> Response {

@@ -17,13 +17,13 @@ struct OrderRoutes: Sendable {
     let configuration: OrderConfiguration
 
     func catalogue() -> RouteCatalogue {
-        var routes = RouteCatalogue()
-        routes.keyedCommand("/checkout", checkout)
-        routes.get("/orders", orders)
-        routes.get("/orders/:id", order)
-        routes.get("/audit/totals", totals)
+        var routes = RouteCatalogue(of: OrderOperations.service)
+        routes.keyedCommand("/checkout", as: OrderOperations.checkout, checkout)
+        routes.get("/orders", as: OrderOperations.orders, orders)
+        routes.get("/orders/:id", as: OrderOperations.getOrder, order)
+        routes.get("/audit/totals", as: .totals, totals)
         OrderAudit(log: log).add(to: &routes)
-        routes.post("/operator/orders/:id/retry", retry)
+        routes.post("/operator/orders/:id/retry", as: OrderOperations.retry, retry)
         return routes
     }
 

@@ -10,8 +10,8 @@ struct PaymentAudit: Sendable {
     let ledgerCheck: LedgerCheck
 
     func add(to routes: inout RouteCatalogue) {
-        routes.get(ChargeEntry.path, charges)
-        routes.get(AccountEntry.path, accounts)
+        routes.get(ChargeEntry.path, as: .audit("auditCharges", "Charges", takesKeys: true), charges)
+        routes.get(AccountEntry.path, as: .audit("auditAccounts", "Accounts of the ledger", byID: false), accounts)
     }
 
     /// The accounts of the ledger, each beside the sums of its entries.

@@ -8,7 +8,7 @@ import StrictJSON
 /// themselves, is in order, and is never changed.
 struct PaymentEvent: Hashable, Sendable {
     /// The kinds; the raw value is stored.
-    enum Kind: String, Sendable {
+    enum Kind: String, Sendable, CaseIterable {
         /// Stored before the provider is asked.
         case pending
         /// The money was taken.

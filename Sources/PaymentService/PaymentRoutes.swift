@@ -20,14 +20,14 @@ struct PaymentRoutes: Sendable {
     }
 
     func catalogue() -> RouteCatalogue {
-        var routes = RouteCatalogue()
-        routes.keyedCommand("/charge", charge)
-        routes.keyedCommand("/refund", refund)
+        var routes = RouteCatalogue(of: PaymentOperations.service)
+        routes.keyedCommand("/charge", as: PaymentOperations.charge, charge)
+        routes.keyedCommand("/refund", as: PaymentOperations.refund, refund)
         routes.acceptBatches(in: environment)
-        routes.get("/charges/:id", showCharge)
-        routes.get("/charges/:id/events", events)
+        routes.get("/charges/:id", as: PaymentOperations.getCharge, showCharge)
+        routes.get("/charges/:id/events", as: PaymentOperations.events, events)
         WalletRoutes(environment, ledgerCheck).add(to: &routes)
-        routes.get("/audit/totals", totals)
+        routes.get("/audit/totals", as: .totals, totals)
         PaymentAudit(environment: environment, ledgerCheck: ledgerCheck).add(to: &routes)
         return routes
     }

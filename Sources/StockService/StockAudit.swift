@@ -11,8 +11,8 @@ struct StockAudit: Sendable {
     let environment: ServiceEnvironment
 
     func add(to routes: inout RouteCatalogue) {
-        routes.get(ReservationEntry.path, reservations)
-        routes.get(ItemEntry.path, items)
+        routes.get(ReservationEntry.path, as: .audit("auditReservations", "Reservations"), reservations)
+        routes.get(ItemEntry.path, as: .audit("auditItems", "Items", byID: false), items)
     }
 
     private func reservations(_ request: Request, _ context: ServiceContext) async throws -> Response {

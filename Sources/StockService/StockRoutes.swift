@@ -16,17 +16,18 @@ struct StockRoutes: Sendable {
     let reservationTimeToLive: Duration
 
     func catalogue() -> RouteCatalogue {
-        var routes = RouteCatalogue()
-        routes.keyedCommand("/reserve", reserve)
-        routes.command("/release") { command in try await settle(command) { try $0.release(id: $1) } }
-        routes.command("/complete") { command in try await settle(command) { try $0.complete(id: $1) } }
+        typealias Described = StockOperations
+        var routes = RouteCatalogue(of: Described.service)
+        routes.keyedCommand("/reserve", as: Described.reserve, reserve)
+        routes.command("/release", as: Described.release) { try await settle($0) { try $0.release(id: $1) } }
+        routes.command("/complete", as: Described.complete) { try await settle($0) { try $0.complete(id: $1) } }
         routes.acceptBatches(in: environment)
-        routes.get("/reservations/:id", reservation)
-        routes.get("/items", items)
-        routes.get("/items/:id", item)
-        routes.put("/items/:id", putItem)
-        routes.post("/items/:id/restock", restock)
-        routes.get("/audit/totals", totals)
+        routes.get("/reservations/:id", as: Described.reservation, reservation)
+        routes.get("/items", as: Described.items, items)
+        routes.get("/items/:id", as: Described.getItem, item)
+        routes.put("/items/:id", as: Described.putItem, putItem)
+        routes.post("/items/:id/restock", as: Described.restock, restock)
+        routes.get("/audit/totals", as: .totals, totals)
         StockAudit(environment: environment).add(to: &routes)
         return routes
     }

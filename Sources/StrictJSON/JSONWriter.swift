@@ -127,6 +127,24 @@ public struct JSONWriter: Sendable {
         value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
     }
 
+    /// A value, whatever it is.
+    public mutating func value(_ value: JSONValue) {
+        switch value {
+        case .null: raw("null".utf8)
+        case .bool(let flag): raw((flag ? "true" : "false").utf8)
+        case .number(let text): number(text)
+        case .string(let text): string(text)
+        case .array(let elements): array { json in elements.forEach { json.value($0) } }
+        case .object(let members):
+            object { json in
+                for member in members {
+                    json.name(member.name)
+                    json.value(member.value)
+                }
+            }
+        }
+    }
+
     /// A value that was written before, as it is.
     public mutating func raw(_ json: some Sequence<UInt8>) {
         separate()

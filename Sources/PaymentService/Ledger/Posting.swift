@@ -20,7 +20,7 @@ enum LedgerAccount: Hashable, Sendable {
 }
 
 /// Why money has moved. The raw value is stored with each entry.
-enum PostingType: String, Sendable {
+enum PostingType: String, Sendable, CaseIterable {
     case charge, refund, opening, deposit, withdrawal, transfer
 }
 

@@ -19,23 +19,28 @@ struct WalletRoutes: Sendable {
     }
 
     func add(to routes: inout RouteCatalogue) {
-        routes.post("/accounts", open)
-        routes.keyedCommand("/accounts/deposit") { command, key in
+        typealias Described = WalletOperations
+        routes.post("/accounts", as: Described.open, open)
+        routes.keyedCommand("/accounts/deposit", as: Described.deposit) { command, key in
             let request = try MovementRequest(json: command.body, caller: command.user)
             return try await wallets.deposit(request, caller: command.user, key: key)
         }
-        routes.keyedCommand("/accounts/withdraw") { command, key in
+        routes.keyedCommand("/accounts/withdraw", as: Described.withdraw) { command, key in
             let request = try MovementRequest(json: command.body, caller: command.user)
             return try await wallets.withdraw(request, caller: command.user, key: key)
         }
-        routes.keyedCommand("/transfers") { command, key in
+        routes.keyedCommand("/transfers", as: Described.transfer) { command, key in
             try await wallets.transfer(try TransferRequest(json: command.body), caller: command.user, key: key)
         }
-        routes.get("/accounts/balance", ownBalance)
-        routes.get("/accounts/:id") { request, context in .json(try await wallet(context).json()) }
-        routes.get("/accounts/:id/balance") { request, context in .json(try await wallet(context).balanceJSON()) }
-        routes.get("/accounts/:id/transactions", transactions)
-        routes.get("/ledger/check", checkLedger)
+        routes.get("/accounts/balance", as: Described.ownBalance, ownBalance)
+        routes.get("/accounts/:id", as: Described.getAccount) { request, context in
+            .json(try await wallet(context).json())
+        }
+        routes.get("/accounts/:id/balance", as: Described.getBalance) { request, context in
+            .json(try await wallet(context).balanceJSON())
+        }
+        routes.get("/accounts/:id/transactions", as: Described.transactions, transactions)
+        routes.get("/ledger/check", as: Described.checkLedger, checkLedger)
     }
 
     // MARK: - Accounts

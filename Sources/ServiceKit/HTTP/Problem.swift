@@ -31,14 +31,19 @@ public enum ProblemKind: String, Sendable, CaseIterable {
     case accountExists = "account-exists"
     case balanceLimitExceeded = "balance-limit-exceeded"
     case payloadTooLarge = "payload-too-large"
+    /// Answered by nginx alone, as are `tooManyRequests`, `headerFieldsTooLarge` and `serviceUnavailable`.
+    case uriTooLong = "uri-too-long"
     case unsupportedMediaType = "unsupported-media-type"
     case idempotencyKeyReused = "idempotency-key-reused"
     case validationFailed = "validation-failed"
+    case tooManyRequests = "too-many-requests"
+    case headerFieldsTooLarge = "header-fields-too-large"
     case internalError = "internal-error"
     case badGateway = "bad-gateway"
     case storeUnavailable = "store-unavailable"
     case draining = "draining"
     case overloaded = "overloaded"
+    case serviceUnavailable = "service-unavailable"
     case deadlineExceeded = "deadline-exceeded"
     case providerUnavailable = "provider-unavailable"
     case checkoutUnavailable = "checkout-unavailable"
@@ -61,12 +66,15 @@ public enum ProblemKind: String, Sendable, CaseIterable {
             .chargeStateConflict, .refundExceedsCharge, .accountExists, .balanceLimitExceeded:
             .conflict
         case .payloadTooLarge: .contentTooLarge
+        case .uriTooLong: .uriTooLong
         case .unsupportedMediaType: .unsupportedMediaType
         case .idempotencyKeyReused, .validationFailed: .unprocessableContent
+        case .tooManyRequests: .tooManyRequests
+        case .headerFieldsTooLarge: .requestHeaderFieldsTooLarge
         case .internalError: .internalServerError
         case .badGateway: .badGateway
-        case .storeUnavailable, .draining, .overloaded, .deadlineExceeded, .providerUnavailable, .checkoutUnavailable,
-            .ledgerCheckRunning:
+        case .storeUnavailable, .draining, .overloaded, .serviceUnavailable, .deadlineExceeded, .providerUnavailable,
+            .checkoutUnavailable, .ledgerCheckRunning:
             .serviceUnavailable
         case .outcomeUnknown, .gatewayTimeout: .gatewayTimeout
         }
@@ -99,14 +107,18 @@ public enum ProblemKind: String, Sendable, CaseIterable {
         case .accountExists: "The account exists already"
         case .balanceLimitExceeded: "The account cannot hold so much"
         case .payloadTooLarge: "The body is too large"
+        case .uriTooLong: "The request line is too long"
         case .unsupportedMediaType: "The media type is not supported"
         case .idempotencyKeyReused: "The key was used for another command"
         case .validationFailed: "The command is not valid"
+        case .tooManyRequests: "There are too many requests"
+        case .headerFieldsTooLarge: "The headers are too large"
         case .internalError: "Something unexpected went wrong"
         case .badGateway: "A service behind this one answered nonsense"
         case .storeUnavailable: "The store cannot be written"
         case .draining: "The service is stopping"
         case .overloaded: "The service has too much to do"
+        case .serviceUnavailable: "The service is not available"
         case .deadlineExceeded: "The time for this request is over"
         case .providerUnavailable: "The payment provider is not available"
         case .checkoutUnavailable: "The checkout is not available"
@@ -119,9 +131,9 @@ public enum ProblemKind: String, Sendable, CaseIterable {
     /// After how many seconds the same request may be sent again; nil when sending it again would change nothing.
     public var retryAfterSeconds: Int? {
         switch self {
-        case .requestTimeout, .requestInProgress, .badGateway, .storeUnavailable, .draining, .overloaded,
-            .deadlineExceeded,
-            .providerUnavailable, .checkoutUnavailable, .ledgerCheckRunning, .outcomeUnknown, .gatewayTimeout:
+        case .requestTimeout, .requestInProgress, .tooManyRequests, .badGateway, .storeUnavailable, .draining,
+            .overloaded, .serviceUnavailable, .deadlineExceeded, .providerUnavailable, .checkoutUnavailable,
+            .ledgerCheckRunning, .outcomeUnknown, .gatewayTimeout:
             1
         default: nil
         }

@@ -2,7 +2,8 @@ import Hummingbird
 import Idempotency
 import ServiceClient
 
-/// A service's routes, declared once: the router serves them and the problem for a wrong method lists them (HT-09).
+/// A service's routes, declared once: the router serves them, the problem for a wrong method lists them (HT-09), and the
+/// OpenAPI document describes them.
 public struct RouteCatalogue: Sendable {
     /// One route.
     public struct Route: Sendable {
@@ -10,6 +11,10 @@ public struct RouteCatalogue: Sendable {
         public let method: HTTPRequest.Method
         /// The path, with `:name` for a parameter.
         public let path: String
+        /// What the document says of it; a service's tests see to it that there is something.
+        public let operation: APIOperation?
+        /// Whether it refuses requests without an `Idempotency-Key`.
+        public let needsKey: Bool
         let handle: @Sendable (Request, ServiceContext) async throws -> Response
     }
 
@@ -17,63 +22,75 @@ public struct RouteCatalogue: Sendable {
     public private(set) var routes: [Route] = []
     /// Those of the routes that take commands, by path.
     package private(set) var commands: [String: CommandRoute] = [:]
+    /// Whose routes these are; without it there is no document.
+    public let service: APIDescription?
 
     /// No routes.
-    public init() {}
+    public init(of service: APIDescription? = nil) {
+        self.service = service
+    }
 
     /// Declares a `GET` route; `HEAD` comes with it (HT-11).
     public mutating func get(
-        _ path: String, _ handle: @escaping @Sendable (Request, ServiceContext) async throws -> Response
+        _ path: String, as operation: APIOperation? = nil,
+        _ handle: @escaping @Sendable (Request, ServiceContext) async throws -> Response
     ) {
-        routes.append(Route(method: .get, path: path, handle: handle))
+        routes.append(Route(method: .get, path: path, operation: operation, needsKey: false, handle: handle))
     }
 
     /// Declares a `POST` route.
     public mutating func post(
-        _ path: String, _ handle: @escaping @Sendable (Request, ServiceContext) async throws -> Response
+        _ path: String, as operation: APIOperation? = nil,
+        _ handle: @escaping @Sendable (Request, ServiceContext) async throws -> Response
     ) {
-        routes.append(Route(method: .post, path: path, handle: handle))
+        routes.append(Route(method: .post, path: path, operation: operation, needsKey: false, handle: handle))
     }
 
     /// Declares a `PUT` route.
     public mutating func put(
-        _ path: String, _ handle: @escaping @Sendable (Request, ServiceContext) async throws -> Response
+        _ path: String, as operation: APIOperation? = nil,
+        _ handle: @escaping @Sendable (Request, ServiceContext) async throws -> Response
     ) {
-        routes.append(Route(method: .put, path: path, handle: handle))
+        routes.append(Route(method: .put, path: path, operation: operation, needsKey: false, handle: handle))
     }
 
     /// Declares a command: a `POST` route whose handler serves requests and batches alike.
     public mutating func command(
-        _ path: String, _ handle: @escaping @Sendable (Command) async throws -> CommandReply
+        _ path: String, as operation: APIOperation? = nil,
+        _ handle: @escaping @Sendable (Command) async throws -> CommandReply
     ) {
-        add(path, isKeyed: false, handle)
+        add(path, operation, isKeyed: false, handle)
     }
 
     /// Declares a command that needs an `Idempotency-Key` (IK-01).
     public mutating func keyedCommand(
-        _ path: String, _ handle: @escaping @Sendable (Command, IdempotencyKey) async throws -> CommandReply
+        _ path: String, as operation: APIOperation? = nil,
+        _ handle: @escaping @Sendable (Command, IdempotencyKey) async throws -> CommandReply
     ) {
-        add(path, isKeyed: true) { command in
+        add(path, operation, isKeyed: true) { command in
             guard let key = command.key else { throw Problem.keyMissing }
             return try await handle(command, key)
         }
     }
 
-    private mutating func add(_ path: String, isKeyed: Bool, _ handle: @escaping Command.Handler) {
+    private mutating func add(
+        _ path: String, _ operation: APIOperation?, isKeyed: Bool, _ handle: @escaping Command.Handler
+    ) {
         commands[path] = CommandRoute(isKeyed: isKeyed, handle: handle)
-        post(path) { request, context in
+        let route = Route(method: .post, path: path, operation: operation, needsKey: isKeyed) { request, context in
             let key = isKeyed ? try request.idempotencyKey() : nil
             let command = Command(
                 key: key, body: try await request.json(), isBatched: false, requestID: context.requestID,
                 trace: context.trace, user: context.user, deadline: context.deadline)
             return .command(try await handle(command))
         }
+        routes.append(route)
     }
 
     /// Takes the commands declared so far in batches as well, at `CommandBatch.path`.
     public mutating func acceptBatches(in environment: ServiceEnvironment) {
         let route = BatchRoute(commands: commands, time: environment.time, logger: environment.logger)
-        post(CommandBatch.path) { request, context in
+        post(CommandBatch.path, as: .batch) { request, context in
             let body = try await request.json()
             return .json(await route.answer(try CommandBatch.commands(json: body), until: context.deadline))
         }

@@ -33,10 +33,10 @@ struct HealthRoutes: Sendable {
     let version: String
 
     func add(to routes: inout RouteCatalogue) {
-        routes.get("/health/live") { _, _ in
+        routes.get("/health/live", as: .live) { _, _ in
             .json { $0.object { $0.string("status", "alive") } }
         }
-        routes.get("/health/ready") { _, _ in
+        routes.get("/health/ready", as: .ready) { _, _ in
             let results = await run(checks.filter(\.isEssential))
             let isReady = !drain.isDraining && results.allSatisfy(\.isHealthy)
             return .json(status: isReady ? .ok : .serviceUnavailable) { json in
@@ -45,7 +45,7 @@ struct HealthRoutes: Sendable {
                 }
             }
         }
-        routes.get("/health") { _, _ in
+        routes.get("/health", as: .health) { _, _ in
             let results = await run(checks)
             let failed = results.filter { !$0.isHealthy }
             let isUnhealthy = failed.contains { $0.check.isEssential }

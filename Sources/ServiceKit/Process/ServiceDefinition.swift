@@ -51,13 +51,20 @@ public struct BuiltService: Sendable {
         self.handOver = handOver
     }
 
-    /// The router that serves the routes and the health routes, behind the common envelope.
-    public func router(
-        environment: ServiceEnvironment, drain: DrainState = DrainState()
-    ) -> Router<ServiceContext> {
+    /// The service's own routes and those that every service has.
+    package func allRoutes(environment: ServiceEnvironment, drain: DrainState) -> RouteCatalogue {
         var routes = routes
         let storeCheck = HealthCheck.store(environment.store, time: environment.time)
         HealthRoutes(checks: [storeCheck] + checks, drain: drain, version: checkoutVersion).add(to: &routes)
+        if let service = routes.service { DocumentRoutes(routes, of: service).add(to: &routes) }
+        return routes
+    }
+
+    /// The router that serves them all behind the common envelope.
+    public func router(
+        environment: ServiceEnvironment, drain: DrainState = DrainState()
+    ) -> Router<ServiceContext> {
+        let routes = allRoutes(environment: environment, drain: drain)
         let router = Router(context: ServiceContext.self, options: .autoGenerateHeadEndpoints)
         router.add(
             middleware: EnvelopeMiddleware(
