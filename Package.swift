@@ -28,6 +28,7 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let configuration = Target.Dependency.product(name: "Configuration", package: "swift-configuration")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let metrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
 let sqlite = Target.Dependency.product(name: "GRDBSQLite", package: "GRDB.swift")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 
@@ -41,6 +42,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -52,6 +54,7 @@ let package = Package(
         library("Money"),
         library("StrictJSON"),
         library("OpenAPI", ["StrictJSON"]),
+        library("Prometheus", [metrics]),
         library("Resilience"),
         library("Correlation", ["Resilience"]),
         library("Storage", [grdb, nioCore, sqlite]),
@@ -62,8 +65,8 @@ let package = Package(
             "ServiceKit",
             [
                 "AuditAPI",
-                "Correlation", "Idempotency", "OpenAPI", "Resilience", "ServiceClient", "Storage",
-                "StrictJSON", argumentParser, configuration, httpTypes, hummingbird, lifecycle, logging,
+                "Correlation", "Idempotency", "OpenAPI", "Prometheus", "Resilience", "ServiceClient", "Storage",
+                "StrictJSON", argumentParser, configuration, metrics, httpTypes, hummingbird, lifecycle, logging,
                 nioCore, nioHTTPTypes,
                 nioPosix, unixSignals,
             ]),
@@ -91,8 +94,8 @@ let package = Package(
             "OrderService",
             [
                 "AuditAPI",
-                "Correlation", "Idempotency", "Money", "MoneyJSON", "OpenAPI", "PaymentAPI",
-                "Resilience", "ServiceClient", "ServiceKit",
+                "Correlation", "Idempotency", "Money", "MoneyJSON", "OpenAPI", "PaymentAPI", "Prometheus",
+                "Resilience", "ServiceClient", "ServiceKit", metrics,
                 "StockAPI", "Storage", "StrictJSON", hummingbird, lifecycle, logging,
             ]),
         .executableTarget(
@@ -125,6 +128,7 @@ let package = Package(
         tests("MoneyTests", ["Money", "SeededRandom"]),
         tests("StrictJSONTests", ["StrictJSON"]),
         tests("OpenAPITests", ["OpenAPI", "StrictJSON"]),
+        tests("PrometheusTests", ["Prometheus", metrics]),
         tests("ResilienceTests", ["Resilience", "TestSupport"]),
         tests("CorrelationTests", ["Correlation", "Resilience", "TestSupport"]),
         tests("IdempotencyTests", ["Idempotency", "Resilience", "Storage", "TestSupport", nioCore, nioPosix]),
@@ -141,7 +145,7 @@ let package = Package(
             "OrderServiceTests",
             [
                 "AuditAPI",
-                "Correlation", "Idempotency", "Money", "OrderService", "PaymentAPI", "Resilience",
+                "Correlation", "Idempotency", "Money", "OrderService", "PaymentAPI", "Prometheus", "Resilience",
                 "ServiceClient",
                 "ServiceKit",
                 "StockAPI", "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting,
@@ -150,10 +154,10 @@ let package = Package(
         tests(
             "ServiceKitTests",
             [
-                "AuditAPI", "Correlation", "Idempotency", "OpenAPI", "Resilience", "ServiceClient",
+                "AuditAPI", "Correlation", "Idempotency", "OpenAPI", "Prometheus", "Resilience", "ServiceClient",
                 "ServiceKit",
                 "Storage", "StrictJSON",
-                "TestSupport", httpTypes, hummingbird, hummingbirdTesting, lifecycle, logging, nioCore,
+                "TestSupport", httpTypes, hummingbird, hummingbirdTesting, lifecycle, logging, metrics, nioCore,
                 nioEmbedded,
                 nioHTTPTypes, nioPosix,
                 argumentParser,

@@ -34,5 +34,12 @@ enum OrderSchema {
             CREATE INDEX orders_due ON orders (owner, due_at) WHERE status = 'pending';
             """
         ),
+        Migration(
+            "order money in limbo",
+            """
+            ALTER TABLE orders ADD COLUMN held INTEGER;
+            ALTER TABLE orders ADD COLUMN held_currency TEXT;
+            """
+        ),
     ]
 }

@@ -11,19 +11,23 @@ public enum OrderService {
 
     /// The process that runs it.
     public static let definition = ServiceDefinition(
-        name: "order", defaultPort: 3131, migrations: OrderSchema.migrations
+        name: "order", defaultPort: 3131, migrations: OrderSchema.migrations, metrics: SagaMetrics.families
     ) { settings, environment in
         let configuration = try OrderConfiguration(settings)
         let transport = CurlTransport(userAgent: "checkout-order/\(checkoutVersion)")
-        func caller(_ baseURL: String, _ refusalCodes: Set<String>) -> ServiceCaller {
+        func caller(_ target: String, _ baseURL: String, _ refusalCodes: Set<String>) -> ServiceCaller {
             let single = SingleCalls(
-                baseURL: baseURL, transport: transport, attemptTimeout: configuration.gatewayTimeout,
+                baseURL: baseURL,
+                transport: MeasuredTransport(
+                    transport, to: target, at: baseURL, metrics: environment.metrics, time: environment.time),
+                attemptTimeout: configuration.gatewayTimeout,
                 time: environment.time)
             return ServiceCaller(
                 carrier: BatchedCalls(single: single, executor: environment.executor), refusalCodes: refusalCodes)
         }
-        let stock = HTTPStockClient(caller: caller(configuration.stockBaseURL, HTTPStockClient.refusalCodes))
-        let payment = HTTPPaymentClient(caller: caller(configuration.paymentBaseURL, HTTPPaymentClient.refusalCodes))
+        let stock = HTTPStockClient(caller: caller("stock", configuration.stockBaseURL, HTTPStockClient.refusalCodes))
+        let payment = HTTPPaymentClient(
+            caller: caller("payment", configuration.paymentBaseURL, HTTPPaymentClient.refusalCodes))
         let parts = Parts(environment, stock: stock, payment: payment, configuration: configuration)
         try await parts.recovery.disownAll()
         return parts.service(checks: [
@@ -59,7 +63,7 @@ public enum OrderService {
                 paymentBreaker: CircuitBreaker(configuration.breaker, time: environment.time),
                 retry: retry(configuration.backoff), once: retry(configuration.backoff.single),
                 time: environment.time, logger: environment.logger,
-                leastTimeForCharge: configuration.leastTimeForCharge)
+                leastTimeForCharge: configuration.leastTimeForCharge, metrics: SagaMetrics(environment.metrics))
             runner = SagaRunner(
                 environment: environment, log: log, caller: caller, configuration: configuration, decide: decide)
             recovery = Recovery(environment, log: log, runner: runner, configuration: configuration)
@@ -89,7 +93,12 @@ public enum OrderService {
                         try await orphanNet.takeUp()
                     },
                 ],
-                handOver: { [recovery] in try await recovery.handOver() })
+                handOver: { [recovery] in try await recovery.handOver() },
+                measure: { [log, caller] in
+                    caller.metrics.set(breaker: caller.stockBreaker.current, of: "stock")
+                    caller.metrics.set(breaker: caller.paymentBreaker.current, of: "payment")
+                    caller.metrics.set(waiting: try await log.waiting())
+                })
         }
     }
 

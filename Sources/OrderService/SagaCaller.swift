@@ -19,12 +19,13 @@ final class SagaCaller: Sendable {
     let logger: Logger
     /// With less time left than this, no charge may begin.
     let leastTimeForCharge: Duration
+    let metrics: SagaMetrics
 
     init(
         stock: any StockClient, payment: any PaymentClient, stockBreaker: CircuitBreaker,
         paymentBreaker: CircuitBreaker,
         retry: RetryWithBackoff, once: RetryWithBackoff, time: any TimeSource, logger: Logger,
-        leastTimeForCharge: Duration
+        leastTimeForCharge: Duration, metrics: SagaMetrics
     ) {
         self.stock = stock
         self.payment = payment
@@ -35,6 +36,7 @@ final class SagaCaller: Sendable {
         self.time = time
         self.logger = logger
         self.leastTimeForCharge = leastTimeForCharge
+        self.metrics = metrics
     }
 
     /// How long a checkout would have to wait for a service that is known to be in trouble; nil when it may begin.
@@ -200,6 +202,7 @@ final class SagaCaller: Sendable {
     }
 
     private func log(_ step: Step, _ number: Int, _ error: any Error, _ wait: Duration) {
+        metrics.retried(step.target, step.operation)
         logger.warning(
             "a call failed and is tried again",
             metadata: Self.logMetadata(

@@ -1,3 +1,4 @@
+import Money
 import Resilience
 import Storage
 
@@ -17,6 +18,8 @@ struct TakenSaga: Sendable {
     let lease: Lease
     /// How often its present step has been repeated without a definite answer.
     let rounds: Int
+    /// What may have been taken, as far as its last owner knew.
+    let held: Money?
 }
 
 /// How a saga stands that an operator wants to be tried again.
@@ -127,13 +130,19 @@ extension SagaLog {
                 """
                 UPDATE orders SET owner = ?, epoch = ?, due_at = ?, parked_for = NULL
                 WHERE order_id = ? AND status = 'pending' AND owner = ? AND epoch = ? AND beat = ?
-                RETURNING saga, operation_key, created_at, updated_at, rounds
+                RETURNING saga, operation_key, created_at, updated_at, rounds, held, held_currency
                 """,
                 [
                     .text(owner), .integer(lease.epoch), leaseEnd(now), .text(due.orderID), .text(due.owner),
                     .integer(due.epoch), .integer(due.beat),
                 ]
-            ) { TakenSaga(order: try Self.order($0), lease: lease, rounds: Int($0.integer(4))) }
+            ) { row in
+                TakenSaga(
+                    order: try Self.order(row), lease: lease, rounds: Int(row.integer(4)),
+                    held: row.optionalInteger(5).flatMap { minorUnits in
+                        Currency(code: row.text(6)).map { Money(minorUnits: minorUnits, currency: $0) }
+                    })
+            }
         }
     }
 
@@ -159,22 +168,46 @@ extension SagaLog {
     /// - Parameters:
     ///   - rounds: how often its present step has been repeated without a definite answer.
     ///   - parkedFor: why an operator has to look at it, if it has been repeated too often.
+    ///   - held: what may have been taken for it; for the metrics alone.
     /// - Returns: false when another owner has taken over; nothing is stored then.
     func putDown(
-        _ order: Order, _ lease: Lease, for pause: Duration, rounds: Int, parkedFor: String?
+        _ order: Order, _ lease: Lease, for pause: Duration, rounds: Int, parkedFor: String?, held: Money? = nil
     ) async throws -> Bool {
         let due = time.now.advanced(by: pause)
         return try await store.transaction { transaction in
             let changed = try transaction.run(
                 """
-                UPDATE orders SET saga = ?, updated_at = ?, owner = '', due_at = ?, rounds = ?, parked_for = ?
+                UPDATE orders SET saga = ?, updated_at = ?, owner = '', due_at = ?, rounds = ?, parked_for = ?,
+                    held = ?, held_currency = ?
                 WHERE order_id = ? AND status = 'pending' AND epoch = ?
                 """,
                 [
                     Self.saga(order), .integer(order.updatedAt.milliseconds), .integer(due.milliseconds),
-                    .integer(Int64(rounds)), SQLValue(parkedFor), .text(lease.orderID), .integer(lease.epoch),
+                    .integer(Int64(rounds)), SQLValue(parkedFor), SQLValue(held?.minorUnits),
+                    SQLValue(held?.currency.code), .text(lease.orderID), .integer(lease.epoch),
                 ])
             return changed == 1
+        }
+    }
+
+    /// The sagas that nobody drives, by whether they are parked and by the currency of what may have been taken for them.
+    /// Found by an index that has nothing but pending orders in it; counted up to `limit`.
+    func waiting(limit: Int = 10_000) async throws -> [WaitingSagas] {
+        try await store.transaction { transaction in
+            try transaction.all(
+                """
+                SELECT parked_for IS NOT NULL, held_currency, count(*), sum(held) FROM (
+                    SELECT parked_for, held_currency, held FROM orders WHERE status = 'pending' AND owner = '' LIMIT ?
+                ) GROUP BY 1, 2 LIMIT 1000
+                """,
+                [.integer(Int64(limit))]
+            ) { row in
+                WaitingSagas(
+                    state: row.integer(0) == 1 ? "parked" : "waiting", count: row.integer(2),
+                    held: row.optionalText(1).flatMap { Currency(code: $0) }.map {
+                        Money(minorUnits: row.integer(3), currency: $0)
+                    })
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 import Correlation
 import Idempotency
 import Logging
+import Money
 import PaymentAPI
 import Resilience
 import ServiceClient
@@ -37,6 +38,7 @@ final class SagaRunner: Sendable {
     /// not come back together (hazard 21).
     private let pause: BackoffSchedule
     private let held = Mutex<[String: Held]>([:])
+    private let metrics: SagaMetrics
 
     /// A saga under way.
     private struct Held {
@@ -54,6 +56,7 @@ final class SagaRunner: Sendable {
         self.caller = caller
         self.configuration = configuration
         self.decide = decide
+        metrics = caller.metrics
         pause = configuration.backoff.withJitter(configuration.backoff.base / 2)
     }
 
@@ -93,7 +96,7 @@ final class SagaRunner: Sendable {
         await withCheckedContinuation { continuation in
             let waiter = Waiter(continuation)
             environment.detach { [self] in
-                var drive = Drive(order, lease, rounds: 0, isResumed: false, context, waiter)
+                var drive = Drive(order, lease, rounds: 0, held: nil, isResumed: false, context, waiter)
                 await self.drive(&drive)
                 lose([lease])
                 waiter.resume(.unknown)
@@ -112,7 +115,8 @@ final class SagaRunner: Sendable {
             }
             earlier?.onLoss?()
             environment.detach { [self] in
-                var drive = Drive(taken.order, lease, rounds: taken.rounds, isResumed: true, context, nil)
+                var drive = Drive(
+                    taken.order, lease, rounds: taken.rounds, held: taken.held, isResumed: true, context, nil)
                 await self.drive(&drive)
                 lose([lease])
             }
@@ -129,6 +133,8 @@ final class SagaRunner: Sendable {
         var rounds: Int
         /// How long the service of the present step has asked to be left alone.
         var retryAfter: Duration?
+        /// What may have been taken, as far as is known.
+        var held: Money?
         let context: CallContext
         let order: Order
         let lease: Lease
@@ -136,11 +142,13 @@ final class SagaRunner: Sendable {
         let waiter: Waiter?
 
         init(
-            _ order: Order, _ lease: Lease, rounds: Int, isResumed: Bool, _ context: CallContext, _ waiter: Waiter?
+            _ order: Order, _ lease: Lease, rounds: Int, held: Money?, isResumed: Bool, _ context: CallContext,
+            _ waiter: Waiter?
         ) {
             saga = Saga(order.record.plan, step: order.record.step, isResumed: isResumed)
             history = order.record.history
             self.rounds = rounds
+            self.held = saga.step.held(held)
             self.order = order
             self.lease = lease
             self.context = context
@@ -149,6 +157,14 @@ final class SagaRunner: Sendable {
     }
 
     private func drive(_ drive: inout Drive) async {
+        metrics.count(drive.saga.step, by: 1)
+        metrics.move(held: nil, to: drive.held)
+        await advance(&drive)
+        metrics.count(drive.saga.step, by: -1)
+        metrics.move(held: drive.held, to: nil)
+    }
+
+    private func advance(_ drive: inout Drive) async {
         while let call = drive.saga.call {
             let (event, retryAfter) = await caller.perform(call, of: drive.saga, drive.context)
             drive.retryAfter = retryAfter
@@ -158,7 +174,8 @@ final class SagaRunner: Sendable {
                 return await putDown(&drive, parkedFor: "an event did not belong to its step")
             }
             record(&drive, event.isTrouble ? .warning : .debug, event.description)
-            if drive.saga.step != before { drive.rounds = 0 }
+            metrics.compensated(before, event)
+            if drive.saga.step != before { entered(&drive, from: before) }
             switch next {
             case .call:
                 if drive.saga.mustBeStored { guard await store(&drive) else { return } }
@@ -171,7 +188,17 @@ final class SagaRunner: Sendable {
         }
     }
 
+    private func entered(_ drive: inout Drive, from before: Saga.Step) {
+        drive.rounds = 0
+        metrics.move(from: before, to: drive.saga.step)
+        let held = drive.saga.step.held(drive.held)
+        metrics.move(held: drive.held, to: held)
+        drive.held = held
+    }
+
     private func finish(_ drive: Drive) {
+        let duration = environment.time.now.milliseconds - drive.order.createdAt.milliseconds
+        metrics.ended(drive.saga.step, after: .milliseconds(duration))
         switch drive.saga.step {
         case .completed(let goods): drive.waiter?.resume(.completed(response(drive.order, goods)))
         case .failed(let failure): drive.waiter?.resume(.failed(failure))
@@ -218,10 +245,10 @@ final class SagaRunner: Sendable {
             wait = max(wait, configuration.parkedRetry)
             record(&drive, .error, "parked: \(reason)")
         }
-        let (lease, rounds, reason, pause) = (drive.lease, drive.rounds, parkedFor, wait)
+        let (lease, rounds, held, reason, pause) = (drive.lease, drive.rounds, drive.held, parkedFor, wait)
         let order = order(drive)
         _ = await storing(&drive) { log in
-            try await log.putDown(order, lease, for: pause, rounds: rounds, parkedFor: reason)
+            try await log.putDown(order, lease, for: pause, rounds: rounds, parkedFor: reason, held: held)
         }
     }
 

@@ -11,11 +11,15 @@ package struct BatchRoute: Sendable {
     let commands: [String: CommandRoute]
     let time: any TimeSource
     let logger: Logger
+    let metrics: RequestMetrics?
 
-    package init(commands: [String: CommandRoute], time: any TimeSource, logger: Logger) {
+    package init(
+        commands: [String: CommandRoute], time: any TimeSource, logger: Logger, metrics: RequestMetrics? = nil
+    ) {
         self.commands = commands
         self.time = time
         self.logger = logger
+        self.metrics = metrics
     }
 
     /// - Parameter deadline: when the sender stops waiting for the batch, and so for each command in it.
@@ -34,7 +38,7 @@ package struct BatchRoute: Sendable {
         let start = time.uptime
         let requestID = received.requestID.flatMap { Correlation.RequestID($0) } ?? Correlation.RequestID()
         let trace = TraceContext(continuing: received.traceparent)
-        let line = RequestLog(logger: logger, requestID: requestID, trace: trace)
+        let line = RequestLog(logger: logger, requestID: requestID, trace: trace, metrics: metrics)
         let answer: CommandBatch.Answer
         let status: Int
         do {

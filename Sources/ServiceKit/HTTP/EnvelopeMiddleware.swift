@@ -16,6 +16,7 @@ struct EnvelopeMiddleware: RouterMiddleware {
     let drain: DrainState
     let time: any TimeSource
     let logger: Logger
+    var metrics: RequestMetrics?
 
     func handle(
         _ request: Request,
@@ -27,7 +28,8 @@ struct EnvelopeMiddleware: RouterMiddleware {
         context.requestID = request.headers[.requestID].flatMap { Correlation.RequestID($0) } ?? Correlation.RequestID()
         context.trace = TraceContext(continuing: request.headers[.traceparent])
 
-        let log = RequestLog(logger: logger, requestID: context.requestID, trace: context.trace)
+        let log = RequestLog(
+            logger: logger, requestID: context.requestID, trace: context.trace, metrics: metrics)
         var response: Response
         do {
             let whole = try await request.withBody(upTo: Self.maximumBodyBytes(of: request.uri.path))
@@ -44,7 +46,7 @@ struct EnvelopeMiddleware: RouterMiddleware {
         let status = response.status.code
         log.write(
             Self.logLevel(of: request.uri.path, status), method: request.method.rawValue,
-            route: context.endpointPath ?? "none", status: status, duration: time.uptime - start)
+            route: Self.route(context.endpointPath), status: status, duration: time.uptime - start)
         return response
     }
 
@@ -103,6 +105,12 @@ struct EnvelopeMiddleware: RouterMiddleware {
         case 400..<500: return Problem(.badRequest, error.body ?? "The request is not valid.")
         default: return Problem(error, log)
         }
+    }
+
+    /// The template of a request's route; `none` if it has none, for which the router has a word of its own.
+    private static func route(_ found: String?) -> String {
+        guard let found, found != "NotFound" else { return "none" }
+        return found
     }
 
     /// Health is asked for all the time, and the commands of a batch have a line each unless it is refused as a whole.

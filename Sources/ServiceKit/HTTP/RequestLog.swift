@@ -4,20 +4,26 @@ import Resilience
 import Storage
 import StrictJSON
 
-/// The log lines about one request, which carry its ids (OP-03).
+/// The log lines about one request, which carry its ids (OP-03), and its place in the metrics.
 package struct RequestLog: Sendable {
     let logger: Logger
     let requestID: Correlation.RequestID
     let trace: TraceContext
+    /// Times the request, or the command of a batch.
+    let metrics: RequestMetrics?
 
-    package init(logger: Logger, requestID: Correlation.RequestID, trace: TraceContext) {
+    package init(
+        logger: Logger, requestID: Correlation.RequestID, trace: TraceContext, metrics: RequestMetrics? = nil
+    ) {
         self.logger = logger
         self.requestID = requestID
         self.trace = trace
+        self.metrics = metrics
     }
 
     /// The line that every answered request gets.
     func write(_ level: Logger.Level, method: String, route: String, status: Int, duration: Duration) {
+        metrics?.record(method: method, route: route, status: status, duration: duration)
         guard logger.logLevel <= level else { return }
         logger.log(
             level: level, "request",

@@ -89,7 +89,9 @@ public struct RouteCatalogue: Sendable {
 
     /// Takes the commands declared so far in batches as well, at `CommandBatch.path`.
     public mutating func acceptBatches(in environment: ServiceEnvironment) {
-        let route = BatchRoute(commands: commands, time: environment.time, logger: environment.logger)
+        let route = BatchRoute(
+            commands: commands, time: environment.time, logger: environment.logger,
+            metrics: environment.registry.map { .ofBatches($0) })
         post(CommandBatch.path, as: .batch) { request, context in
             let body = try await request.json()
             return .json(await route.answer(try CommandBatch.commands(json: body), until: context.deadline))

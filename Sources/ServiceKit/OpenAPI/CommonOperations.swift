@@ -45,6 +45,10 @@ extension APIOperation {
         ],
         answers: [Success("A page for a person.", .string(), as: "text/html")])
 
+    static let metrics = APIOperation(
+        "metrics", "What is measured, for Prometheus", for: .operators,
+        answers: [Success("Prometheus' text format 0.0.4.", .string(), as: "text/plain")])
+
     static let batch = APIOperation(
         "batch", "Several commands of Order in one request", "Each has its own key, user, request id and outcome.",
         for: .operators,

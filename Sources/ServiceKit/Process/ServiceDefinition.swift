@@ -1,5 +1,6 @@
 import Hummingbird
 import Logging
+import Prometheus
 import ServiceLifecycle
 import Storage
 
@@ -11,6 +12,8 @@ public struct ServiceDefinition: Sendable {
     public let defaultPort: Int
     /// The tables of the service.
     public let migrations: [Migration]
+    /// The metrics that it has besides those of every service.
+    public let metrics: [MetricFamily]
     /// Makes the service from its environment. - Throws: `ConfigurationError`, or what stops it from starting.
     public let build: @Sendable (Settings, ServiceEnvironment) async throws -> BuiltService
 
@@ -19,11 +22,13 @@ public struct ServiceDefinition: Sendable {
         name: String,
         defaultPort: Int,
         migrations: [Migration],
+        metrics: [MetricFamily] = [],
         build: @escaping @Sendable (Settings, ServiceEnvironment) async throws -> BuiltService
     ) {
         self.name = name
         self.defaultPort = defaultPort
         self.migrations = migrations
+        self.metrics = metrics
         self.build = build
     }
 }
@@ -40,15 +45,20 @@ public struct BuiltService: Sendable {
     /// time for that is over, while the store is still open.
     public let handOver: @Sendable () async throws -> Void
 
+    /// Sets the metrics that are read only when somebody asks for them. Bounded, since it runs with every scrape.
+    public let measure: @Sendable () async throws -> Void
+
     /// A service. - Parameter background: stopped from the last to the first, after the server.
     public init(
         routes: RouteCatalogue, checks: [HealthCheck] = [], background: [any Service] = [],
-        handOver: @escaping @Sendable () async throws -> Void = {}
+        handOver: @escaping @Sendable () async throws -> Void = {},
+        measure: @escaping @Sendable () async throws -> Void = {}
     ) {
         self.routes = routes
         self.checks = checks
         self.background = background
         self.handOver = handOver
+        self.measure = measure
     }
 
     /// The service's own routes and those that every service has.
@@ -56,6 +66,9 @@ public struct BuiltService: Sendable {
         var routes = routes
         let storeCheck = HealthCheck.store(environment.store, time: environment.time)
         HealthRoutes(checks: [storeCheck] + checks, drain: drain, version: checkoutVersion).add(to: &routes)
+        if let registry = environment.registry {
+            MetricsRoute(registry: registry, measure: measure, logger: environment.logger).add(to: &routes)
+        }
         if let service = routes.service { DocumentRoutes(routes, of: service).add(to: &routes) }
         return routes
     }
@@ -68,7 +81,8 @@ public struct BuiltService: Sendable {
         let router = Router(context: ServiceContext.self, options: .autoGenerateHeadEndpoints)
         router.add(
             middleware: EnvelopeMiddleware(
-                routes: routes, drain: drain, time: environment.time, logger: environment.logger))
+                routes: routes, drain: drain, time: environment.time, logger: environment.logger,
+                metrics: environment.registry.map { RequestMetrics($0) }))
         for route in routes.routes {
             router.on(RouterPath(route.path), method: route.method, use: route.handle)
         }

@@ -1,7 +1,9 @@
+import CoreMetrics
 import Correlation
 import Idempotency
 import Logging
 import NIOCore
+import Prometheus
 import Resilience
 import Storage
 
@@ -24,6 +26,11 @@ public final class ServiceEnvironment: Sendable {
     public let logger: Logger
     /// Where tasks that outlive a request run; nil is Swift's default.
     public let executor: (any TaskExecutor)?
+    /// Keeps what is measured; nil measures nothing.
+    public let registry: PrometheusRegistry?
+
+    /// Makes what measures.
+    public var metrics: any MetricsFactory { registry ?? NOOPMetricsHandler.instance }
 
     /// An environment; the defaults are the machine's.
     public init(
@@ -33,7 +40,8 @@ public final class ServiceEnvironment: Sendable {
         sleeper: any Sleeper = ClockSleeper(),
         identifiers: IdentifierSource? = nil,
         logger: Logger,
-        executor: (any TaskExecutor)? = nil
+        executor: (any TaskExecutor)? = nil,
+        registry: PrometheusRegistry? = nil
     ) {
         self.store = store
         self.keys = keys
@@ -42,6 +50,7 @@ public final class ServiceEnvironment: Sendable {
         self.identifiers = identifiers ?? IdentifierSource(time: time)
         self.logger = logger
         self.executor = executor
+        self.registry = registry
     }
 
     /// Starts work that goes on whether or not the request that caused it is still waiting (hazard 19).

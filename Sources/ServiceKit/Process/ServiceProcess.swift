@@ -1,3 +1,4 @@
+import CoreMetrics
 import Correlation
 import Dispatch
 import Foundation
@@ -6,6 +7,7 @@ import Idempotency
 import Logging
 import NIOCore
 import NIOPosix
+import Prometheus
 import Resilience
 import ServiceLifecycle
 import Storage
@@ -106,7 +108,12 @@ public struct ServiceProcess: Sendable {
             logger.warning(
                 "everything is kept in memory and forgotten on exit", metadata: ["setting": "IDEMPOTENCY_BACKEND"])
         }
-        let environment = ServiceEnvironment(store: store, keys: keys, logger: logger, executor: executor)
+        let registry = PrometheusRegistry(ServiceMetrics.families + definition.metrics)
+        MetricsSystem.bootstrap(registry)
+        let environment = ServiceEnvironment(
+            store: MeasuredStore(store, metrics: registry, time: SystemTime()),
+            keys: MeasuredIdempotencyStore(keys, metrics: registry), logger: logger, executor: executor,
+            registry: registry)
         let service = try await definition.build(settings, environment)
         let handOver: @Sendable () async -> Void = {
             do {

@@ -1,0 +1,48 @@
+import CoreMetrics
+import Resilience
+import Storage
+
+/// A store that times its transactions.
+struct MeasuredStore: Store {
+    private let store: any Store
+    private let time: any TimeSource
+    private let timer: CoreMetrics.Timer
+    private let factory: any MetricsFactory
+
+    init(_ store: any Store, metrics: any MetricsFactory, time: any TimeSource) {
+        self.store = store
+        self.time = time
+        factory = metrics
+        timer = CoreMetrics.Timer(label: "store_transaction_duration_seconds", dimensions: [], factory: metrics)
+    }
+
+    func transaction<T: Sendable>(
+        _ body: @escaping @Sendable (any Transaction) throws -> T
+    ) async throws -> T {
+        let start = time.uptime
+        do {
+            let value = try await store.transaction(body)
+            timer.recordNanoseconds((time.uptime - start).wholeNanoseconds)
+            return value
+        } catch let error as StoreError {
+            Counter(
+                label: "store_transaction_failures_total", dimensions: [("error_type", error.label)], factory: factory
+            ).increment()
+            throw error
+        }
+    }
+}
+
+extension StoreError {
+    /// Which error it is, in one word.
+    fileprivate var label: String {
+        switch self {
+        case .closed: "closed"
+        case .overloaded: "overloaded"
+        case .full: "full"
+        case .constraint: "constraint"
+        case .failed: "failed"
+        case .fatal: "fatal"
+        }
+    }
+}

@@ -1,0 +1,137 @@
+import Money
+import Prometheus
+import Resilience
+import ServiceClient
+import StockAPI
+import TestSupport
+import Testing
+
+@testable import OrderService
+
+@Suite("Metrics of sagas")
+struct SagaMetricsTests {
+    private let registry = PrometheusRegistry(SagaMetrics.families)
+    private let metrics: SagaMetrics
+    private let total = Money(minorUnits: 2000, currency: .usd)
+
+    init() {
+        metrics = SagaMetrics(registry)
+    }
+
+    private func value(_ series: String) -> String? {
+        registry.text.split(separator: "\n").first { $0.hasPrefix("\(series) ") }
+            .map { String($0.dropFirst(series.count + 1)) }
+    }
+
+    @Test("every series is there before anything has happened, so that a rate misses nothing")
+    func fromTheStart() {
+        #expect(value(#"checkout_total{outcome="reservation_lost"}"#) == "0")
+        #expect(value(#"saga_compensations_total{outcome="unknown",step="refund"}"#) == "0")
+        #expect(value(#"retry_attempts_total{operation="charge",target="payment"}"#) == "0")
+        #expect(value(#"checkout_limbo_minor_units{currency="USD",state="parked"}"#) == "0")
+        #expect(value(#"checkout_sagas{state="parked"}"#) == "0")
+    }
+
+    @Test(
+        "an end is counted by why it ended; a code that is not known here makes no label",
+        arguments: [
+            (Failure(kind: .refused, code: "payment-declined", detail: ""), "payment_declined"),
+            (Failure(kind: .refused, code: "insufficient-stock", detail: ""), "insufficient_stock"),
+            (Failure(kind: .refused, code: "item-not-found", detail: ""), "item_not_found"),
+            (Failure(kind: .refused, code: "made-up-by-another-service", detail: ""), "refused"),
+            (Failure(kind: .unavailable, code: "", detail: ""), "unavailable"),
+            (Failure(kind: .timedOut, code: "", detail: ""), "timed_out"),
+            (Failure(kind: .garbled, code: "", detail: ""), "garbled"),
+            (.reservationLost, "reservation_lost"), (.deadline, "deadline"),
+        ] as [(Failure, String)])
+    func ends(failure: Failure, outcome: String) {
+        metrics.ended(.failed(failure), after: .milliseconds(3))
+        #expect(value("checkout_total{outcome=\"\(outcome)\"}") == "1")
+        #expect(value(#"checkout_saga_duration_seconds_count{outcome="failed"}"#) == "1")
+        #expect(value(#"checkout_saga_duration_seconds_count{outcome="completed"}"#) == "0")
+    }
+
+    @Test("an end before its beginning, by a clock that was set back, took no time")
+    func clockSetBack() {
+        metrics.ended(.completed(ReservedGoods(total: total, lines: [])), after: .seconds(-5))
+        #expect(value(#"checkout_saga_duration_seconds_sum{outcome="completed"}"#) == "0")
+    }
+
+    @Test(
+        "money may have been taken from the charge on until it is known to be given back, and never is for a mere release"
+    )
+    func held() {
+        let goods = ReservedGoods(total: total, lines: [])
+        #expect(Saga.Step.reserving.held(nil) == nil)
+        #expect(Saga.Step.charging(goods).held(nil) == total)
+        #expect(Saga.Step.completing(goods).held(total) == total)
+        #expect(Saga.Step.releasing(.deadline, then: .nothing).held(total) == nil)
+        #expect(Saga.Step.releasing(.reservationLost, then: .refund).held(total) == total)
+        #expect(Saga.Step.releasing(.deadline, then: .cancel).held(total) == total)
+        #expect(Saga.Step.canceling(.deadline).held(total) == total)
+        #expect(Saga.Step.refunding(.reservationLost).held(total) == total)
+        #expect(Saga.Step.completed(goods).held(total) == nil)
+        #expect(Saga.Step.failed(.deadline).held(total) == nil)
+    }
+
+    @Test("what waits in the store is set with every scrape, and gone when it is gone")
+    func waiting() throws {
+        let euros = Money(minorUnits: 1500, currency: try #require(Currency(code: "EUR")))
+        metrics.set(waiting: [
+            WaitingSagas(state: "waiting", count: 2, held: nil),
+            WaitingSagas(state: "waiting", count: 1, held: euros),
+            WaitingSagas(state: "parked", count: 4, held: Money(minorUnits: 9, currency: .usd)),
+        ])
+        #expect(value(#"checkout_sagas{state="waiting"}"#) == "3")
+        #expect(value(#"checkout_sagas{state="parked"}"#) == "4")
+        #expect(value(#"checkout_limbo_minor_units{currency="EUR",state="waiting"}"#) == "1500")
+        #expect(value(#"checkout_limbo_minor_units{currency="USD",state="parked"}"#) == "9")
+        metrics.set(waiting: [])
+        #expect(value(#"checkout_sagas{state="waiting"}"#) == "0")
+        #expect(value(#"checkout_limbo_minor_units{currency="EUR",state="waiting"}"#) == "0")
+    }
+
+    @Test("a saga under way is counted in its step, with what may have been taken, and in no step when it has left")
+    func underWay() {
+        let goods = ReservedGoods(total: total, lines: [])
+        metrics.count(.reserving, by: 1)
+        metrics.move(from: .reserving, to: .charging(goods))
+        metrics.move(held: nil, to: total)
+        #expect(value(#"checkout_sagas{state="reserving"}"#) == "0")
+        #expect(value(#"checkout_sagas{state="charging"}"#) == "1")
+        #expect(value(#"checkout_limbo_minor_units{currency="USD",state="in_flight"}"#) == "2000")
+        metrics.move(held: total, to: nil)
+        metrics.count(.charging(goods), by: -1)
+        #expect(value(#"checkout_sagas{state="charging"}"#) == "0")
+        #expect(value(#"checkout_limbo_minor_units{currency="USD",state="in_flight"}"#) == "0")
+    }
+
+    @Test("the breakers show as numbers")
+    func breakers() {
+        metrics.set(breaker: .open, of: "stock")
+        metrics.set(breaker: .halfOpen, of: "payment")
+        #expect(value(#"circuit_breaker_state{target="stock"}"#) == "2")
+        #expect(value(#"circuit_breaker_state{target="payment"}"#) == "1")
+    }
+
+    @Test("the store tells how many sagas wait, parked or not, and what may have been taken for them")
+    func waitingInTheStore() async throws {
+        let fixture = try OrderFixture()
+        let log = fixture.parts.log
+        #expect(try await log.waiting() == [])
+        for (parkedFor, held) in [(nil, total), (nil, nil), ("why", total), ("why", total)] as [(String?, Money?)] {
+            let left = try await fixture.leave(.reserving, in: log)
+            try #require(
+                try await log.putDown(
+                    left.order, SagaLog.firstLease(left.plan.orderID), for: .seconds(9), rounds: 1,
+                    parkedFor: parkedFor, held: held))
+        }
+        #expect(
+            Set(try await log.waiting()) == [
+                WaitingSagas(state: "parked", count: 2, held: Money(minorUnits: 4000, currency: .usd)),
+                WaitingSagas(state: "waiting", count: 1, held: nil),
+                WaitingSagas(state: "waiting", count: 1, held: total),
+            ])
+        #expect(try await log.waiting(limit: 1).map(\.count) == [1])
+    }
+}
