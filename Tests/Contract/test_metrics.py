@@ -163,6 +163,24 @@ def test_OP_02_a_checkout_is_counted_once_however_often_it_is_asked_for(stack, a
     assert total(after, "checkout_sagas") == 0 and total(after, "checkout_limbo_minor_units") == 0
 
 
+def test_OP_02_keys_of_accounts_and_transfers_are_counted_like_those_of_charges(stack, api, user):
+    """What they have moved is remembered for ever in a table of its own, and their keys are counted all the same."""
+    def counted(operation: str) -> dict:
+        text = scrape(stack.direct("payment"))
+        return {r: total(text, "idempotency_requests_total", operation=operation, result=r) for r in ("first", "replayed", "mismatch")}
+    source = assert_first(api.open_account(user, 10), 201)["accountId"]
+    other = assert_first(api.open_account(f"{user}-2"), 201)["accountId"]
+    for operation, send in (("deposit", lambda key, amount: api.deposit(key, amount, user)),
+                            ("withdrawal", lambda key, amount: api.withdraw(key, amount, user)),
+                            ("transfer", lambda key, amount: api.transfer(key, source, other, amount, user))):
+        key, before = new_key(), counted(operation)
+        assert_first(send(key, 1), 201 if operation == "transfer" else 200)
+        send(key, 1), send(key, 1)
+        assert_problem(send(key, 2), 422, "idempotency-key-reused")
+        after = counted(operation)
+        assert {r: after[r] - before[r] for r in after} == {"first": 1, "replayed": 2, "mismatch": 1}, operation
+
+
 def test_OP_02_money_whose_fate_is_unknown_is_in_limbo_until_it_is_known(lab, lab_item, user):
     """A charge is made and its answer lost: first in flight, then waiting in the store, and settled at last."""
     lab.to_payment.on("charge", fakes.run_then_drop())

@@ -149,6 +149,8 @@ struct WalletTests {
             let keys = fixture.environment.keys
             let now = fixture.test.time.now
             _ = try await fixture.test.store.transaction { try keys.forgetExpired(now: now, limit: 100, in: $0) }
+            // Nor does another command with it change what it stands for.
+            #expect(try await client.deposit("2.00", key: "k", user: "ann").code == "idempotency-key-reused")
             let again = try await client.deposit("1.00", key: "k", user: "ann")
             #expect((again.status, again.body, again.isReplayed) == (200, deposit.body, true))
             let transferAgain = try await client.transfer(ann, bob, "3.00", key: "k", user: "ann")

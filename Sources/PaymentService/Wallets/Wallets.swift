@@ -37,7 +37,7 @@ struct Wallets: Sendable {
             }
             guard let key else { return try open().map { .created($0) } }
             let scope = IdempotencyScope(user: request.user, operation: "open account", key: key)
-            return try once(scope, request.fields, reference: id, status: 201, now, transaction) { try open() }
+            return try once(scope, request.fields, reference: id, now, transaction) { try open().map { .created($0) } }
         }
         return try result.get()
     }
@@ -102,20 +102,20 @@ struct Wallets: Sendable {
             [environment] transaction in
             let now = environment.time.now
             let movements = Movements(transaction: transaction)
-            if let earlier = try movements.find(scope) {
-                guard earlier.fingerprint == Fingerprint(operation: scope.operation, fields: fields) else {
-                    return .failure(.keyReused)
+            let fingerprint = Fingerprint(operation: scope.operation, fields: fields)
+            return try once(scope, fields, reference: id, now, transaction) {
+                if let earlier = try movements.find(scope) {
+                    // Thrown, which undoes the claim: the key stands for what it has moved, and never for anything else.
+                    guard earlier.fingerprint == fingerprint else { throw Problem.keyReused }
+                    return .success(.replayed(earlier.response))
                 }
-                return .success(.replayed(earlier.response))
-            }
-            return try once(scope, fields, reference: id, status: status, now, transaction) {
-                let outcome = try body(Ledger(transaction: transaction), id, now)
-                if case .success(let receipt) = outcome {
+                switch try body(Ledger(transaction: transaction), id, now) {
+                case .failure(let problem): return .failure(problem)
+                case .success(let receipt):
                     let response = StoredResponse(status: status, body: receipt)
-                    let fingerprint = Fingerprint(operation: scope.operation, fields: fields)
                     try movements.insert(id, type, scope, fingerprint, response, at: now)
+                    return .success(status == 201 ? .created(receipt) : .made(receipt))
                 }
-                return outcome
             }
         }
         return try result.get()
@@ -123,8 +123,8 @@ struct Wallets: Sendable {
 
     /// Runs a command once for its key: the key's record and the command's effect commit together (DESIGN.md, rule 2).
     private func once(
-        _ scope: IdempotencyScope, _ fields: [String?], reference: String, status: Int, _ now: Timestamp,
-        _ transaction: any Transaction, _ command: () throws -> Result<[UInt8], Problem>
+        _ scope: IdempotencyScope, _ fields: [String?], reference: String, _ now: Timestamp,
+        _ transaction: any Transaction, _ command: () throws -> Result<CommandReply, Problem>
     ) throws -> Result<CommandReply, Problem> {
         let keys = environment.keys
         let claim = try keys.claim(
@@ -137,10 +137,10 @@ struct Wallets: Sendable {
         case .started: break
         }
         switch try command() {
-        case .success(let body):
-            let response = StoredResponse(status: status, body: body)
+        case .success(let reply):
+            let response = StoredResponse(status: reply.status, body: reply.body)
             try keys.succeed(scope, reference: reference, response: response, now: now, in: transaction)
-            return .success(status == 201 ? .created(body) : .made(body))
+            return .success(reply)
         case .failure(let problem):
             try keys.fail(scope, reference: reference, now: now, in: transaction)
             return .failure(problem)
