@@ -78,6 +78,10 @@ class Prometheus:
         result = self.ask(expression)
         return float(result[0]["value"][1]) if result else None
 
+    def is_ready(self) -> bool:
+        """Whether it has opened its store; until then it answers 503 to every question."""
+        return httpx.get(f"{self.url}/-/ready", timeout=10, trust_env=False).status_code == 200
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(20)
@@ -92,6 +96,7 @@ def watched():
         prometheus = Prometheus(stack, directory)
         api = Api.through_nginx(stack)
         try:
+            eventually(prometheus.is_ready, "Prometheus is ready", 30)
             eventually(lambda: prometheus.number('sum(up{job=~"order|stock|payment"})') == 3, "Prometheus scrapes all three", 30)
             for _ in range(8):
                 assert_first(api.checkout(key := new_key()))
