@@ -8,7 +8,7 @@ import GRDBSQLite
 /// (docs/decisions/0005).
 final class SQLiteTransaction: Transaction {
     private let database: Database
-    private(set) var undo: [@Sendable () -> Void] = []
+    private(set) var hooks = TransactionHooks()
     /// The first error that SQLite may have answered with a rollback of the whole transaction. Whatever a body makes of it,
     /// nothing may be written after it: that would be outside any transaction.
     private(set) var groupFailure: StoreError?
@@ -40,9 +40,9 @@ final class SQLiteTransaction: Transaction {
         }
     }
 
-    func onRollback(_ undo: @escaping @Sendable () -> Void) {
-        self.undo.append(undo)
-    }
+    func onCommit(_ effect: @escaping @Sendable () -> Void) { hooks.onCommit.append(effect) }
+
+    func onRollback(_ undo: @escaping @Sendable () -> Void) { hooks.onRollback.append(undo) }
 
     private func withStatement<T>(
         _ sql: String, _ arguments: [SQLValue], _ body: (OpaquePointer) throws -> T
@@ -97,6 +97,22 @@ final class SQLiteTransaction: Transaction {
         if error.failsGroup || sqlite3_get_autocommit(database.sqliteConnection) != 0 { groupFailure = error }
         return error
     }
+}
+
+/// What waits for the end of a transaction.
+struct TransactionHooks {
+    fileprivate(set) var onCommit: [@Sendable () -> Void] = []
+    fileprivate(set) var onRollback: [@Sendable () -> Void] = []
+
+    static func += (hooks: inout Self, more: Self) {
+        hooks.onCommit += more.onCommit
+        hooks.onRollback += more.onRollback
+    }
+
+    func committed() { onCommit.forEach { $0() } }
+
+    /// The newest first.
+    func rolledBack() { onRollback.reversed().forEach { $0() } }
 }
 
 /// SQLITE_TRANSIENT, which Swift cannot import: SQLite copies the bytes before the call returns.

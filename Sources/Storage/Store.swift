@@ -4,8 +4,8 @@ public protocol Store: Sendable {
     ///
     /// Bodies run one at a time in the order of their arrival. Those that arrive together share one commit and one
     /// synchronisation with the disk; one that throws undoes only its own writes. A body may run twice, when another one of
-    /// its group throws, and the commit may fail after it has run: effects outside the transaction belong after this call,
-    /// or are taken back by `Transaction.onRollback`.
+    /// its group throws, and the commit may fail after it has run: effects outside the transaction belong after this call or
+    /// in `Transaction.onCommit`, or are taken back by `Transaction.onRollback`. It may run on another thread than its caller.
     ///
     /// - Throws: what `body` throws, after its writes are undone; or a `StoreError`, and then nothing was written.
     func transaction<T: Sendable>(
@@ -24,6 +24,9 @@ public protocol Transaction {
 
     /// All rows of a query, mapped. The query states its own limit. - Throws: `StoreError`, or what `map` throws.
     func all<T>(_ sql: String, _ arguments: [SQLValue], _ map: (any SQLRow) throws -> T) throws -> [T]
+
+    /// Calls `effect` when the writes of this body are durable, before the caller goes on: for what must be seen only then.
+    func onCommit(_ effect: @escaping @Sendable () -> Void)
 
     /// Calls `undo` if the writes of this body do not become durable: for state that is kept beside the database.
     func onRollback(_ undo: @escaping @Sendable () -> Void)

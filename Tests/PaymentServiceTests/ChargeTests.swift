@@ -4,7 +4,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("Charges", .timeLimit(.minutes(1)))
+@Suite("Charges", .timeLimit(.minutes(5)))
 struct ChargeTests {
     // MARK: - Showing
 

@@ -6,7 +6,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("Commands to Payment whose callers have given up", .timeLimit(.minutes(1)))
+@Suite("Commands to Payment whose callers have given up", .timeLimit(.minutes(5)))
 struct LateCommandTests {
     private static let late = ["X-Request-Timeout-Ms": "500"]
 

@@ -8,7 +8,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("The check of the ledger", .timeLimit(.minutes(1)))
+@Suite("The check of the ledger", .timeLimit(.minutes(5)))
 struct LedgerCheckTests {
     /// Does to the file what no code of ours does.
     private func tamper(_ fixture: PaymentFixture, _ statements: String...) async throws {

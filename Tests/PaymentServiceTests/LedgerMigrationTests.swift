@@ -10,7 +10,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("A store of the version before the ledger", .timeLimit(.minutes(1)))
+@Suite("A store of the version before the ledger", .timeLimit(.minutes(5)))
 struct LedgerMigrationTests {
     private let directory: TemporaryDirectory
     private var path: String { directory.file("payment.sqlite") }

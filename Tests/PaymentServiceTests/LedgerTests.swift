@@ -7,7 +7,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("The ledger", .timeLimit(.minutes(1)))
+@Suite("The ledger", .timeLimit(.minutes(5)))
 struct LedgerTests {
     private let now = Timestamp(milliseconds: 1_795_000_000_000)
 

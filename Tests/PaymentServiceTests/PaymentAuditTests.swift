@@ -5,7 +5,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("What Payment shows an audit", .timeLimit(.minutes(1)))
+@Suite("What Payment shows an audit", .timeLimit(.minutes(5)))
 struct PaymentAuditTests {
     private func page(_ client: RouteClient, _ query: String = "") async throws -> AuditPage<ChargeEntry> {
         let answer = try await client.get("/audit/charges\(query)")

@@ -8,7 +8,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("Batches of commands to Payment", .timeLimit(.minutes(1)))
+@Suite("Batches of commands to Payment", .timeLimit(.minutes(5)))
 struct PaymentBatchTests {
     private static func charge(
         _ amount: String = "20.00", key: String?, id: String? = nil, user: String? = nil, method: String? = nil,

@@ -3,7 +3,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("The trail of a payment", .timeLimit(.minutes(1)))
+@Suite("The trail of a payment", .timeLimit(.minutes(5)))
 struct PaymentEventTests {
     private func types(_ client: RouteClient, _ charge: String, user: String? = nil) async throws -> [String] {
         let answer = try await client.get("/charges/\(charge)/events", user: user)

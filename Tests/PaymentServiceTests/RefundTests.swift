@@ -4,7 +4,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("Refunds", .timeLimit(.minutes(1)))
+@Suite("Refunds", .timeLimit(.minutes(5)))
 struct RefundTests {
     // MARK: - Whole and partial
 

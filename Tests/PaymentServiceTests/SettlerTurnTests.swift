@@ -4,7 +4,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("The turns in which open payments are asked about", .timeLimit(.minutes(1)))
+@Suite("The turns in which open payments are asked about", .timeLimit(.minutes(5)))
 struct SettlerTurnTests {
     private let provider = ScriptedProvider()
     private let fixture: PaymentFixture

@@ -5,7 +5,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("Charges by the simulated provider's methods", .timeLimit(.minutes(1)))
+@Suite("Charges by the simulated provider's methods", .timeLimit(.minutes(5)))
 struct SimulatedProviderTests {
     @Test("a card, and no method at all, are charged at once")
     func card() async throws {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("Transfers", .timeLimit(.minutes(1)))
+@Suite("Transfers", .timeLimit(.minutes(5)))
 struct TransferTests {
     @Test("a transfer moves money from one account to another at once")
     func transfer() async throws {

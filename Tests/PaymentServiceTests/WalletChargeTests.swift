@@ -4,7 +4,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("A charge from a wallet", .timeLimit(.minutes(1)))
+@Suite("A charge from a wallet", .timeLimit(.minutes(5)))
 struct WalletChargeTests {
     @Test("a user with an account in the currency pays from it, and no provider is asked", arguments: [false, true])
     func debited(inBatch: Bool) async throws {

@@ -8,7 +8,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("Accounts", .timeLimit(.minutes(1)))
+@Suite("Accounts", .timeLimit(.minutes(5)))
 struct WalletTests {
     // MARK: - Opening
 

@@ -7,7 +7,7 @@ import Testing
 
 @testable import StockService
 
-@Suite("Items", .timeLimit(.minutes(1)))
+@Suite("Items", .timeLimit(.minutes(5)))
 struct ItemTests {
     private let fixture: StockFixture
 

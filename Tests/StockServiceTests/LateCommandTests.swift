@@ -7,7 +7,7 @@ import Testing
 
 @testable import StockService
 
-@Suite("Commands to Stock whose callers have given up", .timeLimit(.minutes(1)))
+@Suite("Commands to Stock whose callers have given up", .timeLimit(.minutes(5)))
 struct LateCommandTests {
     private let test: TestEnvironment
     private let service: BuiltService

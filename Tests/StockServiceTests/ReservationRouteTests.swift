@@ -4,7 +4,7 @@ import Testing
 
 @testable import StockService
 
-@Suite("The routes of reservations", .timeLimit(.minutes(1)))
+@Suite("The routes of reservations", .timeLimit(.minutes(5)))
 struct ReservationRouteTests {
     private let fixture: StockFixture
 

@@ -8,7 +8,7 @@ import Testing
 
 @testable import StockService
 
-@Suite("What Stock shows an audit", .timeLimit(.minutes(1)))
+@Suite("What Stock shows an audit", .timeLimit(.minutes(5)))
 struct StockAuditTests {
     private func page<Entry: AuditEntry>(
         _ kind: Entry.Type, _ client: RouteClient, _ query: String = ""

@@ -8,7 +8,7 @@ import Testing
 
 @testable import StockService
 
-@Suite("Batches of commands to Stock", .timeLimit(.minutes(1)))
+@Suite("Batches of commands to Stock", .timeLimit(.minutes(5)))
 struct StockBatchTests {
     private let fixture: StockFixture
 

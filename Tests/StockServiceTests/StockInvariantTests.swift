@@ -6,7 +6,7 @@ import Testing
 
 @testable import StockService
 
-@Suite("What always holds in Stock", .timeLimit(.minutes(1)))
+@Suite("What always holds in Stock", .timeLimit(.minutes(5)))
 struct StockInvariantTests {
     private static let items: [Int64] = [1, 2, 3]
 

@@ -7,7 +7,7 @@ import Testing
 
 @testable import StockService
 
-@Suite("The sweep of reservations", .timeLimit(.minutes(1)))
+@Suite("The sweep of reservations", .timeLimit(.minutes(5)))
 struct SweepTests {
     private let fixture: StockFixture
 

@@ -40,6 +40,34 @@ struct SQLiteStoreUndoTests {
         #expect(undone.load(ordering: .relaxed) == 0)
     }
 
+    @Test("in a group the effects of the bodies that commit happen once, before their callers go on, and no others")
+    func effects() async throws {
+        let store = try stores.open()
+        let done = Mutex<[Int]>([])
+        let seen = await arrivingTogether(on: stores.loop, count: 40) { index in
+            try? await store.transaction { transaction in
+                transaction.onCommit { done.withLock { $0.append(index) } }
+                if index % 3 == 1 { throw BodyError(number: index) }
+            }
+            return done.withLock { $0.contains(index) }
+        }
+        #expect(seen == (0..<40).map { $0 % 3 != 1 })
+        #expect(done.withLock { $0 } == (0..<40).filter { $0 % 3 != 1 })
+    }
+
+    @Test("a commit that fails has none of the effects")
+    func noEffectOfFailedCommit() async throws {
+        let store = try stores.open()
+        let done = Atomic(0)
+        await #expect(throws: StoreError.self) {
+            try await store.transaction { transaction in
+                transaction.onCommit { done.add(1, ordering: .relaxed) }
+                try transaction.run("INSERT INTO marks (note) VALUES (99)", [])
+            }
+        }
+        #expect(done.load(ordering: .relaxed) == 0)
+    }
+
     @Test("a commit that fails has the undo of its bodies called")
     func undoOnFailedCommit() async throws {
         let store = try stores.open()

@@ -32,10 +32,8 @@ final class MeasuredIdempotencyStore: IdempotencyStore {
             case .inProgress: counters.inProgress
             case .mismatch: counters.mismatch
             }
-        counter.increment(by: 1)
-        // A body may run twice, or in vain. The store's loop is the one that scrapes are answered on, so that nobody sees the
-        // counter go back.
-        transaction.onRollback { counter.increment(by: -1) }
+        // Only then: a body may run twice, or in vain, and a counter never goes back.
+        transaction.onCommit { counter.increment(by: 1) }
         return claim
     }
 

@@ -76,6 +76,10 @@ private struct SimulatedTransaction: Transaction {
         return values
     }
 
+    func onCommit(_ effect: @escaping @Sendable () -> Void) {
+        real.onCommit(effect)
+    }
+
     func onRollback(_ undo: @escaping @Sendable () -> Void) {
         real.onRollback(undo)
     }
