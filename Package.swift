@@ -73,6 +73,9 @@ let package = Package(
         library("MoneyJSON", ["Money", "OpenAPI", "StrictJSON"]),
         library("StockAPI", ["Money", "MoneyJSON", "OpenAPI", "Resilience", "ServiceClient", "StrictJSON"]),
         library("PaymentAPI", ["Money", "MoneyJSON", "Resilience", "ServiceClient", "StrictJSON"]),
+        library(
+            "ProviderAPI",
+            ["Correlation", "Money", "MoneyJSON", "OpenAPI", "Resilience", "ServiceClient", "StrictJSON", crypto]),
         library("AuditAPI", ["Money", "Resilience", "StockAPI", "StrictJSON"]),
         library("Audit", ["AuditAPI", "Correlation", "Resilience", "ServiceClient", "StockAPI", "StrictJSON"]),
         library(
@@ -136,6 +139,9 @@ let package = Package(
         tests(
             "ServiceClientTests",
             ["Correlation", "Resilience", "ServiceClient", "StrictJSON", "TestSupport", nioCore, nioPosix]),
+        tests(
+            "ProviderAPITests",
+            ["Correlation", "Money", "ProviderAPI", "Resilience", "ServiceClient", "StrictJSON", "TestSupport"]),
         tests(
             "AuditTests",
             [

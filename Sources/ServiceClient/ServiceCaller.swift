@@ -102,11 +102,11 @@ public final class ServiceCaller: Sendable {
 }
 
 /// The members of a problem document (RFC 9457) that a caller acts on.
-private struct ProblemReader {
-    let status: Int
-    let refusal: Refusal
+package struct ProblemReader {
+    package let status: Int
+    package let refusal: Refusal
 
-    init?(_ json: JSONValue) {
+    package init?(_ json: JSONValue) {
         guard case .object(let members) = json else { return nil }
         func text(_ name: String) -> String? {
             guard case .string(let text)? = members.first(where: { $0.name == name })?.value else { return nil }

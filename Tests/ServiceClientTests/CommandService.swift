@@ -2,6 +2,7 @@ import Resilience
 import ServiceClient
 import StrictJSON
 import Synchronization
+import TestSupport
 
 /// A service in memory that takes commands in both forms and answers each at once.
 final class CommandService: Transport {

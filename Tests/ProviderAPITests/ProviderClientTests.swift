@@ -1,0 +1,214 @@
+import Correlation
+import Money
+import ProviderAPI
+import Resilience
+import ServiceClient
+import StrictJSON
+import TestSupport
+import Testing
+
+@Suite("Provider client")
+struct ProviderClientTests {
+    private let time = ManualTime()
+    private let command = ProviderCommand(
+        reference: "ref-1", kind: .charge, amount: Money(minorUnits: 2000, currency: .usd), token: "tok_visa")
+    private let refund = ProviderRefundCommand(
+        reference: "refund-1", paymentReference: "ref-1", amount: Money(minorUnits: 500, currency: .usd))
+
+    private func client(_ transport: ScriptedTransport) -> ProviderClient {
+        ProviderClient(
+            baseURL: "http://provider/stripe", transport: transport, attemptTimeout: .seconds(1), time: time)
+    }
+
+    private func context(remaining: Duration = .seconds(30)) throws -> CallContext {
+        CallContext(
+            requestID: try #require(RequestID("request-1")), trace: TraceContext(continuing: nil), user: "ann",
+            deadline: Deadline(after: remaining, on: time))
+    }
+
+    private static func payment(
+        _ status: String, reference: String = "ref-1", kind: String = "charge", amount: Int = 2000, refunded: Int = 0,
+        more: String = ""
+    ) -> String {
+        """
+        {"id":"pp_1","reference":"\(reference)","kind":"\(kind)","status":"\(status)",\
+        "amount":{"amount":\(amount),"currency":"USD"},"refunded":{"amount":\(refunded),"currency":"USD"}\(more)}
+        """
+    }
+
+    private static func problem(_ status: Int, _ code: String, more: String = "") -> String {
+        #"{"type":"/problems/\#(code)","status":\#(status),"detail":"why","code":"\#(code)"\#(more)}"#
+    }
+
+    private static func response(
+        _ status: Int, _ body: String, retryAfter: Duration? = nil
+    ) -> Result<ServiceResponse, TransportError> {
+        .success(ServiceResponse(status: status, body: Array(body.utf8), retryAfter: retryAfter))
+    }
+
+    private func outcome(_ result: Result<ServiceResponse, TransportError>) async throws -> PaymentOutcome {
+        await client(ScriptedTransport(result)).pay(command, try context())
+    }
+
+    // MARK: What is sent
+
+    @Test("a payment goes out with its reference as its key, within the time of one attempt")
+    func sends() async throws {
+        let transport = ScriptedTransport(Self.response(200, Self.payment("succeeded")))
+        _ = await client(transport).pay(command, try context())
+        let request = try #require(transport.requests.first)
+        #expect(request.method == "POST")
+        #expect(request.url == "http://provider/stripe/v1/payments")
+        #expect(request.values("Idempotency-Key") == ["ref-1"])
+        #expect(request.values("X-Request-ID") == ["request-1"])
+        #expect(request.values("X-User-ID").isEmpty)
+        #expect(request.timeout == .seconds(1))
+        #expect(try ProviderCommand(json: try JSONParser.parse(request.body)) == command)
+    }
+
+    @Test("the other calls go to the routes of their references")
+    func routes() async throws {
+        let transport = ScriptedTransport()
+        let client = client(transport)
+        _ = await client.payment("ref-1", try context())
+        _ = await client.cancel("ref-1", try context())
+        _ = await client.refund(refund, try context())
+        _ = await client.refund("refund-1", try context())
+        #expect(
+            transport.requests.map { "\($0.method) \($0.url.dropFirst("http://provider/stripe".count))" } == [
+                "GET /v1/payments/ref-1", "POST /v1/payments/ref-1/cancel", "POST /v1/refunds",
+                "GET /v1/refunds/refund-1",
+            ])
+    }
+
+    @Test("nothing is sent when no time is left, and no longer waited for than there is")
+    func deadline() async throws {
+        let transport = ScriptedTransport()
+        #expect(await client(transport).pay(command, try context(remaining: .zero)) == .unavailable(.timedOut))
+        #expect(transport.requests.isEmpty)
+        _ = await client(transport).pay(command, try context(remaining: .milliseconds(300)))
+        #expect(transport.requests.first?.timeout == .milliseconds(300))
+    }
+
+    // MARK: What an answer means
+
+    @Test("success, also after money was given back")
+    func succeeded() async throws {
+        let outcome = try await outcome(Self.response(200, Self.payment("succeeded", more: #","later":1"#)))
+        guard case .succeeded(let payment) = outcome else { throw Unexpected(outcome) }
+        #expect(payment.id == "pp_1" && payment.refunded == .zero(.usd))
+        let afterwards = try await self.outcome(Self.response(200, Self.payment("refunded", refunded: 2000)))
+        guard case .succeeded(let refunded) = afterwards else { throw Unexpected(afterwards) }
+        #expect(refunded.status == .refunded)
+    }
+
+    @Test("pending is neither success nor failure")
+    func pending() async throws {
+        let outcome = try await outcome(Self.response(200, Self.payment("pending")))
+        guard case .pending = outcome else { throw Unexpected(outcome) }
+    }
+
+    @Test("a decline, as a problem and as a payment that was looked up")
+    func declined() async throws {
+        let problem = Self.problem(402, "payment-declined", more: #","declineCode":"insufficient_funds""#)
+        #expect(try await outcome(Self.response(402, problem)) == .declined(code: "insufficient_funds"))
+        let payment = Self.payment("declined", more: #","declineCode":"card_declined""#)
+        let client = client(ScriptedTransport(Self.response(200, payment)))
+        #expect(await client.payment("ref-1", try context()) == .declined(code: "card_declined"))
+    }
+
+    @Test("a tombstone, as the answer of a cancel and as what a late payment meets")
+    func canceled() async throws {
+        #expect(try await outcome(Self.response(409, Self.problem(409, "payment-canceled"))) == .canceled)
+        let canceled = #"{"reference":"ref-1","status":"canceled"}"#
+        let client = client(ScriptedTransport(Self.response(200, canceled), Self.response(200, canceled)))
+        #expect(await client.cancel("ref-1", try context()) == .canceled)
+        #expect(await client.cancel("ref-2", try context()) == .unknown(.garbled))
+    }
+
+    @Test("a cancel that comes too late answers with the payment")
+    func canceledTooLate() async throws {
+        let client = client(ScriptedTransport(Self.response(200, Self.payment("succeeded"))))
+        let outcome = await client.cancel("ref-1", try context())
+        guard case .succeeded = outcome else { throw Unexpected(outcome) }
+    }
+
+    @Test("not found is the word of the provider's own problem document")
+    func notFound() async throws {
+        let client = client(
+            ScriptedTransport(
+                Self.response(404, Self.problem(404, "not-found")), Self.response(404, "<html>"),
+                Self.response(404, Self.problem(410, "not-found"))))
+        #expect(await client.payment("ref-1", try context()) == .notFound)
+        #expect(await client.payment("ref-1", try context()) == .unknown(.garbled))
+        #expect(await client.payment("ref-1", try context()) == .unknown(.garbled))
+    }
+
+    @Test(
+        "other problems below 500 are final",
+        arguments: [(400, "invalid-json"), (404, "not-found"), (422, "idempotency-key-reused")])
+    func refused(_ status: Int, _ code: String) async throws {
+        #expect(
+            try await outcome(Self.response(status, Self.problem(status, code)))
+                == .refused(Refusal(code: code, detail: "why")))
+    }
+
+    @Test("a 429 says when to come back, whoever sends it")
+    func throttled() async throws {
+        #expect(
+            try await outcome(Self.response(429, "slow down", retryAfter: .seconds(7)))
+                == .throttled(retryAfter: .seconds(7)))
+    }
+
+    @Test(
+        "an answer that proves nothing leaves the outcome unknown",
+        arguments: [
+            (500, problem(500, "internal-error"), CallTrouble.unavailable), (503, "", .unavailable),
+            (200, "", .garbled), (200, "{}", .garbled), (302, "", .garbled), (404, "", .garbled),
+            (200, payment("succeeded", reference: "ref-2"), .garbled),
+            (200, payment("succeeded", amount: 2001), .garbled),
+            (200, payment("succeeded", kind: "payout"), .garbled), (200, payment("chargeback"), .garbled),
+            (200, payment("succeeded", refunded: 2001), .garbled),
+            (409, problem(409, "request-in-progress"), .inProgress), (408, problem(408, "request-timeout"), .timedOut),
+        ])
+    func unknown(_ status: Int, _ body: String, _ trouble: CallTrouble) async throws {
+        #expect(try await outcome(Self.response(status, body)) == .unknown(trouble))
+    }
+
+    @Test("what never left is told from what may have arrived")
+    func transportErrors() async throws {
+        #expect(try await outcome(.failure(.notSent("refused"))) == .unavailable(.unreachable))
+        #expect(try await outcome(.failure(.queueFull)) == .unavailable(.queueFull))
+        #expect(try await outcome(.failure(.timedOut)) == .unknown(.timedOut))
+        #expect(try await outcome(.failure(.connectionLost("reset"))) == .unknown(.connectionLost))
+        #expect(try await outcome(.failure(.responseTooLarge)) == .unknown(.garbled))
+    }
+
+    // MARK: Refunds
+
+    @Test("a refund is made, not found, refused or unknown")
+    func refunds() async throws {
+        let made = """
+            {"id":"rf_1","reference":"refund-1","paymentReference":"ref-1","status":"succeeded",\
+            "amount":{"amount":500,"currency":"USD"}}
+            """
+        let client = client(
+            ScriptedTransport(
+                Self.response(200, made), Self.response(200, made), Self.response(404, Self.problem(404, "not-found")),
+                Self.response(422, Self.problem(422, "refund-exceeds-payment")), .failure(.timedOut),
+                Self.response(200, made.replacing("500", with: "501"))))
+        let expected = RefundOutcome.succeeded(ProviderRefund(id: "rf_1", command: refund))
+        #expect(await client.refund(refund, try context()) == expected)
+        #expect(await client.refund("refund-1", try context()) == expected)
+        #expect(await client.refund("refund-1", try context()) == .notFound)
+        #expect(
+            await client.refund(refund, try context())
+                == .refused(Refusal(code: "refund-exceeds-payment", detail: "why")))
+        #expect(await client.refund(refund, try context()) == .unknown(.timedOut))
+        #expect(await client.refund(refund, try context()) == .unknown(.garbled))
+    }
+}
+
+private struct Unexpected: Error {
+    init(_ outcome: PaymentOutcome) { Issue.record("\(outcome)") }
+}
