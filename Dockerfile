@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# One image for the three services: compose runs it three times, with another subcommand each.
+# One image for the three services and the mock provider: compose runs it four times, with another subcommand each.
 
 FROM swift:6.3-bookworm AS build
 # What the build links against. Versions are those of the base image's Debian release.

@@ -101,10 +101,18 @@ let package = Package(
                 "Resilience", "ServiceClient", "ServiceKit", metrics,
                 "StockAPI", "Storage", "StrictJSON", hummingbird, lifecycle, logging,
             ]),
+        library(
+            "MockProvider",
+            [
+                "AuditAPI", "Correlation", "Idempotency", "Money", "MoneyJSON", "OpenAPI", "Prometheus", "ProviderAPI",
+                "Resilience", "ServiceClient", "ServiceKit", "Storage", "StrictJSON", crypto, hummingbird, logging,
+                metrics,
+            ]),
         .executableTarget(
             name: "checkout",
             dependencies: [
-                "Audit", "AuditAPI", "OrderService", "PaymentService", "Resilience", "ServiceClient", "ServiceKit",
+                "Audit", "AuditAPI", "MockProvider", "OrderService", "PaymentService", "Resilience", "ServiceClient",
+                "ServiceKit",
                 "StockService", argumentParser,
             ],
             swiftSettings: swiftSettings),
@@ -142,6 +150,12 @@ let package = Package(
         tests(
             "ProviderAPITests",
             ["Correlation", "Money", "ProviderAPI", "Resilience", "ServiceClient", "StrictJSON", "TestSupport"]),
+        tests(
+            "MockProviderTests",
+            [
+                "MockProvider", "Money", "ProviderAPI", "Resilience", "ServiceClient", "ServiceKit", "Storage",
+                "StrictJSON", "TestSupport", hummingbird, hummingbirdTesting, logging, nioCore, nioPosix,
+            ]),
         tests(
             "AuditTests",
             [

@@ -5,7 +5,7 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PATH=$PATH:/usr/sbin:/sbin # Debian keeps nginx where a normal user's PATH does not look.
 
-SERVICES=(stock payment order)
+SERVICES=(mock-provider stock payment order)
 EX_USAGE=64
 
 say() { printf '%s\n' "$*"; }

@@ -10,7 +10,7 @@ extension AuditReport {
     /// {"clean":false,"startedAt":"…","graceSeconds":60,
     ///  "findingCounts":{"INV-8":1},
     ///  "findings":[{"invariant":"INV-8","subjects":[{"type":"order","id":"…"}],"explanation":"…"}],
-    ///  "counts":{"orders":{…},"reservations":{…},"charges":{…},"items":{…},"accounts":{…}},
+    ///  "counts":{"orders":{…},"reservations":{…},"charges":{…},"items":{…},"accounts":{…},"movements":{…}},
     ///  "totals":[{"currency":"USD","completedOrders":2000,"capturedForOrders":2000,…}]}
     /// ```
     public var json: [UInt8] {
@@ -60,6 +60,7 @@ extension AuditReport {
             json.integer("moving", movingItems)
         }
         json.object("accounts") { json in json.integer("total", accounts) }
+        if let movements { json.object("movements") { json in json.integer("total", movements) } }
     }
 }
 

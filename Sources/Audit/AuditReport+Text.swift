@@ -20,6 +20,10 @@ extension AuditReport {
             "items         \(items); moving too fast to compare what is reserved \(movingItems)",
             "accounts      \(accounts) of the ledger, each compared with its entries",
         ]
+        if let movements {
+            lines.append(
+                "movements     \(movements) in the providers' books, compared with what the ledger says they hold")
+        }
         for (currency, flow) in money.byCurrency.sorted(by: { $0.key < $1.key }) {
             func amount(_ minorUnits: Int128) -> String { Amount.text(minorUnits, currency) }
             lines += [

@@ -18,22 +18,28 @@ public struct AuditRun {
 
     private let source: any AuditSource
     private let rules: AuditRules
+    private let readsProvider: Bool
     private var report: AuditReport
+    /// What the ledger says that providers hold for us.
+    private var settlements: [Settlement: Int128] = [:]
 
-    /// An audit.
-    public init(_ source: any AuditSource, rules: AuditRules) {
+    /// An audit. - Parameter readsProvider: whether the providers' own books are compared with the ledger.
+    public init(_ source: any AuditSource, rules: AuditRules, readsProvider: Bool = false) {
         self.source = source
         self.rules = rules
+        self.readsProvider = readsProvider
         report = AuditReport(grace: rules.grace)
     }
 
     /// Makes the audit. - Throws: `AuditError` when a service cannot be read.
     public mutating func run() async throws(AuditError) -> AuditReport {
         report = AuditReport(grace: rules.grace)
+        settlements = [:]
         try await readOrders()
         try await readCharges()
         try await readStock()
         try await readLedger()
+        if readsProvider { try await readProvider() }
         report.add(report.money.findings())
         return report
     }
@@ -183,9 +189,31 @@ public struct AuditRun {
         repeat {
             let page = try await source.page(of: AccountEntry.self, after: cursor, limit: AuditLimits.page.upperBound)
             report.accounts += page.entries.count
-            for account in page.entries { report.add(rules.judge(account)) }
+            for account in page.entries {
+                report.add(rules.judge(account))
+                if let settlement = Settlement(account) { settlements[settlement] = account.balance }
+            }
             cursor = page.nextCursor
         } while cursor != nil
+    }
+
+    /// Compares the ledger, which was read just now, with the providers' books.
+    private mutating func readProvider() async throws(AuditError) {
+        var sums = ProviderSums()
+        var count = 0
+        var cursor: String?
+        var begun: Timestamp?
+        repeat {
+            let page = try await source.page(
+                of: ProviderMovementEntry.self, after: cursor, limit: AuditLimits.page.upperBound)
+            let readAt = begun ?? page.readAt
+            begun = readAt
+            for movement in page.entries { sums.add(movement, isOld: rules.isOld(movement.movedAt, at: readAt)) }
+            count += page.entries.count
+            cursor = page.nextCursor
+        } while cursor != nil
+        report.movements = count
+        report.add(rules.judge(ledger: settlements, books: sums))
     }
 
     // MARK: - Parts

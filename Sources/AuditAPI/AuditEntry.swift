@@ -1,9 +1,11 @@
 import Resilience
 import StrictJSON
 
-/// The services that an audit reads; the raw value is the service's name.
+/// What an audit reads; the raw value is the service's name.
 public enum AuditedService: String, CaseIterable, Sendable {
     case order, stock, payment
+    /// The payment providers, whose books Payment's ledger is compared with; not one of ours.
+    case provider
 }
 
 /// One record of a service as its audit route shows it: exactly what the comparison of the services needs.

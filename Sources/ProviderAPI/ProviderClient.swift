@@ -63,7 +63,7 @@ public struct ProviderClient: Sendable {
     /// Has a payment made.
     public func pay(_ command: ProviderCommand, _ context: CallContext) async -> PaymentOutcome {
         let answer = await ask(
-            "POST", "/v1/payments", key: command.reference, body: command.json(), context)
+            "POST", "/v1/payments", command.reference, isKey: true, body: command.json(), context)
         let outcome = Self.payment(answer, reference: command.reference)
         // An answer about another command is no answer to this one.
         if let payment = outcome.payment,
@@ -76,7 +76,7 @@ public struct ProviderClient: Sendable {
 
     /// Learns where a payment stands.
     public func payment(_ reference: String, _ context: CallContext) async -> PaymentOutcome {
-        let answer = await ask("GET", Self.path("/v1/payments/", reference), context)
+        let answer = await ask("GET", "/v1/payments/:reference", reference, context)
         if case .problem(404, let refusal) = answer, refusal.code == Self.notFoundCode { return .notFound }
         return Self.payment(answer, reference: reference)
     }
@@ -84,13 +84,15 @@ public struct ProviderClient: Sendable {
     /// Makes sure that nothing is ever taken under a reference under which nothing was; answers how the payment stands
     /// otherwise.
     public func cancel(_ reference: String, _ context: CallContext) async -> PaymentOutcome {
-        let answer = await ask("POST", Self.path("/v1/payments/", reference) + "/cancel", context)
+        let answer = await ask(
+            "POST", "/v1/payments/:reference/cancel", reference, body: Array("{}".utf8), context)
         return Self.payment(answer, reference: reference)
     }
 
     /// Has money given back.
     public func refund(_ command: ProviderRefundCommand, _ context: CallContext) async -> RefundOutcome {
-        let answer = await ask("POST", "/v1/refunds", key: command.reference, body: command.json(), context)
+        let answer = await ask(
+            "POST", "/v1/refunds", command.reference, isKey: true, body: command.json(), context)
         let outcome = Self.refund(answer, reference: command.reference)
         if case .succeeded(let refund) = outcome, refund.command != command { return .unknown(.garbled) }
         return outcome
@@ -98,7 +100,7 @@ public struct ProviderClient: Sendable {
 
     /// Learns whether a refund was made.
     public func refund(_ reference: String, _ context: CallContext) async -> RefundOutcome {
-        let answer = await ask("GET", Self.path("/v1/refunds/", reference), context)
+        let answer = await ask("GET", "/v1/refunds/:reference", reference, context)
         if case .problem(404, let refusal) = answer, refusal.code == Self.notFoundCode { return .notFound }
         return Self.refund(answer, reference: reference)
     }
@@ -116,14 +118,14 @@ public struct ProviderClient: Sendable {
         case unknown(CallTrouble, Duration?)
     }
 
-    private static func path(_ path: String, _ reference: String) -> String {
-        precondition(ProviderReference.isValid(reference), "a reference is part of a path")
-        return path + reference
-    }
-
+    /// - Parameters:
+    ///   - route: a path, with `:reference` where the reference stands.
+    ///   - isKey: whether the reference is sent as the `Idempotency-Key`.
     private func ask(
-        _ method: String, _ path: String, key: String? = nil, body: [UInt8] = [], _ context: CallContext
+        _ method: String, _ route: String, _ reference: String, isKey: Bool = false, body: [UInt8] = [],
+        _ context: CallContext
     ) async -> Answer {
+        precondition(ProviderReference.isValid(reference), "a reference is part of a path")
         let remaining = context.deadline.remaining(on: time)
         guard remaining > .zero else { return .notSent(.timedOut) }
         var headers = [
@@ -131,9 +133,10 @@ public struct ProviderClient: Sendable {
             ServiceRequest.Header("traceparent", context.trace.child().header),
         ]
         if !body.isEmpty { headers.append(.init("Content-Type", "application/json")) }
-        if let key { headers.append(.init("Idempotency-Key", key)) }
+        if isKey { headers.append(.init("Idempotency-Key", reference)) }
         let request = ServiceRequest(
-            method: method, url: baseURL + path, headers: headers, body: body, timeout: min(attemptTimeout, remaining))
+            method: method, url: baseURL + route.replacing(":reference", with: reference), headers: headers, body: body,
+            timeout: min(attemptTimeout, remaining))
         do {
             return Self.answer(try await transport.send(request))
         } catch {

@@ -94,6 +94,16 @@ extension ProviderPayment {
     /// The payment as it is answered.
     public func json() -> [UInt8] { JSONWriter.bytes { write(to: &$0) } }
 
+    /// What is answered for a reference under which nothing was taken and nothing ever will be.
+    public static func canceledJSON(_ reference: String) -> [UInt8] {
+        JSONWriter.bytes { json in
+            json.object { json in
+                json.string("reference", reference)
+                json.string("status", canceledStatus)
+            }
+        }
+    }
+
     /// Reads a payment; members that this version does not know are left alone. The token is a secret between the caller and
     /// the provider, and is not told again. - Throws: `ValidationFailure`.
     public init(json: JSONValue) throws(ValidationFailure) {

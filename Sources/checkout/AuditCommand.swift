@@ -45,6 +45,15 @@ struct AuditCommand: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             """
+            Address of the mock provider, to compare the providers' books with Payment's ledger too. Without it they are not \
+            read.
+            """, valueName: "url"),
+        transform: url)
+    var providerUrl: String?
+
+    @Option(
+        help: ArgumentHelp(
+            """
             How old a change must be to count. The default is the time for a checkout (CHECKOUT_TIMEOUT_SECONDS, \
             30) and 30 more; at a quiet moment, 0 judges everything.
             """, valueName: "seconds"),
@@ -72,7 +81,7 @@ struct AuditCommand: AsyncParsableCommand {
         do {
             let source = HTTPAuditSource(
                 baseURLs: try baseURLs(), transport: CurlTransport(userAgent: "checkout-audit/\(checkoutVersion)"))
-            var run = AuditRun(source, rules: try rules())
+            var run = AuditRun(source, rules: try rules(), readsProvider: providerUrl != nil)
             report = try await run.run()
         } catch let error as ConfigurationError {
             throw Self.ended(error.description, Self.badConfiguration)
@@ -89,10 +98,12 @@ struct AuditCommand: AsyncParsableCommand {
             if let flag { return flag }
             return try settings.baseURL(name, default: "http://127.0.0.1:\(port)")
         }
-        return [
+        var addresses: [AuditedService: String] = [
             .order: try address(order, "ORDER_BASE_URL", 3131), .stock: try address(stock, "STOCK_BASE_URL", 3133),
             .payment: try address(payment, "PAYMENT_BASE_URL", 3132),
         ]
+        addresses[.provider] = providerUrl
+        return addresses
     }
 
     private func rules() throws(ConfigurationError) -> AuditRules {

@@ -15,7 +15,9 @@ struct Checkout: AsyncParsableCommand {
             defaults; a setting that cannot be used stops the service before it starts, with exit code 78.
             """,
         version: checkoutVersion,
-        subcommands: [OrderCommand.self, StockCommand.self, PaymentCommand.self, AuditCommand.self]
+        subcommands: [
+            OrderCommand.self, StockCommand.self, PaymentCommand.self, MockProviderCommand.self, AuditCommand.self,
+        ]
     )
 }
 

@@ -12,6 +12,7 @@ final class FakeSource: AuditSource {
         var charges: [ChargeEntry] = []
         var items: [ItemEntry] = []
         var accounts: [AccountEntry] = []
+        var movements: [ProviderMovementEntry] = []
         /// What each charge lookup was asked for.
         var keys: [[String]] = []
         var reads = 0
@@ -24,10 +25,11 @@ final class FakeSource: AuditSource {
                 case ReservationEntry.path: reservations
                 case ChargeEntry.path: charges
                 case AccountEntry.path: accounts.sorted { $0.number < $1.number }
+                case ProviderMovementEntry.path: movements
                 default: items.sorted { $0.itemID < $1.itemID }
                 }
             let entries = records.compactMap { $0 as? Entry }
-            let isByNumber = kind == ItemEntry.self || kind == AccountEntry.self
+            let isByNumber = [ItemEntry.path, AccountEntry.path, ProviderMovementEntry.path].contains(Entry.path)
             return isByNumber ? entries : entries.sorted { $0.id < $1.id }
         }
     }

@@ -67,7 +67,8 @@ enum Records {
         _ account: String, kind: String = "sales", number: Int64 = -1, balance: Int128, debits: Int128, credits: Int128
     ) -> AccountEntry {
         AccountEntry(
-            number: number, account: account, kind: kind, currency: "USD", growsByDebits: kind == "cash_in",
+            number: number, account: account, kind: kind, currency: "USD",
+            growsByDebits: ["cash_in", "settlement"].contains(kind),
             balance: balance, debits: debits, credits: credits)
     }
 

@@ -29,6 +29,7 @@ RETRYABLE = {
     "account-not-found": False, "account-exists": False, "balance-limit-exceeded": False, "ledger-check-running": True,
     "method-not-allowed": False, "insufficient-stock": False, "order-state-conflict": False,
     "reservation-state-conflict": False, "charge-state-conflict": False, "refund-exceeds-charge": False,
+    "payment-canceled": False, "refund-exceeds-payment": False,
     "payload-too-large": False, "uri-too-long": False, "deadline-exceeded": True,
     "unsupported-media-type": False, "idempotency-key-reused": False, "validation-failed": False,
     "header-fields-too-large": False,

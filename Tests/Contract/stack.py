@@ -40,7 +40,8 @@ SETTINGS = (
     "CHECKOUT_TIMEOUT_SECONDS", "CHECKOUT_MAX_IN_FLIGHT", "GATEWAY_TIMEOUT_SECONDS", "GATEWAY_MAX_ATTEMPTS",
     "GATEWAY_BACKOFF_BASE_SECONDS", "GATEWAY_BACKOFF_MAX_SECONDS", "GATEWAY_BACKOFF_JITTER_SECONDS",
     "IDEMPOTENCY_BACKEND", "IDEMPOTENCY_TTL_SECONDS", "RESERVATION_TTL_SECONDS", "SHUTDOWN_TIMEOUT_SECONDS",
-    "PAYMENT_TEST_METHODS", "HTTP_HOST", "HTTP_PORT", "ORDER_PORT", "STOCK_PORT", "PAYMENT_PORT",
+    "PAYMENT_TEST_METHODS", "HTTP_HOST", "HTTP_PORT", "ORDER_PORT", "STOCK_PORT", "PAYMENT_PORT", "MOCK_PROVIDER_PORT",
+    "STRIPE_BASE_URL", "PAYPAL_BASE_URL", "STRIPE_WEBHOOK_SECRET", "PAYPAL_WEBHOOK_SECRET",
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy",
 )
 
@@ -64,7 +65,8 @@ def free_ports(count: int) -> list[int]:
 
 
 def clean_environment(extra: dict[str, str]) -> dict[str, str]:
-    env = {k: v for k, v in os.environ.items() if k not in SETTINGS and not k.startswith("OTEL_")}
+    env = {k: v for k, v in os.environ.items()
+           if k not in SETTINGS and not k.startswith(("OTEL_", "MOCK_", "WEBHOOK_"))}
     env.update({k: str(v) for k, v in extra.items()})
     return env
 
@@ -203,15 +205,15 @@ class Service:
 
 
 class Stack:
-    """The three services and nginx, through `scripts/up --detach` and `scripts/down`."""
+    """The three services, nginx and the mock provider, through `scripts/up --detach` and `scripts/down`."""
 
     def __init__(self, env: dict[str, str] | None = None, build: str | None = None):
         self.data_dir = Path(tempfile.mkdtemp(prefix="contract-stack-"))
-        self.http_port, self.order_port, self.stock_port, self.payment_port = free_ports(4)
+        self.http_port, self.order_port, self.stock_port, self.payment_port, self.mock_port = free_ports(5)
         self.env = {
             **FAST,
             "HTTP_PORT": self.http_port, "ORDER_PORT": self.order_port, "STOCK_PORT": self.stock_port,
-            "PAYMENT_PORT": self.payment_port, "DATA_DIR": self.data_dir,
+            "PAYMENT_PORT": self.payment_port, "MOCK_PROVIDER_PORT": self.mock_port, "DATA_DIR": self.data_dir,
             "BUILD": build or os.environ.get("BUILD", "debug"), "CHECKOUT_BIN": str(binary()),
             **(env or {}),
         }
@@ -225,7 +227,8 @@ class Stack:
         return f"http://127.0.0.1:{self.http_port}"
 
     def port(self, service: str) -> int:
-        return {"order": self.order_port, "stock": self.stock_port, "payment": self.payment_port}[service]
+        return {"order": self.order_port, "stock": self.stock_port, "payment": self.payment_port,
+                "mock-provider": self.mock_port}[service]
 
     def direct(self, service: str) -> str:
         """Past nginx, to the service itself."""
@@ -284,7 +287,7 @@ class Stack:
     def pids(self) -> list[int]:
         """The pids on file, the supervisor first, so that nothing is started again while it is being stopped."""
         found = []
-        for name in ("up", "nginx", *SERVICES):
+        for name in ("up", "nginx", *SERVICES, "mock-provider"):
             try:
                 found.append(self.pid(name))
             except (OSError, ValueError):

@@ -324,3 +324,26 @@ def test_the_help_says_what_it_is_for():
                                   "payment/audit/charges", "payment/audit/charges?id=x", "payment/audit/accounts"])
 def test_NX_06_the_audit_routes_are_not_reachable_through_nginx(stack, path):
     assert_problem(raw.request(stack.base, "GET", f"/{path}"), 404, "not-found")
+
+
+def test_INV_11_money_that_a_provider_has_moved_and_the_ledger_does_not_know_is_found(shop):
+    with Service("mock-provider") as provider:
+        def judge(*flags: str) -> tuple[int, dict]:
+            code, out, err = shop.audit("--json", "--provider-url", provider.url, *flags)
+            assert not err, err
+            return code, json.loads(out)
+
+        code, report = judge("--grace", "0")
+        assert (code, report["findings"], report["counts"]["movements"]) == (0, [], {"total": 0})
+        body = {"reference": "unknown-to-us", "kind": "charge", "amount": money(1234)}
+        assert_json(raw.request(provider.url, "POST", "/paypal/v1/payments", [
+            ("Content-Type", "application/json"), ("Idempotency-Key", "unknown-to-us")], json.dumps(body).encode()))
+        code, report = judge("--grace", "0")
+        assert code == 1 and found(report) == [("INV-11", {"settlement:paypal:USD"})]
+        assert "12.34 USD" in report["findings"][0]["explanation"]
+        code, report = judge("--grace", "60")
+        assert (code, report["findings"]) == (0, []), "it may still be entered"
+        assert shop.clean()["counts"].get("movements") is None, "without the flag the books are not read"
+        url = provider.url
+    code, out, err = shop.audit("--provider-url", url)
+    assert code == 69 and "Provider cannot be read" in err, err

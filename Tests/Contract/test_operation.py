@@ -446,8 +446,8 @@ def test_scripts_up_detached_leaves_pid_files_and_down_stops_all():
     stack = Stack()
     try:
         stack.start()
-        pids = {name: stack.pid(name) for name in ("up", "nginx", *SERVICES)}
-        assert all(alive(p) for p in pids.values()) and len(set(pids.values())) == 5
+        pids = {name: stack.pid(name) for name in ("up", "nginx", "mock-provider", *SERVICES)}
+        assert all(alive(p) for p in pids.values()) and len(set(pids.values())) == 6
         code, output = stack.script("up", "--detach", within=60)
         assert code != 0 and output, "a second one on the same data directory is refused"
         assert all(alive(p) for p in pids.values())
@@ -455,7 +455,7 @@ def test_scripts_up_detached_leaves_pid_files_and_down_stops_all():
         assert code == 0, output
         for name, pid in pids.items():
             eventually(lambda p=pid: not alive(p), f"{name} has ended", 5)
-        for port in (stack.http_port, stack.order_port, stack.stock_port, stack.payment_port):
+        for port in (stack.http_port, stack.order_port, stack.stock_port, stack.payment_port, stack.mock_port):
             with pytest.raises(OSError):
                 socket.create_connection(("127.0.0.1", port), 1)
         assert stack.script("down", within=60)[0] == 0, "to stop what is stopped is no mistake"
@@ -473,7 +473,7 @@ def test_scripts_up_in_the_foreground_stops_all_it_started_on_sigterm():
     try:
         eventually(lambda: str(stack.http_port) in output.read_text() and get(f"{stack.base}/stock/items/1").status_code == 200,
                    "it has printed its address", 1800 if "CHECKOUT_BIN" not in os.environ else 60)
-        pids = [stack.pid(name) for name in ("nginx", *SERVICES)]
+        pids = [stack.pid(name) for name in ("nginx", "mock-provider", *SERVICES)]
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0, output.read_text()
         assert not any(alive(p) for p in pids)

@@ -30,12 +30,14 @@ public enum ProblemKind: String, Sendable, CaseIterable {
     case refundExceedsCharge = "refund-exceeds-charge"
     case accountExists = "account-exists"
     case balanceLimitExceeded = "balance-limit-exceeded"
+    case paymentCanceled = "payment-canceled"
     case payloadTooLarge = "payload-too-large"
     /// Answered by nginx alone, as are `tooManyRequests`, `headerFieldsTooLarge` and `serviceUnavailable`.
     case uriTooLong = "uri-too-long"
     case unsupportedMediaType = "unsupported-media-type"
     case idempotencyKeyReused = "idempotency-key-reused"
     case validationFailed = "validation-failed"
+    case refundExceedsPayment = "refund-exceeds-payment"
     case tooManyRequests = "too-many-requests"
     case headerFieldsTooLarge = "header-fields-too-large"
     case internalError = "internal-error"
@@ -63,12 +65,12 @@ public enum ProblemKind: String, Sendable, CaseIterable {
         case .methodNotAllowed: .methodNotAllowed
         case .requestTimeout: .requestTimeout
         case .requestInProgress, .insufficientStock, .orderStateConflict, .reservationStateConflict,
-            .chargeStateConflict, .refundExceedsCharge, .accountExists, .balanceLimitExceeded:
+            .chargeStateConflict, .refundExceedsCharge, .accountExists, .balanceLimitExceeded, .paymentCanceled:
             .conflict
         case .payloadTooLarge: .contentTooLarge
         case .uriTooLong: .uriTooLong
         case .unsupportedMediaType: .unsupportedMediaType
-        case .idempotencyKeyReused, .validationFailed: .unprocessableContent
+        case .idempotencyKeyReused, .validationFailed, .refundExceedsPayment: .unprocessableContent
         case .tooManyRequests: .tooManyRequests
         case .headerFieldsTooLarge: .requestHeaderFieldsTooLarge
         case .internalError: .internalServerError
@@ -106,11 +108,13 @@ public enum ProblemKind: String, Sendable, CaseIterable {
         case .refundExceedsCharge: "The refund is more than is left of the charge"
         case .accountExists: "The account exists already"
         case .balanceLimitExceeded: "The account cannot hold so much"
+        case .paymentCanceled: "The payment was canceled"
         case .payloadTooLarge: "The body is too large"
         case .uriTooLong: "The request line is too long"
         case .unsupportedMediaType: "The media type is not supported"
         case .idempotencyKeyReused: "The key was used for another command"
         case .validationFailed: "The command is not valid"
+        case .refundExceedsPayment: "The refund is more than is left of the payment"
         case .tooManyRequests: "There are too many requests"
         case .headerFieldsTooLarge: "The headers are too large"
         case .internalError: "Something unexpected went wrong"

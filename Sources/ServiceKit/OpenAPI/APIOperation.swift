@@ -117,12 +117,15 @@ public struct APIDescription: Sendable {
     public let description: String
     /// Where the service itself listens without a setting.
     public let port: Int
+    /// Whether it can be reached through nginx.
+    public let isBehindNginx: Bool
 
     /// A description.
-    public init(name: String, title: String, port: Int, _ description: String) {
+    public init(name: String, title: String, port: Int, isBehindNginx: Bool = true, _ description: String) {
         self.name = name
         self.title = title
         self.port = port
+        self.isBehindNginx = isBehindNginx
         self.description = description
     }
 }

@@ -36,7 +36,8 @@ struct OpenAPIDocument {
 
     private func servers(_ audience: APIOperation.Audience) -> JSONValue {
         let direct = server("http://127.0.0.1:\(service.port)", "The service itself, without a setting for its port")
-        return .array(audience == .clients ? [server("/\(service.name)", "Through nginx"), direct] : [direct])
+        let isPublic = audience == .clients && service.isBehindNginx
+        return .array(isPublic ? [server("/\(service.name)", "Through nginx"), direct] : [direct])
     }
 
     private func server(_ url: String, _ description: String) -> JSONValue {

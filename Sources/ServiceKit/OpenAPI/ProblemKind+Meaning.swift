@@ -38,12 +38,16 @@ extension ProblemKind {
         case .refundExceedsCharge: "What was refunded already and this refund together would be more than the charge."
         case .accountExists: "A user has one account in each currency, and has this one already. Nothing was deposited."
         case .balanceLimitExceeded: "The balance would be more than an amount of money can be. Nothing moved."
+        case .paymentCanceled:
+            "The payment was canceled before anything was taken: nothing was, and nothing ever will be under this reference."
         case .payloadTooLarge: "A body may have 64 KiB at the most."
         case .uriTooLong: "The request line may have 8 KiB at the most."
         case .unsupportedMediaType: "A body is sent as `application/json`, in UTF-8 and without a content coding."
         case .idempotencyKeyReused: "The key was used with another command. A new command needs a new key."
         case .validationFailed:
             "The JSON does not say what it must. `errors` lists each fault with a JSON Pointer to it. The key is not recorded."
+        case .refundExceedsPayment:
+            "What was given back already and this refund together would be more than the payment. Nothing was given back."
         case .tooManyRequests: "Wait `Retry-After` seconds and send the request again."
         case .headerFieldsTooLarge: "One header may have 8 KiB, and all of them together 32 KiB."
         case .internalError: "A fault of ours; the key makes a retry safe."

@@ -110,17 +110,26 @@ public struct Settings: Sendable {
         try decimal(name, default: defaultValue, in: range, "number")
     }
 
-    /// The address of another service: `http` or `https`, without a path, or the default.
-    public func baseURL(_ name: String, default defaultValue: String) throws(ConfigurationError) -> String {
+    /// The address of another service: `http` or `https`, without a path unless it may have one, or the default. Without a slash
+    /// at the end.
+    public func baseURL(
+        _ name: String, default defaultValue: String, mayHavePath: Bool = false
+    ) throws(ConfigurationError) -> String {
         var value = try text(name, default: defaultValue)
         if value.hasSuffix("/") { value.removeLast() }
-        let url = URLComponents(string: value)
-        let isPlain = url?.user == nil && url?.password == nil && url?.query == nil && url?.fragment == nil
-        guard let url, isPlain, url.scheme == "http" || url.scheme == "https", url.host?.isEmpty == false,
-            url.path.isEmpty, url.port.map({ (1...65_535).contains($0) }) ?? !value.hasSuffix(":")
-        else {
-            throw ConfigurationError(name, "is '\(value)', but must be an address such as http://127.0.0.1:3133")
+        guard Self.isAddress(value, mayHavePath: mayHavePath) else {
+            throw ConfigurationError(name, "is '\(value)', but must be an address such as \(defaultValue)")
         }
         return value
+    }
+
+    /// Whether a text is the address of a server, without a user, a query or a fragment in it.
+    public static func isAddress(_ value: String, mayHavePath: Bool) -> Bool {
+        let url = URLComponents(string: value)
+        let isPlain = url?.user == nil && url?.password == nil && url?.query == nil && url?.fragment == nil
+        guard let url, isPlain, url.scheme == "http" || url.scheme == "https", url.host?.isEmpty == false else {
+            return false
+        }
+        return (mayHavePath || url.path.isEmpty) && (url.port.map { (1...65_535).contains($0) } ?? !value.hasSuffix(":"))
     }
 }
