@@ -130,6 +130,7 @@ public struct Settings: Sendable {
         guard let url, isPlain, url.scheme == "http" || url.scheme == "https", url.host?.isEmpty == false else {
             return false
         }
-        return (mayHavePath || url.path.isEmpty) && (url.port.map { (1...65_535).contains($0) } ?? !value.hasSuffix(":"))
+        let hasGoodPort = url.port.map { (1...65_535).contains($0) } ?? !value.hasSuffix(":")
+        return hasGoodPort && (mayHavePath || url.path.isEmpty)
     }
 }
