@@ -156,4 +156,17 @@ struct SettingsTests {
         #expect(error?.name == "STOCK_BASE_URL")
         #expect(error?.description.hasPrefix("STOCK_BASE_URL: is '") == true)
     }
+
+    @Test("an address may have a path where that is said, and then it ends without a slash")
+    func baseURLWithPath() throws {
+        func read(_ text: String) throws -> String {
+            try Settings(flags: [:], environment: ["STRIPE_BASE_URL": text])
+                .baseURL("STRIPE_BASE_URL", default: "http://d", mayHavePath: true)
+        }
+        #expect(try read("http://127.0.0.1:3134/stripe/") == "http://127.0.0.1:3134/stripe")
+        #expect(try read("https://stripe") == "https://stripe")
+        for text in ["http:///stripe", "http://stripe/?a=b", "ftp://stripe/v1"] {
+            #expect(throws: ConfigurationError.self) { try read(text) }
+        }
+    }
 }
