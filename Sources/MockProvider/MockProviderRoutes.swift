@@ -80,7 +80,7 @@ struct MockProviderRoutes: Sendable {
     }
 
     private func show(_ provider: Provider, _ reference: String) async throws -> Response {
-        let asking = faults.asking(provider, "show", reference, movesMoney: false)
+        let asking = faults.asking(provider, "show", reference)
         let body = try await faults.meet(asking) {
             guard let entry = try await books(provider, { try $0.entry(reference) }) else { throw Self.notFound }
             return Faults.Answer(body: entry.json(reference))
@@ -89,8 +89,7 @@ struct MockProviderRoutes: Sendable {
     }
 
     private func cancel(_ provider: Provider, _ reference: String) async throws -> Response {
-        guard ProviderReference.isValid(reference) else { throw Self.notFound }
-        let asking = faults.asking(provider, "cancel", reference, movesMoney: false)
+        let asking = faults.asking(provider, "cancel", reference)
         let id = "pp_\(environment.identifiers.next())"
         let body = try await faults.meet(asking) {
             guard let entry = try await books(provider, { try $0.cancel(reference, id: id) }) else { throw Self.full }
@@ -140,7 +139,7 @@ struct MockProviderRoutes: Sendable {
     }
 
     private func showRefund(_ provider: Provider, _ reference: String) async throws -> Response {
-        let asking = faults.asking(provider, "showRefund", reference, movesMoney: false)
+        let asking = faults.asking(provider, "showRefund", reference)
         let body = try await faults.meet(asking) {
             guard let refund = try await books(provider, { try $0.refund(reference) }) else { throw Self.notFound }
             return Faults.Answer(body: refund.json())
@@ -183,8 +182,11 @@ struct MockProviderRoutes: Sendable {
         guard reference == key.value else { throw ValidationFailure("#/reference", "must be the Idempotency-Key") }
     }
 
+    /// What can be no reference stands for nothing, and is not remembered either.
     private static func reference(_ context: ServiceContext) throws -> String {
-        try context.parameters.require("reference")
+        let reference = try context.parameters.require("reference")
+        guard ProviderReference.isValid(reference) else { throw notFound }
+        return reference
     }
 
     private static func number(_ cursor: String?, or start: Int64) throws(Problem) -> Int64 {
