@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import checks
+import payments
 from evidence import CannotTell, at_most, collect, is_settled
 from killer import RECOVERY_LIMIT, Killer
 from ledger import ENDS, Checkout, Ledger
 from load import Load
 from options import Options, parse
 from report import Report, percentile
-from system import CannotRun, System, free_ports
+from system import PROVIDER, CannotRun, System, free_ports
 
 CYCLE_SECONDS = 30.0
 # What happens in a cycle, and which part of it. Recovery is measured where the network is good: what a held request takes is
@@ -49,10 +50,11 @@ class Run:
     def __init__(self, options: Options, binary: Path, data_dir: Path):
         self.options, self.binary = options, binary
         self.report = Report(options.seed, options.minutes)
-        self.system = System(binary, data_dir, free_ports(6, *options.ports), options.seed, options.settings)
+        self.system = System(binary, data_dir, free_ports(7, *options.ports), options.seed, options.settings)
         self.ledger = Ledger(self.system.edge, options.seed)
         self.load = Load(self.ledger, self.system.edge, random.Random(f"{options.seed}/load"), options.rate, options.clients,
                          options.seed)
+        self.payments = payments.PaymentLoad(self.system.edge, random.Random(f"{options.seed}/payments"), options.seed)
         self.killer = Killer(self.system, self.ledger, self.load, random.Random(f"{options.seed}/killer"))
         self._plan = random.Random(f"{options.seed}/plan")
         self._begun = time.monotonic()
@@ -61,6 +63,7 @@ class Run:
     async def run(self) -> None:
         await self.system.start()
         await self.load.open_shop()
+        await self.payments.open_accounts()
         self._begun = time.monotonic()
         await self._while_watched(self._chaos())
         quiet_since = await self._settle()
@@ -85,6 +88,7 @@ class Run:
 
     async def _chaos(self) -> None:
         buying = asyncio.create_task(self.load.run_clients())
+        paying = asyncio.create_task(self.payments.run_customers())
         total = self.options.minutes * 60
         try:
             while (left := self._begun + total - time.monotonic()) > 0:
@@ -94,9 +98,11 @@ class Run:
             self._doing = "finishing"
             await self.system.quiet(CALM_SECONDS)
             self.load.stop()
-            await buying
+            self.payments.stop()
+            await asyncio.gather(buying, paying)
         finally:
             buying.cancel()
+            paying.cancel()
 
     async def _cycle(self, seconds: float) -> None:
         phases = list(PHASES)
@@ -163,8 +169,11 @@ class Run:
         self.say(f"checking {len(self.ledger.checkouts)} checkouts")
         try:
             async with asyncio.timeout(CHECK_SECONDS):
+                books = await payments.collect(self.system, self.payments, quiet_since + QUIET_SECONDS)
                 evidence = await collect(self.system, self.ledger, self.load.received, quiet_since)
             self.report.violations += checks.check(evidence)
+            self.report.violations += payments.check(books)
+            self.report.payments.update(payment["status"] for payment in books.payments.values())
         except (CannotTell, TimeoutError) as error:
             self.report.violations.append(checks.Violation("INV-6", f"the system does not answer when all is quiet: {error}"))
         self.report.violations += await self._audit()
@@ -180,7 +189,9 @@ class Run:
         # An executable without it answers with the help of the whole, and 0.
         if "--stock" not in (await _output_of(binary, "audit", "--help"))[1]:
             return []
-        urls = [part for name, service in self.system.services.items() for part in (f"--{name}", f"http://127.0.0.1:{service.port}")]
+        flags = {PROVIDER: "--provider-url"}
+        urls = [part for name, service in self.system.services.items()
+                for part in (flags.get(name, f"--{name}"), f"http://127.0.0.1:{service.port}")]
         status, text = await _output_of(binary, "audit", *urls, "--json")
         return [] if status == 0 else [checks.Violation("AUDIT", f"checkout audit ended with {status}: {text[:2000]}")]
 

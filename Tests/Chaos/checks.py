@@ -17,7 +17,7 @@ from typing import Any
 from evidence import JSON, CannotTell, Evidence, Order, exact
 from ledger import Checkout, Kind, Told
 from load import DECLINED, SCARCE_NUMBERS, UNKNOWN_ITEM
-from system import SERVICES, Death
+from system import PROVIDER, SERVICES, Death
 
 
 @dataclass(frozen=True)
@@ -297,7 +297,7 @@ def deaths(found: Iterable[Death]) -> Iterator[Violation]:
 def logs(directory: Path) -> Iterator[Violation]:
     """INV-18: every line is one JSON object. Each file is one process's; a kill may have cut its last line off."""
     for path in sorted(directory.glob("*.log")):
-        if path.stem.split(".")[0] not in (*SERVICES, "access"):
+        if path.stem.split(".")[0] not in (*SERVICES, PROVIDER, "access"):
             continue
         with open(path, "rb") as lines:
             for number, line in enumerate(lines, 1):
@@ -315,7 +315,7 @@ def _is_object(line: bytes) -> bool:
 
 def stores(directory: Path) -> Iterator[Violation]:
     """INV-16, once the services have stopped."""
-    for service in SERVICES:
+    for service in (*SERVICES, PROVIDER):
         path = directory / f"{service}.sqlite"
         if not path.exists():
             yield Violation("INV-16", "there is no such store", (path.name,))

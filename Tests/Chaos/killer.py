@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ledger import Checkout, Ledger
 from load import Load
-from system import SERVICES, System
+from system import PROVIDER, SERVICES, System
 
 RECOVERY_LIMIT = 30.0
 """Seconds after which a checkout counts as not recovered."""
@@ -46,7 +46,7 @@ class Killer:
         """One kill after the other, each when all has recovered from the last."""
         while time.monotonic() < until:
             await asyncio.sleep(self.rng.uniform(0.1, 0.5))
-            victims = self._victims()
+            victims = self._victims(*SERVICES)
             await self._rush()
             pending = [c for c in self.ledger.pending() if not c.takes_long]
             killed_at = time.monotonic()
@@ -72,16 +72,16 @@ class Killer:
         """Somebody is frozen for a while, sometimes two at once, sometimes killed in that state."""
         while time.monotonic() < until:
             await asyncio.sleep(self.rng.uniform(0.05, 0.5))
-            await self._freeze(self._victims(), until)
+            await self._freeze(self._victims(*SERVICES, PROVIDER), until)
 
     async def kills(self, until: float) -> None:
         """Kills without waiting for a recovery: the next may hit in the middle of it."""
         while time.monotonic() < until:
             await asyncio.sleep(self.rng.uniform(0.1, 1.2))
             if self.rng.random() < 0.3:
-                await self._freeze(self._victims(), until)
+                await self._freeze(self._victims(*SERVICES, PROVIDER), until)
                 continue
-            victims = self._victims()
+            victims = self._victims(*SERVICES, PROVIDER)
             await self._rush()
             await self.system.kill(*victims)
             await asyncio.sleep(self.rng.choice((0.0, 0.0, 0.1, 0.6)))
@@ -103,10 +103,10 @@ class Killer:
         self.load.rush(RUSH)
         await asyncio.sleep(self.rng.uniform(0.0, RUSH_SECONDS))
 
-    def _victims(self) -> tuple[str, ...]:
+    def _victims(self, *names: str) -> tuple[str, ...]:
         draw = self.rng.random()
         count = 1 if draw < 0.8 else 2 if draw < 0.95 else 3
-        return tuple(self.rng.sample(SERVICES, count))
+        return tuple(self.rng.sample(names, count))
 
 
 def _recovery(victims: tuple[str, ...], killed_at: float, ready_at: float, pending: list[Checkout],

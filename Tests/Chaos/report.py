@@ -33,6 +33,8 @@ class Report:
     completed: int = 0
     refused: int = 0
     failed: int = 0
+    payments: Counter[str] = field(default_factory=Counter)
+    """Through the providers, by how they ended."""
     settled_later: int = 0
     """Checkouts whose outcome only became known when all was quiet."""
     recoveries: list[Recovery] = field(default_factory=list)
@@ -55,6 +57,7 @@ class Report:
             "requests": self.requests,
             "checkouts": {"asked": self.asked, "completed": self.completed, "refused": self.refused, "failed": self.failed,
                           "settledLater": self.settled_later},
+            "payments": dict(self.payments),
             "recoveries": {"count": len(self.recoveries), "checkouts": sum(r.pending for r in self.recoveries),
                            "seconds": _summary([r.seconds for r in self.recoveries]),
                            "restartSeconds": _summary([r.restart for r in self.recoveries]),
@@ -73,6 +76,7 @@ class Report:
             ("faults", f"{sum(self.faults.values())}   {_parts(self.faults)}"),
             ("checkouts", (f"{self.asked} in {self.requests} requests   {self.completed} completed, {self.refused} refused,"
                            f" {self.failed} undone, {self.settled_later} unknown and settled later")),
+            ("payments", f"{sum(self.payments.values())}   {_parts(self.payments)}"),
             ("recoveries", f"{len(recovery)} of {sum(r.pending for r in self.recoveries)} checkouts   {_times(recovery)}"),
             ("restarts", _times(restart)),
             ("quiet after", f"{self.seconds_to_quiet:.2f} s"),

@@ -1,9 +1,11 @@
-"""The system under test: the three services and nginx as child processes, and the two fault proxies between them."""
+"""The system under test: the three services, nginx and the mock provider as child processes, and the two fault proxies between
+Order and the others."""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import base64
 import os
 import random
 import shutil
@@ -21,6 +23,7 @@ from http11 import Client, NoAnswer
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("order", "stock", "payment")
+PROVIDER = "mock-provider"
 
 # Short times, so that what the product does in seconds is seen in tenths and a run of minutes shows hours.
 SETTINGS = {
@@ -34,6 +37,19 @@ SETTINGS = {
     "PAYMENT_TEST_METHODS": "true",
     "RESERVATION_TTL_SECONDS": "86400",  # An expiry would hide a reservation that was forgotten.
     "SHUTDOWN_TIMEOUT_SECONDS": "10",
+    "PROVIDER_TIMEOUT_SECONDS": "0.5",
+    "WORKER_POLL_INTERVAL_SECONDS": "0.2",
+    "WORKER_PROCESSING_TIMEOUT_SECONDS": "2",
+    # A provider that fails by itself as well, beside what is killed.
+    "MOCK_HOLD_SECONDS": "1",
+    "MOCK_SETTLE_SECONDS": "0.3",
+    "MOCK_ERROR_RATE": "0.03",
+    "MOCK_THROTTLE_RATE": "0.02",
+    "MOCK_TIMEOUT_RATE": "0.03",
+    "MOCK_WEBHOOK_DUPLICATE_RATE": "0.2",
+    "MOCK_WEBHOOK_REORDER_RATE": "0.2",
+    "WEBHOOK_BACKOFF_BASE_SECONDS": "0.2",
+    "WEBHOOK_BACKOFF_MAX_SECONDS": "1",
 }
 # Nothing else of the caller's environment reaches the services: a setting in somebody's shell must not change a run.
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
@@ -84,7 +100,7 @@ class CannotRun(Exception):
 
 
 class Service:
-    """One of the three services. Each of its processes writes a log of its own, which a kill may cut off."""
+    """One of the services. Each of its processes writes a log of its own, which a kill may cut off."""
 
     def __init__(self, name: str, port: int, binary: Path, environment: dict[str, str], log_dir: Path):
         self.name, self.port = name, port
@@ -221,7 +237,7 @@ class System:
     """All of it: nginx, the services, and the proxies through which Order reaches Stock and Payment."""
 
     def __init__(self, binary: Path, data_dir: Path, ports: list[int], seed: str, settings: dict[str, str]):
-        http, order, stock, payment, to_stock, to_payment = ports
+        http, order, stock, payment, to_stock, to_payment, provider = ports
         self.data_dir = data_dir
         self.log_dir = data_dir / "log"
         self.deaths: list[Death] = []
@@ -233,10 +249,14 @@ class System:
             "DATA_DIR": str(data_dir),
             "STOCK_BASE_URL": f"http://127.0.0.1:{to_stock}",
             "PAYMENT_BASE_URL": f"http://127.0.0.1:{to_payment}",
+            "STRIPE_BASE_URL": f"http://127.0.0.1:{provider}/stripe",
+            "PAYPAL_BASE_URL": f"http://127.0.0.1:{provider}/paypal",
+            "WEBHOOK_URL": f"http://127.0.0.1:{payment}/webhooks/{{provider}}",
+            **{f"{name}_WEBHOOK_SECRET": f"whsec_{base64.b64encode(os.urandom(32)).decode()}" for name in ("STRIPE", "PAYPAL")},
         }
         self.services = {name: Service(name, port, binary, environment, self.log_dir)
-                         for name, port in zip(SERVICES, (order, stock, payment))}
-        self._nginx = Nginx(http, {name: service.port for name, service in self.services.items()},
+                         for name, port in zip((*SERVICES, PROVIDER), (order, stock, payment, provider))}
+        self._nginx = Nginx(http, {name: self.services[name].port for name in SERVICES},
                             data_dir / "nginx", self.log_dir)
         self.edge = Client(http)
         self.direct = {name: Client(service.port) for name, service in self.services.items()}
@@ -310,7 +330,7 @@ class System:
 
     async def stop(self) -> None:
         """In order, as scripts/up does it; a service that does not end well is noted."""
-        for name in ("order", "payment", "stock"):
+        for name in ("order", "payment", "stock", PROVIDER):
             if (death := await self.services[name].stop()) is not None:
                 self.deaths.append(death)
 

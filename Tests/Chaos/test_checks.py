@@ -13,7 +13,7 @@ from typing import Any
 import checks
 from evidence import Evidence, Order
 from ledger import Checkout, Kind, Told
-from system import SERVICES, Death
+from system import PROVIDER, SERVICES, Death
 
 QUIET = 100.0
 USER = "user-1"
@@ -345,7 +345,7 @@ class LeftoversTest(unittest.TestCase):
         self.assertIn("out of luck", violation.sentence)
 
     def _make_stores(self) -> None:
-        for service in SERVICES:
+        for service in (*SERVICES, PROVIDER):
             with closing(sqlite3.connect(self.directory / f"{service}.sqlite")) as database:
                 database.execute("CREATE TABLE numbers (number INTEGER PRIMARY KEY, text TEXT)")
                 database.executemany("INSERT INTO numbers (text) VALUES (?)", [("some text",)] * 2000)
