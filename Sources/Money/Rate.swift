@@ -16,6 +16,12 @@ public struct Rate: Hashable, Sendable, CustomStringConvertible {
         self.billionths = billionths
     }
 
+    /// A rate of so many billionths. - Precondition: from 0 to 10⁹.
+    package init(billionths: Int64) {
+        precondition((0...Self.one).contains(billionths), "a share is at most the whole")
+        self.billionths = billionths
+    }
+
     /// The whole, in billionths.
     static let one: Int64 = 1_000_000_000
 

@@ -53,12 +53,14 @@ public enum CommandReply: Sendable, Equatable {
     case made([UInt8])
     /// Carried out now, and something was made by it that has an address of its own: 201.
     case created([UInt8])
+    /// Taken on, now or before, to be carried out by and by: 202. - location: where it is shown, relative to the request's address.
+    case accepted([UInt8], location: String, isReplay: Bool)
     /// Carried out before, and answered again to the byte (IK-11).
     case replayed(StoredResponse)
 
     package var body: [UInt8] {
         switch self {
-        case .made(let body), .created(let body): body
+        case .made(let body), .created(let body), .accepted(let body, _, _): body
         case .replayed(let stored): stored.body
         }
     }
@@ -67,6 +69,7 @@ public enum CommandReply: Sendable, Equatable {
         switch self {
         case .made: 200
         case .created: 201
+        case .accepted: 202
         case .replayed(let stored): stored.status
         }
     }
@@ -85,6 +88,8 @@ extension Response {
         switch reply {
         case .made(let body): .json(body)
         case .created(let body): .json(body, status: .created)
+        case .accepted(let body, let location, let isReplay):
+            .accepted(body, location: location, isReplay: isReplay)
         case .replayed(let stored): .replay(stored)
         }
     }

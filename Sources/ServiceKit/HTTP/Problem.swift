@@ -13,6 +13,7 @@ public enum ProblemKind: String, Sendable, CaseIterable {
     case idempotencyKeyMissing = "idempotency-key-missing"
     case idempotencyKeyInvalid = "idempotency-key-invalid"
     case badRequest = "bad-request"
+    case webhookSignatureInvalid = "webhook-signature-invalid"
     case paymentDeclined = "payment-declined"
     case notFound = "not-found"
     case itemNotFound = "item-not-found"
@@ -20,6 +21,7 @@ public enum ProblemKind: String, Sendable, CaseIterable {
     case reservationNotFound = "reservation-not-found"
     case chargeNotFound = "charge-not-found"
     case accountNotFound = "account-not-found"
+    case paymentNotFound = "payment-not-found"
     case methodNotAllowed = "method-not-allowed"
     case requestTimeout = "request-timeout"
     case requestInProgress = "request-in-progress"
@@ -28,6 +30,7 @@ public enum ProblemKind: String, Sendable, CaseIterable {
     case reservationStateConflict = "reservation-state-conflict"
     case chargeStateConflict = "charge-state-conflict"
     case refundExceedsCharge = "refund-exceeds-charge"
+    case paymentStateConflict = "payment-state-conflict"
     case accountExists = "account-exists"
     case balanceLimitExceeded = "balance-limit-exceeded"
     case paymentCanceled = "payment-canceled"
@@ -59,13 +62,16 @@ public enum ProblemKind: String, Sendable, CaseIterable {
         case .invalidJSON, .invalidParameter, .userIDInvalid, .idempotencyKeyMissing, .idempotencyKeyInvalid,
             .badRequest:
             .badRequest
+        case .webhookSignatureInvalid: .unauthorized
         case .paymentDeclined: HTTPResponse.Status(code: 402, reasonPhrase: "Payment Required")
-        case .notFound, .itemNotFound, .orderNotFound, .reservationNotFound, .chargeNotFound, .accountNotFound:
+        case .notFound, .itemNotFound, .orderNotFound, .reservationNotFound, .chargeNotFound, .accountNotFound,
+            .paymentNotFound:
             .notFound
         case .methodNotAllowed: .methodNotAllowed
         case .requestTimeout: .requestTimeout
         case .requestInProgress, .insufficientStock, .orderStateConflict, .reservationStateConflict,
-            .chargeStateConflict, .refundExceedsCharge, .accountExists, .balanceLimitExceeded, .paymentCanceled:
+            .chargeStateConflict, .refundExceedsCharge, .paymentStateConflict, .accountExists, .balanceLimitExceeded,
+            .paymentCanceled:
             .conflict
         case .payloadTooLarge: .contentTooLarge
         case .uriTooLong: .uriTooLong
@@ -91,6 +97,7 @@ public enum ProblemKind: String, Sendable, CaseIterable {
         case .idempotencyKeyMissing: "The Idempotency-Key header is missing"
         case .idempotencyKeyInvalid: "The Idempotency-Key header is not valid"
         case .badRequest: "The request is not valid"
+        case .webhookSignatureInvalid: "The message is not signed as it must be"
         case .paymentDeclined: "The payment was declined"
         case .notFound: "There is nothing at this address"
         case .itemNotFound: "The item does not exist"
@@ -98,6 +105,7 @@ public enum ProblemKind: String, Sendable, CaseIterable {
         case .reservationNotFound: "The reservation does not exist"
         case .chargeNotFound: "The charge does not exist"
         case .accountNotFound: "The account does not exist"
+        case .paymentNotFound: "The payment does not exist"
         case .methodNotAllowed: "The method is not allowed here"
         case .requestTimeout: "The request did not arrive in time"
         case .requestInProgress: "A request with this key is in progress"
@@ -106,6 +114,7 @@ public enum ProblemKind: String, Sendable, CaseIterable {
         case .reservationStateConflict: "The reservation is in another state"
         case .chargeStateConflict: "The charge is in another state"
         case .refundExceedsCharge: "The refund is more than is left of the charge"
+        case .paymentStateConflict: "The payment is in another state"
         case .accountExists: "The account exists already"
         case .balanceLimitExceeded: "The account cannot hold so much"
         case .paymentCanceled: "The payment was canceled"
@@ -230,6 +239,8 @@ public struct Problem: Error, Sendable, Equatable {
     var headers: HTTPFields {
         var headers: HTTPFields = [.contentType: "application/problem+json", .cacheControl: "no-store"]
         if let retryAfterSeconds { headers[.retryAfter] = String(retryAfterSeconds) }
+        // What a 401 must name (RFC 9110, section 11.6.1).
+        if kind == .webhookSignatureInvalid { headers[.wwwAuthenticate] = "Webhook-Signature" }
         if !allowedMethods.isEmpty { headers[.allow] = allowedMethods.joined(separator: ", ") }
         // The rest of a body that is too large is not worth reading.
         if kind == .payloadTooLarge { headers[.connection] = "close" }

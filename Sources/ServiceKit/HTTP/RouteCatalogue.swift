@@ -46,6 +46,18 @@ public struct RouteCatalogue: Sendable {
         routes.append(Route(method: .post, path: path, operation: operation, needsKey: false, handle: handle))
     }
 
+    /// Declares a `POST` route that needs an `Idempotency-Key` (IK-01) and something else of the request besides its body,
+    /// such as a part of its path.
+    public mutating func keyedPost(
+        _ path: String, as operation: APIOperation? = nil,
+        _ handle: @escaping @Sendable (Request, ServiceContext, IdempotencyKey) async throws -> Response
+    ) {
+        routes.append(
+            Route(method: .post, path: path, operation: operation, needsKey: true) { request, context in
+                try await handle(request, context, try request.idempotencyKey())
+            })
+    }
+
     /// Declares a `PUT` route.
     public mutating func put(
         _ path: String, as operation: APIOperation? = nil,

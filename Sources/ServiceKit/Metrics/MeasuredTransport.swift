@@ -10,6 +10,7 @@ public final class MeasuredTransport: Transport {
     private let baseURL: String
     private let factory: any MetricsFactory
     private let time: any TimeSource
+    private let route: @Sendable (String) -> String
     private let timers = Mutex<[Key: CoreMetrics.Timer]>([:])
 
     private struct Key: Hashable {
@@ -24,15 +25,17 @@ public final class MeasuredTransport: Transport {
     /// - Parameters:
     ///   - target: the service's name.
     ///   - baseURL: its address. Paths after it are ours and have no ids in them, so that they may be labels.
+    ///   - route: the label of a path; needed where a path has an id in it.
     public init(
         _ transport: any Transport, to target: String, at baseURL: String, metrics: any MetricsFactory,
-        time: any TimeSource
+        time: any TimeSource, route: @escaping @Sendable (String) -> String = { $0 }
     ) {
         self.transport = transport
         self.target = target
         self.baseURL = baseURL
         self.factory = metrics
         self.time = time
+        self.route = route
     }
 
     public func send(_ request: ServiceRequest) async throws(TransportError) -> ServiceResponse {
@@ -48,7 +51,7 @@ public final class MeasuredTransport: Transport {
     }
 
     private func record(_ request: ServiceRequest, status: Int, error: String, since start: Duration) {
-        let path = String(request.url.dropFirst(baseURL.count))
+        let path = route(String(request.url.dropFirst(baseURL.count)))
         let key = Key(method: request.method, path: path, status: status, error: error)
         let timer = timers.withLock { timers in
             if let known = timers[key] { return known }

@@ -79,5 +79,9 @@ struct APIHeader {
     static let allow = APIHeader(
         name: "Allow", description: "The methods that the path has.", schema: .string(pattern: "^[A-Z]+(, [A-Z]+)*$"))
 
-    static let response = [answeredRequestID, replayed, cacheControl, retryAfter, allow]
+    static let location = APIHeader(
+        name: "Location", description: "Where to ask how it goes, relative to this request's address.",
+        schema: .string())
+
+    static let response = [answeredRequestID, replayed, cacheControl, retryAfter, allow, location]
 }

@@ -78,9 +78,10 @@ struct OperationWriter {
             var headers = [APIHeader.answeredRequestID]
             if answer.mediaType == "application/json" { headers.append(.cacheControl) }
             if route.needsKey || operation.mayHaveKey { headers.append(.replayed) }
+            if answer.status == 202 { headers.append(.location) }
             responses[answer.status] = Response(
                 descriptions: [answer.description], headers: headers,
-                content: [Self.content(answer.mediaType, answer.schema.json)])
+                content: answer.status == 204 ? [] : [Self.content(answer.mediaType, answer.schema.json)])
         }
         for (status, kinds) in Dictionary(grouping: problems, by: { $0.status.code }) {
             add(kinds.sorted { $0.rawValue < $1.rawValue }, to: &responses[status, default: Response()])

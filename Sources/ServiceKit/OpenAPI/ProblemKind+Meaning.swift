@@ -14,6 +14,11 @@ extension ProblemKind {
             outside printable ASCII in it. It is not recorded.
             """
         case .badRequest: "The request is not well-formed HTTP, or its body did not arrive whole."
+        case .webhookSignatureInvalid:
+            """
+            The headers of the message are missing, its signature is none of the provider's, or it was signed more than five \
+            minutes ago or in the future. Nothing was done.
+            """
         case .paymentDeclined:
             """
             The provider declined, or there is too little in the account; `declineCode` says which. Nothing was taken and the \
@@ -25,6 +30,7 @@ extension ProblemKind {
         case .reservationNotFound: "There is no reservation with this id."
         case .chargeNotFound: "There is no charge with this id, or it is another user's."
         case .accountNotFound: "There is no account with this id or in this currency, or it is another user's."
+        case .paymentNotFound: "There is no payment with this id, or it is another user's."
         case .methodNotAllowed: "The path exists, but not with this method. `Allow` lists those that it has."
         case .requestTimeout: "The request took longer than 10 s to arrive. Its key is not recorded."
         case .requestInProgress:
@@ -36,6 +42,8 @@ extension ProblemKind {
         case .chargeStateConflict:
             "The charge is canceled or took no money, or its id was used for another charge."
         case .refundExceedsCharge: "What was refunded already and this refund together would be more than the charge."
+        case .paymentStateConflict:
+            "The payment is in a state in which this cannot be done: only a new one is canceled, only one that succeeded is given back."
         case .accountExists: "A user has one account in each currency, and has this one already. Nothing was deposited."
         case .balanceLimitExceeded: "The balance would be more than an amount of money can be. Nothing moved."
         case .paymentCanceled:
