@@ -90,8 +90,9 @@ let package = Package(
             "PaymentService",
             [
                 "AuditAPI",
-                "Correlation", "Idempotency", "Money", "MoneyJSON", "OpenAPI", "Resilience", "ServiceKit",
-                "Storage", "StrictJSON", hummingbird, logging,
+                "Correlation", "Idempotency", "Money", "MoneyJSON", "OpenAPI", "Prometheus", "ProviderAPI",
+                "Resilience",
+                "ServiceClient", "ServiceKit", "Storage", "StrictJSON", httpTypes, hummingbird, logging, metrics,
             ]),
         library(
             "OrderService",
@@ -127,8 +128,9 @@ let package = Package(
         .target(
             name: "Simulation",
             dependencies: [
-                "Correlation", "Idempotency", "Money", "OrderService", "PaymentAPI", "PaymentService", "Resilience",
-                "SeededRandom", "ServiceClient", "ServiceKit", "StockAPI", "StockService", "Storage", "StrictJSON",
+                "Correlation", "Idempotency", "Money", "OrderService", "PaymentAPI", "PaymentService", "ProviderAPI",
+                "Resilience", "SeededRandom", "ServiceClient", "ServiceKit", "StockAPI", "StockService", "Storage",
+                "StrictJSON",
                 grdb, httpTypes, logging, nioCore,
             ],
             path: "Tests/Simulation", swiftSettings: swiftSettings),
@@ -194,7 +196,9 @@ let package = Package(
         tests(
             "PaymentServiceTests",
             [
-                "AuditAPI", "Correlation", "Idempotency", "Money", "PaymentService", "Resilience", "SeededRandom",
+                "AuditAPI", "Correlation", "Idempotency", "Money", "PaymentService", "Prometheus", "ProviderAPI",
+                "Resilience",
+                "SeededRandom",
                 "ServiceClient", "ServiceKit",
                 "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting, lifecycle, logging,
                 nioCore,

@@ -27,6 +27,32 @@ struct PaymentEvent: Hashable, Sendable {
         case refundDropped = "refund_dropped"
         /// Made before there was a ledger, and entered into it later.
         case entered
+        /// A payment through a provider was stored, and its money set aside.
+        case created
+        /// A worker has taken it up.
+        case processing
+        /// A worker has taken it up from one that had fallen silent.
+        case takenOver = "taken_over"
+        /// The provider did not take it, or it is not known whether it did.
+        case unanswered
+        /// The provider has taken it up and settles it later.
+        case waiting
+        /// No further attempt: the provider is asked to take nothing any more, and to say what it took.
+        case closing
+        /// Given up; an operator may make it anew.
+        case deadLettered = "dead_lettered"
+        /// An operator has made it anew, or has let it be.
+        case retried, discarded
+
+        /// What may become of a charge.
+        static let ofCharges: [Kind] = [
+            .pending, .succeeded, .failed, .canceled, .dropped, .refundPending, .refunded, .refundDropped, .entered,
+        ]
+        /// What may become of a payment through a provider.
+        static let ofPayments: [Kind] = [
+            .created, .processing, .takenOver, .unanswered, .waiting, .closing, .succeeded, .failed, .canceled,
+            .deadLettered, .retried, .discarded, .refundPending, .refunded, .refundDropped,
+        ]
     }
 
     let kind: Kind
@@ -43,7 +69,8 @@ struct RecordedEvent: Hashable, Sendable {
     let sequence: Int64
     let event: PaymentEvent
 
-    func write(to json: inout JSONWriter, currency: Currency) {
+    /// - Parameter codeName: what the code is.
+    func write(to json: inout JSONWriter, currency: Currency, codeName: String = "declineCode") {
         json.object { json in
             json.integer("sequence", sequence)
             json.string("type", event.kind.rawValue)
@@ -51,7 +78,7 @@ struct RecordedEvent: Hashable, Sendable {
                 json.money("amount", Money(minorUnits: amount, currency: currency))
             }
             if let refundID = event.refundID { json.string("refundId", refundID) }
-            if let code = event.code { json.string("declineCode", code) }
+            if let code = event.code { json.string(codeName, code) }
             json.string("at", event.at.description)
         }
     }

@@ -101,7 +101,7 @@ enum PaymentOperations {
         "Something that became of a charge. Never changed.",
         [
             .required("sequence", .integer("Its place, from 1.")),
-            .required("type", .word(of: PaymentEvent.Kind.allCases.map(\.rawValue))),
+            .required("type", .word(of: PaymentEvent.Kind.ofCharges.map(\.rawValue))),
             .optional("amount", Money.schema),
             .optional("refundId", .string("The refund that it is about, if it is about one.")),
             .optional("declineCode", .string("Why it failed, if it did.")),

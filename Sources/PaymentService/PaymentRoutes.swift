@@ -10,12 +10,14 @@ struct PaymentRoutes: Sendable {
     let environment: ServiceEnvironment
     let charging: Charging
     let refunding: Refunding
+    let payments: PaymentsRoutes
     let ledgerCheck: LedgerCheck
 
-    init(environment: ServiceEnvironment, charging: Charging, refunding: Refunding) {
+    init(environment: ServiceEnvironment, charging: Charging, refunding: Refunding, payments: PaymentsRoutes) {
         self.environment = environment
         self.charging = charging
         self.refunding = refunding
+        self.payments = payments
         ledgerCheck = LedgerCheck(environment)
     }
 
@@ -27,6 +29,7 @@ struct PaymentRoutes: Sendable {
         routes.get("/charges/:id", as: PaymentOperations.getCharge, showCharge)
         routes.get("/charges/:id/events", as: PaymentOperations.events, events)
         WalletRoutes(environment, ledgerCheck).add(to: &routes)
+        payments.add(to: &routes)
         routes.get("/audit/totals", as: .totals, totals)
         PaymentAudit(environment: environment, ledgerCheck: ledgerCheck).add(to: &routes)
         return routes
@@ -67,19 +70,7 @@ struct PaymentRoutes: Sendable {
             return (try book.charge(id), try book.events(of: id, after: after, limit: limit + 1))
         }
         guard let charge, charge.user == context.user else { throw Problem.chargeNotFound }
-        let page = found.prefix(limit)
-        return .json { json in
-            json.object { json in
-                json.array("events") { json in
-                    page.forEach { $0.write(to: &json, currency: charge.amount.currency) }
-                }
-                if found.count > limit, let last = page.last {
-                    json.string("nextCursor", String(last.sequence))
-                } else {
-                    json.null("nextCursor")
-                }
-            }
-        }
+        return .events(found, limit: limit, charge.amount.currency)
     }
 
     /// What was captured and refunded in all (INV-3), for the operator; not reachable through nginx.
@@ -98,6 +89,27 @@ struct PaymentRoutes: Sendable {
                             json.integer("net", total.captured - total.refunded)
                         }
                     }
+                }
+            }
+        }
+    }
+}
+
+extension Response {
+    /// A page of events. - Parameters: found: one more than the page may have when there are more. codeName: what their code is.
+    static func events(
+        _ found: [RecordedEvent], limit: Int, _ currency: Currency, codeName: String = "declineCode"
+    ) -> Response {
+        let page = found.prefix(limit)
+        return .json { json in
+            json.object { json in
+                json.array("events") { json in
+                    page.forEach { $0.write(to: &json, currency: currency, codeName: codeName) }
+                }
+                if found.count > limit, let last = page.last {
+                    json.string("nextCursor", String(last.sequence))
+                } else {
+                    json.null("nextCursor")
                 }
             }
         }

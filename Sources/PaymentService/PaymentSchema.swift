@@ -49,5 +49,6 @@ enum PaymentSchema {
             """
         ),
         LedgerSchema.migration,
+        PaymentsSchema.migration,
     ]
 }

@@ -1,44 +1,111 @@
+import ProviderAPI
 import Resilience
+import ServiceClient
 import ServiceKit
 import Storage
 
-/// The Payment service: charges and refunds, recorded durably whatever the provider does.
+/// The Payment service: charges and refunds, recorded durably whatever the provider does; accounts, and payments between them and
+/// the outside.
 public enum PaymentService {
     /// How many open charges and refunds one turn of the settler takes up.
     static let settleLimit = 64
 
     /// The process that runs it.
     public static let definition = ServiceDefinition(
-        name: "payment", defaultPort: 3132, migrations: PaymentSchema.migrations
+        name: "payment", defaultPort: 3132, migrations: PaymentSchema.migrations, metrics: PaymentMetrics.families
     ) { settings, environment in
         let allowsTestMethods = try settings.flag("PAYMENT_TEST_METHODS", default: false)
-        var service = build(
+        let configuration = try PaymentsConfiguration(settings)
+        let parts = Parts(
             environment,
-            provider: SimulatedProvider(allowsTestMethods: allowsTestMethods, sleeper: environment.sleeper))
+            provider: SimulatedProvider(allowsTestMethods: allowsTestMethods, sleeper: environment.sleeper),
+            gateway: gateway(configuration, environment), configuration: configuration)
+        try await parts.worker.disownAll()
+        var service = parts.service()
         let earlier = EarlierPayments(environment: environment)
         service.background.append(
-            PeriodicTask(
-                name: "enter earlier payments", interval: .seconds(60), sleeper: environment.sleeper,
-                logger: environment.logger
-            ) {
-                try await earlier.enterAll()
-            })
+            periodic("enter earlier payments", .seconds(60), environment) { try await earlier.enterAll() })
         return service
     }
 
-    package static func build(_ environment: ServiceEnvironment, provider: any PaymentProvider) -> BuiltService {
-        let inFlight = InFlight()
-        let charging = Charging(environment: environment, provider: provider, inFlight: inFlight)
-        let refunding = Refunding(environment: environment, provider: provider, inFlight: inFlight)
-        let settler = PeriodicTask(
-            name: "settle open payments", interval: .seconds(2), sleeper: environment.sleeper,
-            logger: environment.logger
-        ) {
-            try await settleOpen(environment, charging, refunding)
+    private static func gateway(
+        _ configuration: PaymentsConfiguration, _ environment: ServiceEnvironment
+    ) -> HTTPProviderGateway {
+        let transport = CurlTransport(userAgent: "checkout-payment/\(checkoutVersion)")
+        let clients = configuration.baseURLs.map { provider, baseURL in
+            let measured = MeasuredTransport(
+                transport, to: provider.rawValue, at: baseURL, metrics: environment.metrics, time: environment.time,
+                route: ProviderClient.route)
+            let client = ProviderClient(
+                baseURL: baseURL, transport: measured, attemptTimeout: configuration.providerTimeout,
+                time: environment.time)
+            return (provider, client)
         }
-        return BuiltService(
-            routes: PaymentRoutes(environment: environment, charging: charging, refunding: refunding).catalogue(),
-            background: [settler])
+        return HTTPProviderGateway(
+            Dictionary(uniqueKeysWithValues: clients), timeout: configuration.providerTimeout, time: environment.time)
+    }
+
+    /// The parts of one Payment process.
+    package struct Parts: Sendable {
+        let environment: ServiceEnvironment
+        let configuration: PaymentsConfiguration
+        let charging: Charging
+        let refunding: Refunding
+        package let worker: PaymentWorker
+        let payments: Payments
+        package let inbox: WebhookInbox
+
+        package init(
+            _ environment: ServiceEnvironment, provider: any PaymentProvider, gateway: any ProviderGateway,
+            configuration: PaymentsConfiguration
+        ) {
+            let inFlight = InFlight()
+            let metrics = PaymentMetrics(environment.metrics)
+            let worker = PaymentWorker(environment, gateway, configuration, metrics)
+            self.environment = environment
+            self.configuration = configuration
+            self.worker = worker
+            charging = Charging(environment: environment, provider: provider, inFlight: inFlight)
+            refunding = Refunding(environment: environment, provider: provider, inFlight: inFlight)
+            payments = Payments(
+                environment: environment, fee: configuration.fee, metrics: metrics, wake: { worker.wake() })
+            inbox = WebhookInbox(
+                environment, secrets: configuration.webhookSecrets, metrics, wake: { worker.wake() })
+        }
+
+        var routes: PaymentRoutes {
+            PaymentRoutes(
+                environment: environment, charging: charging, refunding: refunding,
+                payments: PaymentsRoutes(environment: environment, payments: payments, inbox: inbox))
+        }
+
+        package func service() -> BuiltService {
+            BuiltService(
+                routes: routes.catalogue(),
+                background: [
+                    periodic("settle open payments", .seconds(2), environment) { [environment, charging, refunding] in
+                        try await settleOpen(environment, charging, refunding)
+                    },
+                    // Services are stopped from the last to the first: leases are renewed for as long as anything is taken up.
+                    periodic("payment lease renewal", configuration.lease / 3, environment) { [worker] in
+                        try await worker.renewLeases()
+                    },
+                    periodic("forget webhooks", .seconds(600), environment) { [inbox] in try await inbox.sweep() },
+                    periodic("payment worker", configuration.pollInterval, environment) { [worker] in
+                        try await worker.fill()
+                    },
+                ],
+                handOver: { [worker] in await worker.stop() },
+                measure: { [worker] in try await worker.measure() })
+        }
+    }
+
+    private static func periodic(
+        _ name: String, _ interval: Duration, _ environment: ServiceEnvironment,
+        _ body: @escaping @Sendable () async throws -> Void
+    ) -> PeriodicTask {
+        PeriodicTask(
+            name: name, interval: interval, sleeper: environment.sleeper, logger: environment.logger, body: body)
     }
 
     /// Asks the provider again about every charge and refund that has no answer yet: those of an earlier process, and
@@ -57,5 +124,14 @@ public enum PaymentService {
             for id in charges { group.addTask { try await charging.resume(id) } }
             for id in refunds { group.addTask { try await refunding.resume(id) } }
         }
+    }
+}
+
+extension ProviderClient {
+    /// The template of a path, for metrics: no reference is a label.
+    fileprivate static func route(_ path: String) -> String {
+        var parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        if parts.count > 3 { parts[3] = "{reference}" }
+        return parts.joined(separator: "/")
     }
 }

@@ -1,6 +1,5 @@
 import ArgumentParser
 import OrderService
-import PaymentService
 import ServiceKit
 import StockService
 
@@ -153,23 +152,5 @@ struct StockCommand: AsyncParsableCommand {
             common,
             ["STOCK_INITIAL_QUANTITY": stockInitialQuantity, "RESERVATION_TTL_SECONDS": reservationTtlSeconds])
         await ServiceProcess(StockService.definition, settings: settings).run()
-    }
-}
-
-struct PaymentCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "payment", abstract: "Run the Payment service: charges and refunds.")
-
-    @OptionGroup(title: "Common settings") var common: ServiceOptions
-
-    @Option(
-        help: ArgumentHelp(
-            "Accept the simulated provider's test methods, true or false (PAYMENT_TEST_METHODS; default false).",
-            valueName: "flag"))
-    var paymentTestMethods: String?
-
-    func run() async {
-        let settings = Settings(common, ["PAYMENT_TEST_METHODS": paymentTestMethods])
-        await ServiceProcess(PaymentService.definition, settings: settings).run()
     }
 }

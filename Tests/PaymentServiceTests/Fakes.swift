@@ -165,8 +165,9 @@ struct PaymentFixture: Sendable {
     let test: TestEnvironment
     let environment: ServiceEnvironment
     let service: BuiltService
-    private let charging: Charging
-    private let refunding: Refunding
+    let parts: PaymentService.Parts
+    /// Asks the providers, and only when a test says so unless it is eager.
+    let worker: PaymentWorker
 
     init(_ provider: any PaymentProvider) throws {
         let test = try TestEnvironment(migrations: PaymentSchema.migrations)
@@ -174,14 +175,22 @@ struct PaymentFixture: Sendable {
     }
 
     /// A process of its own on an environment, perhaps after another one.
-    init(_ test: TestEnvironment, _ environment: ServiceEnvironment, _ provider: any PaymentProvider) {
-        let inFlight = InFlight()
+    init(
+        _ test: TestEnvironment, _ environment: ServiceEnvironment, _ provider: any PaymentProvider,
+        gateway: any ProviderGateway = ScriptedGateway(),
+        configuration: PaymentsConfiguration = PaymentsConfiguration(),
+        isEager: Bool = false
+    ) {
         self.test = test
         self.environment = environment
-        charging = Charging(environment: environment, provider: provider, inFlight: inFlight)
-        refunding = Refunding(environment: environment, provider: provider, inFlight: inFlight)
-        let routes = PaymentRoutes(environment: environment, charging: charging, refunding: refunding)
-        service = BuiltService(routes: routes.catalogue())
+        parts = PaymentService.Parts(environment, provider: provider, gateway: gateway, configuration: configuration)
+        service = BuiltService(routes: parts.routes.catalogue())
+        if isEager {
+            worker = parts.worker
+        } else {
+            parts.worker.close()
+            worker = PaymentWorker(environment, gateway, configuration, PaymentMetrics(environment.metrics))
+        }
     }
 
     /// With the simulated provider, as the service runs by default.
@@ -201,7 +210,7 @@ struct PaymentFixture: Sendable {
 
     /// One turn of the settler.
     func settleOpen() async throws {
-        try await PaymentService.settleOpen(environment, charging, refunding)
+        try await PaymentService.settleOpen(environment, parts.charging, parts.refunding)
     }
 
     /// Runs commands on the records in one transaction.

@@ -215,7 +215,7 @@ struct UnansweredChargeTests {
         let provider = ScriptedProvider()
         let fixture = try PaymentFixture(provider)
         provider.scriptCharges(.answer(.unknown), .answer(.unknown))
-        let service = PaymentService.build(fixture.environment, provider: provider)
+        let service = fixture.parts.service()
         let settler = try #require(service.background.first)
         try await service.test(in: fixture.environment) { client in
             _ = try await client.charge(id: "c", key: "k")

@@ -31,10 +31,14 @@ enum AccountKind: String, CaseIterable, Sendable {
 /// A provider of payments, as the ledger tells them apart. The raw value is stored, the number is for ever.
 enum SettlementProvider: String, Sendable {
     case simulated
+    case stripe
+    case paypal
 
     fileprivate var number: Int64 {
         switch self {
         case .simulated: 0
+        case .stripe: 1
+        case .paypal: 2
         }
     }
 }

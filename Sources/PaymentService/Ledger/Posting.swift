@@ -22,6 +22,8 @@ enum LedgerAccount: Hashable, Sendable {
 /// Why money has moved. The raw value is stored with each entry.
 enum PostingType: String, Sendable, CaseIterable {
     case charge, refund, opening, deposit, withdrawal, transfer
+    /// Set aside in clearing for a provider; given back from there; taken from there by the provider.
+    case hold, release, payout
 }
 
 /// A transaction of the ledger: one or more entries that stand or fall together.

@@ -7,12 +7,12 @@ import ServiceKit
 enum WalletOperations {
     // MARK: - Parts
 
-    private static let user = Schema.string(
+    static let user = Schema.string(
         "The user, when `X-User-ID` names none; otherwise the same or left out.", pattern: UserID.pattern,
         example: "ann")
     private static let currency = Schema.word("ISO 4217; `USD` if it is left out.", of: Currency.codes)
-    private static let amount = Money.requestSchema(atLeast: 1).named("AmountRequest")
-    private static let currencyOfAmount = Schema.word(
+    static let amount = Money.requestSchema(atLeast: 1).named("AmountRequest")
+    static let currencyOfAmount = Schema.word(
         "Of a bare `amount`; `USD` if it is left out. Beside an amount with a currency it is the same one.",
         of: Currency.codes)
     private static let balance = Schema.object(

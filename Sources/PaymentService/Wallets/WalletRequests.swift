@@ -75,7 +75,7 @@ struct TransferRequest: Hashable, Sendable {
 
 extension ObjectReader {
     /// Whose account it is: the user of `X-User-ID`, or without one that of `userId`.
-    fileprivate mutating func user(caller: String) -> String {
+    mutating func user(caller: String) -> String {
         let named = string("userId", length: 1...128, required: false)
         if let named, !UserID.isValid(named) {
             issue("userId", "may have letters, digits and ._:@- in it")
@@ -88,7 +88,7 @@ extension ObjectReader {
     }
 
     /// The member `currency`, if there is one.
-    fileprivate mutating func currency() -> Currency? {
+    mutating func currency() -> Currency? {
         guard let code = string("currency", length: 3...3, required: false) else { return nil }
         let currency = Currency(code: code)
         if currency == nil { issue("currency", "must be the code of a currency in ISO 4217, in upper case") }
@@ -96,7 +96,7 @@ extension ObjectReader {
     }
 
     /// An amount: a decimal of the message's currency, or an object that names its own, which must then be the same.
-    fileprivate mutating func money(
+    mutating func money(
         _ name: String, in range: ClosedRange<Int64>, _ currency: Currency?, required: Bool = true
     ) -> Money? {
         let money = nested(name, required: required) { value throws(ValidationFailure) in

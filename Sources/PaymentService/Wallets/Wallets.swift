@@ -37,7 +37,9 @@ struct Wallets: Sendable {
             }
             guard let key else { return try open().map { .created($0) } }
             let scope = IdempotencyScope(user: request.user, operation: "open account", key: key)
-            return try once(scope, request.fields, reference: id, now, transaction) { try open().map { .created($0) } }
+            return try environment.once(scope, request.fields, reference: id, now, transaction) {
+                try open().map { .created($0) }
+            }
         }
         return try result.get()
     }
@@ -103,7 +105,7 @@ struct Wallets: Sendable {
             let now = environment.time.now
             let movements = Movements(transaction: transaction)
             let fingerprint = Fingerprint(operation: scope.operation, fields: fields)
-            return try once(scope, fields, reference: id, now, transaction) {
+            return try environment.once(scope, fields, reference: id, now, transaction) {
                 if let earlier = try movements.find(scope) {
                     // Thrown, which undoes the claim: the key stands for what it has moved, and never for anything else.
                     guard earlier.fingerprint == fingerprint else { throw Problem.keyReused }
@@ -120,32 +122,6 @@ struct Wallets: Sendable {
         }
         return try result.get()
     }
-
-    /// Runs a command once for its key: the key's record and the command's effect commit together (DESIGN.md, rule 2).
-    private func once(
-        _ scope: IdempotencyScope, _ fields: [String?], reference: String, _ now: Timestamp,
-        _ transaction: any Transaction, _ command: () throws -> Result<CommandReply, Problem>
-    ) throws -> Result<CommandReply, Problem> {
-        let keys = environment.keys
-        let claim = try keys.claim(
-            scope, fingerprint: Fingerprint(operation: scope.operation, fields: fields), reference: reference, now: now,
-            in: transaction)
-        switch claim {
-        case .replay(let stored): return .success(.replayed(stored))
-        case .mismatch: return .failure(.keyReused)
-        case .inProgress: return .failure(.inProgress)
-        case .started: break
-        }
-        switch try command() {
-        case .success(let reply):
-            let response = StoredResponse(status: reply.status, body: reply.body)
-            try keys.succeed(scope, reference: reference, response: response, now: now, in: transaction)
-            return .success(reply)
-        case .failure(let problem):
-            try keys.fail(scope, reference: reference, now: now, in: transaction)
-            return .failure(problem)
-        }
-    }
 }
 
 extension Ledger {
@@ -157,7 +133,7 @@ extension Ledger {
 
 extension Wallet {
     /// Whether the balance would still be an amount of money. Refunds are not held to this: they are owed.
-    fileprivate func canHold(_ amount: Money) -> Bool { balance + Int128(amount.minorUnits) <= Int128(Int64.max) }
+    func canHold(_ amount: Money) -> Bool { balance + Int128(amount.minorUnits) <= Int128(Int64.max) }
 }
 
 extension TransferRequest {

@@ -21,7 +21,7 @@ OF_ACCOUNTS = (
     "is required when X-User-ID names no user", "must be the user of X-User-ID, or be left out",
     "digits after the point", "is too large",  # for the currency beside the decimal
     "must be that of amount", "must be that of initialBalance",
-    "must be another account than the source", "is an account in", "must be in the currency of the accounts",
+    "must be another account than the source", "is an account in", "must be in the currency of the account", "must be in the currency of the payment",
 )
 
 
@@ -56,7 +56,7 @@ def refused_only_for_reasons_beyond_the_schema(context, response, case):
         # The largest amount has more digits than the floating-point numbers that cases are made of.
         if error["detail"] == "is too large" and re.search(rb"9223372036854776\d|9\.2\d*[eE]\+16", body):
             continue
-        reasons = BEYOND_A_SCHEMA + (OF_ACCOUNTS if case.path.startswith(("/accounts", "/transfers")) else ())
+        reasons = BEYOND_A_SCHEMA + (OF_ACCOUNTS if case.path.startswith(("/accounts", "/transfers", "/payments")) else ())
         assert any(reason in error["detail"] for reason in reasons), f"the schema allows it, and yet: {error}"
 
 

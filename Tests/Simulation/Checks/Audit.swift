@@ -17,6 +17,8 @@ final class Audit: Sendable {
     let violations = Cell<[Violation]>([])
     /// Everything that clients were told.
     let answers = Cell<[ToldAnswer]>([])
+    /// The payments that customers were told were taken on, with what they asked for.
+    let takenOn = Cell<[(plan: PaymentPlan, id: String)]>([])
     /// When each order was stored.
     let orderTimes = Cell<[String: Duration]>([:])
     private let statuses = Cell<[String: String]>([:])
@@ -28,6 +30,11 @@ final class Audit: Sendable {
     func told(_ answer: ToldAnswer) {
         answers.value.append(answer)
         world.value?.note("\(answer.plan.name) is told \(answer.outcome.summary)")
+    }
+
+    func tookOn(_ plan: PaymentPlan, _ id: String) {
+        takenOn.value.append((plan, id))
+        world.value?.note("\(plan.name) is told that \(id) is taken on")
     }
 
     func report(_ invariant: String, _ what: String) {

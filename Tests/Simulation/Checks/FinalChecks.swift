@@ -14,6 +14,7 @@ struct FinalChecks {
         agreement()
         provider()
         ledger()
+        PaymentChecks(snapshot: snapshot, world: world).run()
         ClientChecks(snapshot: snapshot, world: world).run()
     }
 
@@ -166,10 +167,12 @@ struct FinalChecks {
         let byProviders = kept.filter { $0.wallet == nil }.reduce(0) { $0 + $1.amount - $1.refunded }
         let given = world.deployment.wallets.reduce(0) { $0 + $1.balance }
         let (wallets, sales) = (balance { $0.kind == "wallet" }, balance { $0.kind == "sales" })
+        let paidIn = snapshot.payments.reduce(0) { $0 + $1.change }
         expect(
-            wallets + fromWallets == given, "INV-3",
-            "of \(given) in wallets, \(wallets) is left and \(fromWallets) was paid")
-        expect(balance { $0.kind == "settlement" } == byProviders, "INV-3", "providers owe other than \(byProviders)")
+            wallets + fromWallets == given + paidIn, "INV-3",
+            "of \(given) in wallets and \(paidIn) paid in, \(wallets) is left and \(fromWallets) was paid")
+        let collected = balance { $0.kind == "settlement" && $0.id.contains("simulated") }
+        expect(collected == byProviders, "INV-3", "providers owe \(collected) and not \(byProviders)")
         expect(sales == fromWallets + byProviders, "INV-3", "sales are \(sales)")
     }
 

@@ -22,6 +22,24 @@ struct Snapshot {
         /// What its trail of events says became of it in the end.
         let lastEvent: String?
     }
+    /// A payment through an outside provider.
+    struct Payment {
+        let id, user, key, kind, status, provider: String
+        let amount, fee, held: Int64
+        /// What its trail of events says became of it in the end.
+        let lastEvent: String?
+
+        /// What it has done to the wallet.
+        var change: Int64 {
+            guard status == "succeeded" else { return 0 }
+            return kind == "deposit" ? amount - fee : -amount - fee
+        }
+        /// What the provider owes us for it.
+        var collected: Int64 {
+            guard status == "succeeded" else { return 0 }
+            return kind == "deposit" ? amount : -amount
+        }
+    }
     struct Account {
         let id, kind, user: String
         let number, balance, entries: Int64
@@ -40,6 +58,7 @@ struct Snapshot {
     let orders: [Order]
     let reservations: [Reservation]
     let charges: [Charge]
+    let payments: [Payment]
     let accounts: [Account]
     let items: [Item]
     let reservedSums: [Sum]
@@ -71,6 +90,18 @@ struct Snapshot {
         completedSums = try Self.sums(disks.stock, "completed")
         charges = try Self.charges(disks.payment)
         accounts = try Self.accounts(disks.payment)
+        payments = try disks.payment.rows(
+            """
+            SELECT payment_id, user_id, ifnull(operation_key, ''), kind, status, provider, amount, fee, held,
+                (SELECT type FROM payment_events WHERE payment_events.payment_id = payments.payment_id
+                    AND type NOT IN ('dead_lettered') ORDER BY sequence DESC LIMIT 1)
+            FROM payments ORDER BY payment_id
+            """
+        ) {
+            Payment(
+                id: $0[0], user: $0[1], key: $0[2], kind: $0[3], status: $0[4], provider: $0[5], amount: $0[6],
+                fee: $0[7], held: $0[8], lastEvent: $0[9])
+        }
         pendingRefunds = try disks.payment.rows("SELECT count(*) FROM refunds WHERE status = 'pending'") { $0[0] }[0]
         keys = try [disks.order, disks.stock, disks.payment].flatMap { disk in
             try disk.rows(
@@ -129,6 +160,7 @@ struct Snapshot {
         orders.map { "order \($0.id) \($0.status) \($0.step) \($0.failureCode ?? "") of key \($0.key)" }
             + reservations.map { "reservation \($0.id) \($0.status) \($0.lines)" }
             + charges.map { "charge \($0.id) \($0.status) \($0.amount) refunded \($0.refunded)" }
+            + payments.map { "payment \($0.id) \($0.kind) \($0.amount) \($0.status)" }
             + accounts.map { "account \($0.id): \($0.balance)" }
             + items.map { "item \($0.id): \($0.onHand) on hand, \($0.reserved) reserved, \($0.completed) sold" }
     }

@@ -1,3 +1,5 @@
+import PaymentService
+
 /// One life of a process, from its start to its death: the executor of all its tasks.
 ///
 /// A dead process runs on for a while, because a Swift task cannot be dropped: every store, call and sleep of it fails at
@@ -21,6 +23,8 @@ final class Incarnation: TaskExecutor {
     private let stepsAfterDeath = Cell(0)
     /// Answers what is sent to the process; nil until it has started.
     let endpoint = Cell<Endpoint?>(nil)
+    /// Takes the messages of payment providers; nil but in Payment.
+    let inbox = Cell<WebhookInbox?>(nil)
     /// Whether the transactions of the present commit have changed anything.
     let hasWritten = Cell(false)
 
@@ -73,6 +77,7 @@ final class Incarnation: TaskExecutor {
         state.value = .dead
         node.incarnation.value = nil
         endpoint.value = nil
+        inbox.value = nil
         for case .work(let work) in held.value { world.scheduler.enqueue(work) }
         held.value = []
         let waiting = waits.value.sorted { $0.key < $1.key }

@@ -8,6 +8,7 @@ final class World: Sendable {
     let audit: Audit
     let network = Network()
     let provider = ProviderLedger()
+    let books = ProviderBooks()
     let disks: Disks
     let deployment: Deployment
     /// What happened, for a person, if it is kept.

@@ -39,6 +39,7 @@ struct Deployment: Sendable {
     /// that makes no difference but to the time that a run takes.
     var housekeeping: [String: Duration] = [
         "recovery": .seconds(1), "reservation sweep": .seconds(4), "settle open payments": .seconds(4),
+        "payment worker": .seconds(2), "payment lease renewal": .seconds(2), "forget webhooks": .seconds(600),
     ]
     /// What they do not do at all.
     var without: Set<String> = []

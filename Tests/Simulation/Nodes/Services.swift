@@ -41,7 +41,16 @@ extension Node {
             service = StockService.build(environment, reservationTimeToLive: world.deployment.reservationTimeToLive)
         case .payment:
             let provider = LedgerProvider(incarnation: incarnation)
-            service = PaymentService.build(environment, provider: world.mistake.provider?(provider) ?? provider)
+            let parts = PaymentService.Parts(
+                environment, provider: world.mistake.provider?(provider) ?? provider,
+                gateway: SimulatedGateway(incarnation: incarnation), configuration: payments(incarnation))
+            service = parts.service()
+            incarnation.inbox.value = parts.inbox
+            incarnation.spawn {
+                while incarnation.isAlive, (try? await parts.worker.disownAll()) == nil {
+                    try? await clock.sleep(for: .seconds(1))
+                }
+            }
         case .client: return
         }
         for background in service.background {
@@ -89,6 +98,18 @@ extension Node {
             environment, stock: world.mistake.stock?(stock) ?? stock,
             payment: world.mistake.payment?(payment) ?? payment,
             configuration: configuration, decide: world.mistake.decide ?? { $0.apply($1) })
+    }
+
+    private func payments(_ incarnation: Incarnation) -> PaymentsConfiguration {
+        let deployment = incarnation.world.deployment
+        let jitter = Cell(incarnation.world.chance.generator("jitter of \(name).\(incarnation.number)"))
+        return PaymentsConfiguration(
+            providerTimeout: .seconds(1),
+            backoff: BackoffSchedule(
+                base: deployment.backoffBase, cap: deployment.backoffCap, jitter: .milliseconds(100),
+                maximumAttempts: deployment.maximumAttempts,
+                random: { Double.random(in: 0..<1, using: &jitter.value) }),
+            lease: deployment.leaseDuration)
     }
 
     private static let logger = Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() }

@@ -35,7 +35,7 @@ extension Scenario {
             one("too little in the wallet", buyFromWallet, ends: [402]).with(wallets: [("ann", 999), ("bob", 5000)]),
             oneWallet, expiredFromWallet,
         ])
-        return scenarios.flatMap { scenario in [true, false].map { scenario.with(isBatched: $0) } }
+        return scenarios.flatMap { scenario in [true, false].map { scenario.with(isBatched: $0) } } + throughProviders
     }()
 
     /// The main ways once more, each with one fault of one message: here single processes die.

@@ -55,7 +55,22 @@ extension Scenario {
             plan.furtherTries = some([0, 0, 1])
             scenario.clients.append(plan)
         }
+        if hasWallets, chance(0.6) { scenario.payments = payments(&numbers) }
         return scenario
+    }
+
+    /// Customers who pay into their accounts and out of them while others buy.
+    private static func payments(_ numbers: inout SeededGenerator) -> [PaymentPlan] {
+        func some<Value>(_ values: [Value]) -> Value { values[Int.random(in: 0..<values.count, using: &numbers)] }
+        return (1...some([1, 2, 4])).map { number in
+            var plan = PaymentPlan(
+                name: "customer\(number)", user: some(["ann", "ann", "bob"]), key: some(["p1", "p2", "p3"]),
+                kind: some([.deposit, .withdraw]), amount: some([1, 25, 75, 700, 3000]),
+                token: some([.usual, .usual] + SimulatedGateway.Token.allCases), provider: some(["stripe", "paypal"]))
+            plan.start = .milliseconds(Int64.random(in: 0...some([0, 1000, 20_000]), using: &numbers))
+            plan.maximumRequests = some([1, 5, 20])
+            return plan
+        }
     }
 
     /// Two orchestrators on one store need leases and fencing.

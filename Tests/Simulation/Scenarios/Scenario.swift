@@ -3,6 +3,8 @@ struct Scenario: Sendable {
     var name: String
     var deployment = Deployment()
     var clients: [ClientPlan]
+    /// Who pays into an account, or out of one.
+    var payments: [PaymentPlan] = []
     var rates = Faults.Rates()
     /// Faults that happen in any case, by the names of their messages.
     var scripted: [String: MessageFault] = [:]

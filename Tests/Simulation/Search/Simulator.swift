@@ -40,7 +40,7 @@ public struct Simulator: Sendable {
         defer { world.end() }
         world.points.deaths.value = deaths
         try prepare(world)
-        let clients = begin(scenario.clients, in: world)
+        let clients = begin(scenario, in: world)
         schedule(world)
 
         rest(world, Self.longestTrouble) { clients.value == 0 }
@@ -113,9 +113,20 @@ public struct Simulator: Sendable {
     }
 
     /// - Returns: how many clients have not finished.
-    private func begin(_ plans: [ClientPlan], in world: World) -> Cell<Int> {
-        let running = Cell(plans.count)
-        for plan in plans {
+    private func begin(_ scenario: Scenario, in world: World) -> Cell<Int> {
+        let running = Cell(scenario.clients.count + scenario.payments.count)
+        for plan in scenario.payments {
+            let node = Node(plan.name, .client, disk: nil)
+            world.add(node)
+            let customer = Customer(plan: plan, incarnation: node.begin(in: world))
+            world.scheduler.after(plan.start, nil) {
+                customer.incarnation.spawn {
+                    await customer.run()
+                    running.value -= 1
+                }
+            }
+        }
+        for plan in scenario.clients {
             let client = client(plan, in: world)
             world.scheduler.after(plan.start, nil) {
                 client.incarnation.spawn {
@@ -178,6 +189,7 @@ public struct Simulator: Sendable {
             (disks.stock, "SELECT 1 FROM reservations WHERE status = 'reserved' LIMIT 1"),
             (disks.payment, "SELECT 1 FROM charges WHERE status = 'pending' LIMIT 1"),
             (disks.payment, "SELECT 1 FROM refunds WHERE status = 'pending' LIMIT 1"),
+            (disks.payment, "SELECT 1 FROM payments WHERE status IN ('new', 'processing') LIMIT 1"),
         ]
         return questions.allSatisfy { disk, sql in ((try? disk.rows(sql) { _ in 1 }) ?? []).isEmpty }
     }

@@ -1,0 +1,62 @@
+import Resilience
+import Storage
+
+/// A payment or refund that was given up: it has failed, its money is back, and an operator may want to make it anew.
+struct DeadLetter: Hashable, Sendable {
+    /// What an operator has done about it; the raw value is stored and shown.
+    enum Resolution: String, Sendable, CaseIterable {
+        case retried, discarded
+    }
+
+    let payment: Payment
+    let reason: String
+    let diedAt: Timestamp
+    let resolution: Resolution?
+    let resolvedAt: Timestamp?
+    /// The payment that was made anew for it.
+    let retriedAs: String?
+}
+
+extension PaymentRecords {
+    /// How many dead letters are counted for a metric.
+    static let maximumCounted = 10_000
+
+    /// The dead letter of a payment.
+    func deadLetter(_ id: String) throws -> DeadLetter? {
+        let found = try transaction.first(
+            "SELECT reason, died_at, resolution, resolved_at FROM dead_letters WHERE payment_id = ?", [.text(id)]
+        ) { ($0.text(0), $0.integer(1), $0.optionalText(2), $0.optionalInteger(3)) }
+        guard let found, let payment = try payment(id) else { return nil }
+        return DeadLetter(
+            payment: payment, reason: found.0, diedAt: Timestamp(milliseconds: found.1),
+            resolution: found.2.flatMap { DeadLetter.Resolution(rawValue: $0) },
+            resolvedAt: found.3.map { Timestamp(milliseconds: $0) }, retriedAs: try retry(of: id))
+    }
+
+    /// Dead letters that nobody has resolved, oldest first. - Parameter cursor: only those with a larger id.
+    func openDeadLetters(after cursor: String, limit: Int) throws -> [DeadLetter] {
+        let ids = try transaction.all(
+            "SELECT payment_id FROM dead_letters WHERE resolution IS NULL AND payment_id > ? ORDER BY payment_id LIMIT ?",
+            [.text(cursor), .integer(Int64(limit))]
+        ) { $0.text(0) }
+        return try ids.compactMap { try deadLetter($0) }
+    }
+
+    /// How many nobody has resolved, up to `maximumCounted`.
+    func countDeadLetters() throws -> Int64 {
+        try transaction.first(
+            "SELECT count(*) FROM (SELECT 1 FROM dead_letters WHERE resolution IS NULL LIMIT ?)",
+            [.integer(Int64(Self.maximumCounted))]
+        ) { $0.integer(0) } ?? 0
+    }
+
+    /// Notes what an operator has done. - Returns: false when one has done something before.
+    func resolve(_ letter: DeadLetter, _ resolution: DeadLetter.Resolution, at now: Timestamp) throws -> Bool {
+        let resolved = try transaction.run(
+            "UPDATE dead_letters SET resolution = ?, resolved_at = ? WHERE payment_id = ? AND resolution IS NULL",
+            [.text(resolution.rawValue), .integer(now.milliseconds), .text(letter.payment.id)])
+        guard resolved == 1 else { return false }
+        try record(resolution == .retried ? .retried : .discarded, of: letter.payment, at: now)
+        return true
+    }
+}

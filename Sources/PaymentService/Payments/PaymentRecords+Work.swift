@@ -1,0 +1,145 @@
+import ProviderAPI
+import Resilience
+import Storage
+
+/// Whose turn a payment is. A payment that is due is taken up by one worker, for a time; `due_at` is then the end of that
+/// time, so that what is due and what was abandoned are found by one look at one index. Every taking raises the epoch, and
+/// every later write names it: who was given up changes nothing any more (hazard 18).
+extension PaymentRecords {
+    /// The terms on which payments are taken up.
+    struct Terms: Sendable {
+        /// Who takes them.
+        let owner: String
+        /// How long a worker may be silent.
+        let lease: Duration
+        /// After so many attempts a payment is closed.
+        let maximumAttempts: Int
+        /// No payment waits longer; one that seems to was stored before the clock was set back (hazard 37).
+        let longestWait: Duration
+    }
+
+    /// Takes up payments through a provider whose time has come, those that have waited longest first, at most `limit`.
+    func take(from provider: Provider, limit: Int, at now: Timestamp, on terms: Terms) throws -> [Payment] {
+        let due = try transaction.all(
+            """
+            \(Self.select) WHERE provider = ? AND status IN ('new', 'processing') AND (due_at <= ? OR due_at > ?)
+            ORDER BY due_at LIMIT ?
+            """,
+            [
+                .text(provider.rawValue), .integer(now.milliseconds),
+                .integer(now.advanced(by: terms.longestWait).milliseconds), .integer(Int64(limit)),
+            ], Self.payment)
+        return try due.map { try take($0, at: now, on: terms) }
+    }
+
+    private func take(_ payment: Payment, at now: Timestamp, on terms: Terms) throws -> Payment {
+        var taken = payment
+        let isAbandoned = payment.leaseOwner != nil
+        taken.task.begin(isAbandoned: isAbandoned, maximumAttempts: terms.maximumAttempts)
+        taken.status = .processing
+        taken.leaseOwner = terms.owner
+        taken.dueAt = now.advanced(by: terms.lease)
+        taken.epoch += 1
+        taken.updatedAt = now
+        try transaction.run(
+            """
+            UPDATE payments SET status = 'processing', phase = ?, attempts = ?, rounds = ?, may_be_taken = ?,
+                lease_owner = ?, due_at = ?, epoch = ?, updated_at = ?
+            WHERE payment_id = ?
+            """,
+            [
+                .text(taken.task.phase.rawValue), .integer(taken.task.attempts), .integer(taken.task.rounds),
+                .integer(taken.task.mayBeTaken ? 1 : 0), .text(terms.owner), .integer(taken.dueAt.milliseconds),
+                .integer(taken.epoch), .integer(now.milliseconds), .text(taken.id),
+            ])
+        if payment.status == .new {
+            try record(.processing, of: taken, at: now)
+        } else if isAbandoned {
+            try record(.takenOver, of: taken, at: now)
+        }
+        return taken
+    }
+
+    /// Puts a payment off. - Returns: false when it is not the caller's any more.
+    func postpone(_ payment: Payment, for wait: Duration, because reason: String, at now: Timestamp) throws -> Bool {
+        guard try putDown(payment, until: now.advanced(by: wait), because: reason, at: now) else { return false }
+        // Once for each sending. Later phases go on for as long as it takes, and the trail has an end.
+        if payment.task.phase == .send, payment.task.attempts <= Self.maximumRecordedAttempts {
+            try record(.unanswered, of: payment, because: reason, at: now)
+        } else if payment.task.phase != .send, payment.task.rounds == 0 {
+            try record(payment.task.phase == .close ? .closing : .waiting, of: payment, because: reason, at: now)
+        }
+        return true
+    }
+
+    private static let maximumRecordedAttempts = 100
+
+    /// Hands a payment back that was taken up and not asked about. - Returns: false when it is not the caller's any more.
+    @discardableResult
+    func handBack(_ payment: Payment, until due: Timestamp, at now: Timestamp) throws -> Bool {
+        var task = payment
+        task.task.takeBack()
+        return try putDown(task, until: due, because: payment.lastError, at: now)
+    }
+
+    private func putDown(
+        _ payment: Payment, until due: Timestamp, because reason: String?, at now: Timestamp
+    ) throws -> Bool {
+        try transaction.run(
+            """
+            UPDATE payments SET lease_owner = NULL, due_at = ?, phase = ?, attempts = ?, rounds = ?, may_be_taken = ?,
+                last_error = ?, updated_at = ?
+            WHERE payment_id = ? AND epoch = ? AND status = 'processing'
+            """,
+            [
+                .integer(due.milliseconds), .text(payment.task.phase.rawValue), .integer(payment.task.attempts),
+                .integer(payment.task.rounds), .integer(payment.task.mayBeTaken ? 1 : 0), SQLValue(reason),
+                .integer(now.milliseconds), .text(payment.id), .integer(payment.epoch),
+            ]) == 1
+    }
+
+    /// Extends the time of a worker for what it is at work on. - Returns: false when it is not the worker's any more.
+    func renew(_ id: String, epoch: Int64, at now: Timestamp, on terms: Terms) throws -> Bool {
+        try transaction.run(
+            """
+            UPDATE payments SET due_at = ? WHERE payment_id = ? AND epoch = ? AND lease_owner = ? AND status = 'processing'
+            """,
+            [
+                .integer(now.advanced(by: terms.lease).milliseconds), .text(id), .integer(epoch), .text(terms.owner),
+            ]) == 1
+    }
+
+    /// At the start of the only process on the store: whoever was at work on anything is dead. What they have asked may have
+    /// been taken, so the payments stay marked as abandoned. - Returns: how many.
+    func disownAll(at now: Timestamp) throws -> Int {
+        try transaction.run(
+            """
+            UPDATE payments SET due_at = ?
+            WHERE status IN ('new', 'processing') AND lease_owner IS NOT NULL
+            """, [.integer(now.milliseconds)])
+    }
+
+    /// Makes a payment due now that somebody has news of, unless a worker is at it. - Returns: false when there is none open.
+    func hurry(_ reference: String, at provider: Provider, now: Timestamp) throws -> Bool {
+        try transaction.run(
+            """
+            UPDATE payments SET due_at = min(due_at, ?)
+            WHERE payment_id = ? AND provider = ? AND status = 'processing' AND lease_owner IS NULL
+            """, [.integer(now.milliseconds), .text(reference), .text(provider.rawValue)]) == 1
+    }
+}
+
+extension PaymentRecords {
+    /// How many payments through a provider are open, up to `maximumCounted`, and for how long the one has been due that has
+    /// waited longest.
+    func backlog(of provider: Provider, at now: Timestamp) throws -> (count: Int64, oldestDue: Duration) {
+        let found = try transaction.first(
+            """
+            SELECT count(*), min(due_at) FROM (SELECT due_at FROM payments
+                WHERE provider = ? AND status IN ('new', 'processing') ORDER BY due_at LIMIT ?)
+            """, [.text(provider.rawValue), .integer(Int64(Self.maximumCounted))]
+        ) { ($0.integer(0), $0.optionalInteger(1)) }
+        guard let (count, first) = found else { return (0, .zero) }
+        return (count, first.map { max(.zero, .milliseconds(now.milliseconds - $0)) } ?? .zero)
+    }
+}

@@ -1,0 +1,195 @@
+import Idempotency
+import Money
+import ProviderAPI
+import Resilience
+import Storage
+
+/// The records of payments, inside the caller's transaction. Each change writes its event and, when money moves, its entries
+/// in the ledger.
+struct PaymentRecords {
+    let transaction: any Transaction
+
+    var ledger: Ledger { Ledger(transaction: transaction) }
+    private var book: PaymentBook { PaymentBook(transaction: transaction) }
+
+    /// The client's command that makes a payment, by which it is known for ever.
+    struct Claim {
+        let scope: IdempotencyScope
+        let fingerprint: Fingerprint
+    }
+
+    // MARK: - Looking
+
+    func payment(_ id: String) throws -> Payment? {
+        try transaction.first("\(Self.select) WHERE payment_id = ?", [.text(id)], Self.payment)
+    }
+
+    /// The payment that a key has made, whatever is forgotten of the key elsewhere.
+    func payment(madeBy scope: IdempotencyScope) throws -> (payment: Payment, fingerprint: Fingerprint)? {
+        try transaction.first(
+            """
+            \(Self.select) WHERE key_user = ? AND operation = ? AND operation_key = ?
+            """,
+            [.text(scope.user), .text(scope.operation), .text(scope.key.value)]
+        ) { (try Self.payment($0), Fingerprint(bytes: $0.blob(Self.fingerprintColumn))) }
+    }
+
+    /// The payment that was made anew for one in the dead letters.
+    func retry(of id: String) throws -> String? {
+        try transaction.first("SELECT payment_id FROM payments WHERE retry_of = ?", [.text(id)]) { $0.text(0) }
+    }
+
+    /// Payments of a user, newest first, without their refunds.
+    ///
+    /// - Parameters:
+    ///   - user: empty for those that were made in nobody's name.
+    ///   - cursor: only payments with a smaller id.
+    func page(user: String, status: Payment.Status?, before cursor: String?, limit: Int) throws -> [Payment] {
+        var conditions = ["refund_of IS NULL", user.isEmpty ? "made_by = ''" : "user_id = ?"]
+        var arguments: [SQLValue] = user.isEmpty ? [] : [.text(user)]
+        if let status {
+            conditions.append("status = ?")
+            arguments.append(.text(status.rawValue))
+        }
+        if let cursor {
+            conditions.append("payment_id < ?")
+            arguments.append(.text(cursor))
+        }
+        let condition = conditions.joined(separator: " AND ")
+        return try transaction.all(
+            "\(Self.select) WHERE \(condition) ORDER BY payment_id DESC LIMIT ?",
+            arguments + [.integer(Int64(limit))], Self.payment)
+    }
+
+    // MARK: - Making
+
+    /// Stores a new payment and sets its money aside. - Throws: `StoreError.constraint` when a wallet would be overdrawn; callers
+    /// look first.
+    func insert(_ payment: Payment, _ claim: Claim?) throws {
+        try transaction.run(
+            """
+            INSERT INTO payments (payment_id, kind, direction, user_id, made_by, account_number, account_id, provider, amount,
+                currency, fee, fee_remainder, token, refund_of, retry_of, key_user, operation, operation_key, fingerprint,
+                status, phase, attempts, rounds, may_be_taken, due_at, epoch, held, refunding, refunded, fee_back, created_at,
+                updated_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'new', 'send', 0, 0, 0, ?20, 0, ?21, 0, 0, 0, ?20,
+                ?20)
+            """,
+            [
+                .text(payment.id), .text(payment.kind.rawValue), .text(payment.direction.rawValue), .text(payment.user),
+                .text(payment.madeBy), .integer(payment.wallet), .text(payment.accountID),
+                .text(payment.provider.rawValue), .integer(payment.amount.minorUnits),
+                .text(payment.amount.currency.code), .integer(payment.fee), .integer(payment.feeRemainder),
+                SQLValue(payment.token), SQLValue(payment.refundOf), SQLValue(payment.retryOf),
+                SQLValue(claim?.scope.user), SQLValue(claim?.scope.operation), SQLValue(claim?.scope.key.value),
+                claim.map { .blob($0.fingerprint.bytes) } ?? .null, .integer(payment.createdAt.milliseconds),
+                .integer(payment.hold),
+            ])
+        if payment.hold > 0 { try ledger.post(payment.holdPosting(at: payment.createdAt)) }
+        try record(.created, of: payment, at: payment.createdAt)
+    }
+
+    /// Sets a part of a payment aside for a refund. - Returns: false when there is not so much left; the condition is part of
+    /// the update, so refunds that race cannot pass the payment (hazard 48).
+    func setAside(_ refund: Payment, of payment: Payment) throws -> Bool {
+        let changed = try transaction.run(
+            """
+            UPDATE payments SET refunding = refunding + ?1, fee_back = fee_back + ?2
+            WHERE payment_id = ?3 AND status IN ('succeeded', 'partially_refunded') AND ?1 <= amount - refunded - refunding
+            """,
+            [.integer(refund.amount.minorUnits), .integer(refund.fee), .text(payment.id)])
+        guard changed == 1 else { return false }
+        try record(.refundPending, of: payment, refund: refund, at: refund.createdAt)
+        return true
+    }
+
+    /// Cancels a payment that nobody has taken up. - Returns: false when somebody has.
+    func cancel(_ payment: Payment, at now: Timestamp) throws -> Bool {
+        let canceled = try transaction.run(
+            """
+            UPDATE payments SET status = 'canceled', held = 0, epoch = epoch + 1, updated_at = ?
+            WHERE payment_id = ? AND status = 'new'
+            """, [.integer(now.milliseconds), .text(payment.id)])
+        guard canceled == 1 else { return false }
+        try undo(payment, .canceled, because: nil, at: now)
+        return true
+    }
+
+    // MARK: - Ends
+
+    /// Stores what a provider's answer has led to, unless the payment was taken up by somebody else meanwhile (INV-13).
+    ///
+    /// - Parameter payment: as it was taken up, with its task as it is from now on.
+    /// - Returns: false when it is not the caller's any more; then nothing has changed.
+    func settle(_ payment: Payment, _ decision: ProviderTask.Decision, at now: Timestamp) throws -> Bool {
+        switch decision {
+        case .succeed:
+            guard try end(payment, .succeeded, nil, nil, at: now) else { return false }
+            try ledger.post(payment.settledPosting(at: now))
+            try record(.succeeded, of: payment, at: now)
+            if payment.refundOf != nil { try countRefund(payment, at: now) }
+        case .fail(let declineCode, let reason):
+            guard try end(payment, .failed, declineCode, reason, at: now) else { return false }
+            try undo(payment, .failed, because: declineCode ?? reason, at: now)
+        case .giveUp(let reason):
+            guard try end(payment, .failed, nil, reason, at: now) else { return false }
+            try undo(payment, .failed, because: reason, at: now)
+            try transaction.run(
+                "INSERT INTO dead_letters (payment_id, reason, died_at) VALUES (?, ?, ?)",
+                [.text(payment.id), .text(reason), .integer(now.milliseconds)])
+            try record(.deadLettered, of: payment, at: now)
+        case .wait(let wait, let reason):
+            return try postpone(payment, for: wait, because: reason, at: now)
+        }
+        return true
+    }
+
+    private func end(
+        _ payment: Payment, _ status: Payment.Status, _ declineCode: String?, _ reason: String?, at now: Timestamp
+    ) throws -> Bool {
+        try transaction.run(
+            """
+            UPDATE payments SET status = ?, held = 0, lease_owner = NULL, phase = ?, rounds = ?, may_be_taken = ?,
+                decline_code = ?, last_error = ?, updated_at = ?
+            WHERE payment_id = ? AND epoch = ? AND status = 'processing'
+            """,
+            [
+                .text(status.rawValue), .text(payment.task.phase.rawValue), .integer(payment.task.rounds),
+                .integer(payment.task.mayBeTaken ? 1 : 0), SQLValue(declineCode), SQLValue(reason),
+                .integer(now.milliseconds), .text(payment.id), .integer(payment.epoch),
+            ]) == 1
+    }
+
+    /// What goes with an end that moves nothing outside.
+    private func undo(
+        _ payment: Payment, _ kind: PaymentEvent.Kind, because reason: String?, at now: Timestamp
+    ) throws {
+        if payment.hold > 0 { try ledger.post(payment.releasePosting(at: now)) }
+        try record(kind, of: payment, because: reason, at: now)
+        guard let id = payment.refundOf, let refunded = try self.payment(id) else { return }
+        try transaction.run(
+            "UPDATE payments SET refunding = refunding - ?, fee_back = fee_back - ? WHERE payment_id = ?",
+            [.integer(payment.amount.minorUnits), .integer(payment.fee), .text(id)])
+        try record(.refundDropped, of: refunded, refund: payment, at: now)
+    }
+
+    private func countRefund(_ refund: Payment, at now: Timestamp) throws {
+        guard let id = refund.refundOf, let payment = try payment(id) else { return }
+        try transaction.run(
+            """
+            UPDATE payments SET refunding = refunding - ?1, refunded = refunded + ?1, updated_at = ?2,
+                status = iif(refunded + ?1 = amount, 'refunded', 'partially_refunded')
+            WHERE payment_id = ?3
+            """, [.integer(refund.amount.minorUnits), .integer(now.milliseconds), .text(id)])
+        try record(.refunded, of: payment, refund: refund, at: now)
+    }
+
+    func record(
+        _ kind: PaymentEvent.Kind, of payment: Payment, refund: Payment? = nil, because reason: String? = nil,
+        at now: Timestamp
+    ) throws {
+        let amount = (refund ?? payment).amount.minorUnits
+        try book.record(
+            PaymentEvent(kind: kind, refundID: refund?.id, amount: amount, code: reason, at: now), of: payment.id)
+    }
+}

@@ -1,0 +1,56 @@
+import Logging
+import ProviderAPI
+import Resilience
+import ServiceKit
+import Storage
+
+/// What the worker tells of its work.
+extension PaymentWorker {
+    func count(_ payment: Payment, _ decision: ProviderTask.Decision) {
+        switch decision {
+        case .succeed: metrics.count(payment, .succeeded)
+        case .fail, .giveUp: metrics.count(payment, .failed)
+        case .wait: break
+        }
+    }
+
+    func log(_ payment: Payment, _ decision: ProviderTask.Decision, isOurs: Bool) {
+        var metadata: Logger.Metadata = [
+            "payment_id": .string(payment.id), "provider": .string(payment.provider.rawValue),
+            "attempt": .stringConvertible(payment.task.attempts),
+        ]
+        guard isOurs else {
+            return environment.logger.warning(
+                "a payment was taken over by another worker; this one's answer is dropped", metadata: metadata)
+        }
+        switch decision {
+        case .succeed: environment.logger.info("a payment has succeeded", metadata: metadata)
+        case .fail(_, let reason):
+            metadata["reason"] = .string(reason)
+            environment.logger.info("a payment has failed", metadata: metadata)
+        case .giveUp(let reason):
+            metadata["reason"] = .string(reason)
+            environment.logger.error("a payment was given up", metadata: metadata)
+        case .wait(_, let reason):
+            metadata["reason"] = .string(reason)
+            environment.logger.warning("a payment is asked about again", metadata: metadata)
+        }
+    }
+
+    /// Sets the metrics that are read only when somebody asks for them. - Throws: `StoreError`.
+    func measure() async throws {
+        for (provider, breaker) in breakers { metrics.set(provider, breaker: breaker.current) }
+        let (letters, backlogs) = try await environment.store.transaction { [environment] transaction in
+            let records = PaymentRecords(transaction: transaction)
+            let now = environment.time.now
+            return (
+                try records.countDeadLetters(),
+                try Provider.allCases.map { ($0, try records.backlog(of: $0, at: now)) }
+            )
+        }
+        metrics.set(deadLetters: letters)
+        for (provider, backlog) in backlogs {
+            metrics.set(provider, open: backlog.count, oldestDue: backlog.oldestDue)
+        }
+    }
+}

@@ -1,0 +1,225 @@
+import Correlation
+import Logging
+import ProviderAPI
+import Resilience
+import ServiceKit
+import Storage
+import Synchronization
+
+/// Asks the providers about payments whose time has come, and stores what they say.
+///
+/// A payment is taken up in one transaction and settled in another; between them stands one call to its provider. Nothing waits
+/// in memory: when a payment is to be asked about again stands in its row. Any number of workers may run on one store: a
+/// payment is one worker's for as long as its lease lasts, and who has lost it changes nothing any more.
+package final class PaymentWorker: Sendable {
+    /// How many payments of one provider are taken up in one transaction.
+    static let maximumTaken = 16
+    /// How long a payment waits that an open breaker has kept from its provider.
+    static let waitForProbe = Duration.seconds(1)
+
+    let environment: ServiceEnvironment
+    private let gateway: any ProviderGateway
+    private let configuration: PaymentsConfiguration
+    let metrics: PaymentMetrics
+    private let terms: PaymentRecords.Terms
+    let breakers: [Provider: CircuitBreaker]
+    private let state = Mutex(State())
+
+    private struct State {
+        /// The epochs of what is being asked about, by id.
+        var inFlight: [String: Int64] = [:]
+        var isFilling = false
+        /// Whether somebody has asked for more while it was filling.
+        var mustLookAgain = false
+        /// Whether the last look found more than there was room for.
+        var isHungry = false
+        var isStopped = false
+        var idlers: [CheckedContinuation<Void, Never>] = []
+    }
+
+    init(
+        _ environment: ServiceEnvironment, _ gateway: any ProviderGateway, _ configuration: PaymentsConfiguration,
+        _ metrics: PaymentMetrics
+    ) {
+        self.environment = environment
+        self.gateway = gateway
+        self.configuration = configuration
+        self.metrics = metrics
+        terms = PaymentRecords.Terms(
+            owner: environment.identifiers.next(), lease: configuration.lease,
+            maximumAttempts: configuration.backoff.maximumAttempts, longestWait: configuration.longestWait)
+        breakers = Dictionary(
+            uniqueKeysWithValues: Provider.allCases.map {
+                ($0, CircuitBreaker(configuration.breaker, time: environment.time))
+            })
+    }
+
+    // MARK: - Taking up
+
+    /// Looks for work now, and not only when the next look is due.
+    package func wake() {
+        environment.detach { [self] in
+            do {
+                try await fill()
+            } catch {
+                environment.logger.warning("no payments could be taken up", metadata: ["error": .string("\(error)")])
+            }
+        }
+    }
+
+    /// Takes up what is due, for as long as there is any and room for it. - Throws: `StoreError`.
+    package func fill() async throws {
+        let begins = state.withLock { state in
+            if state.isFilling { state.mustLookAgain = true }
+            defer { state.isFilling = true }
+            return !state.isFilling
+        }
+        guard begins else { return }
+        while true {
+            let room = state.withLock { state in
+                state.mustLookAgain = false
+                return state.isStopped ? 0 : configuration.maximumInFlight - state.inFlight.count
+            }
+            var (taken, mayBeMore) = ([Payment](), false)
+            if room > 0 {
+                do {
+                    (taken, mayBeMore) = try await take(room)
+                } catch {
+                    state.withLock { $0.isFilling = false }
+                    throw error
+                }
+            }
+            let isDone = state.withLock { state in
+                for payment in taken { state.inFlight[payment.id] = payment.epoch }
+                state.isHungry = room == 0 || taken.count == room
+                state.isFilling = mayBeMore && taken.count < room || state.mustLookAgain
+                return !state.isFilling
+            }
+            for payment in taken { environment.detach { [self] in await work(on: payment) } }
+            if isDone { return }
+        }
+    }
+
+    /// - Returns: what was taken up, and whether a provider may have more that is due.
+    private func take(_ room: Int) async throws -> ([Payment], Bool) {
+        let limits = Provider.allCases.map { ($0, limit($0)) }
+        return try await environment.store.transaction { [environment, terms] transaction in
+            let records = PaymentRecords(transaction: transaction)
+            var (taken, mayBeMore) = ([Payment](), false)
+            for (provider, limit) in limits {
+                let limit = min(limit, room - taken.count)
+                guard limit > 0 else { continue }
+                let due = try records.take(from: provider, limit: limit, at: environment.time.now, on: terms)
+                taken += due
+                // Of a provider that is only tried out, one is enough.
+                if due.count == Self.maximumTaken { mayBeMore = true }
+            }
+            return (taken, mayBeMore)
+        }
+    }
+
+    /// How many payments of a provider are taken up: none while its breaker is open, and one to see whether it is well again.
+    private func limit(_ provider: Provider) -> Int {
+        switch breakers[provider]?.current {
+        case .closed: Self.maximumTaken
+        case .halfOpen: 1
+        case .open, nil: 0
+        }
+    }
+
+    // MARK: - One payment
+
+    private func work(on payment: Payment) async {
+        defer { end(payment) }
+        guard let breaker = breakers[payment.provider], let passage = breaker.admit() else {
+            return await handBack(payment)
+        }
+        let call = payment.call
+        let reply = await gateway.perform(call, at: payment.provider)
+        breaker.record(reply.health, of: passage)
+        metrics.asked(payment.provider, call, reply)
+        var settled = payment
+        let decision = settled.task.next(after: reply, configuration.backoff)
+        let outcome = settled
+        do {
+            let isOurs = try await environment.store.transaction { [environment] transaction in
+                try PaymentRecords(transaction: transaction).settle(outcome, decision, at: environment.time.now)
+            }
+            log(outcome, decision, isOurs: isOurs)
+            if isOurs { count(outcome, decision) }
+        } catch {
+            environment.logger.error(
+                "a provider's answer could not be stored; it is asked again when its time is over",
+                metadata: ["payment_id": .string(payment.id), "error": .string("\(error)")])
+        }
+    }
+
+    private func handBack(_ payment: Payment) async {
+        do {
+            try await environment.store.transaction { [environment] transaction in
+                let now = environment.time.now
+                _ = try PaymentRecords(transaction: transaction).handBack(
+                    payment, until: now.advanced(by: Self.waitForProbe), at: now)
+            }
+        } catch {
+            environment.logger.warning(
+                "a payment could not be handed back; it is taken up when its time is over",
+                metadata: ["payment_id": .string(payment.id), "error": .string("\(error)")])
+        }
+    }
+
+    private func end(_ payment: Payment) {
+        let (isHungry, idlers) = state.withLock { state in
+            if state.inFlight[payment.id] == payment.epoch { state.inFlight[payment.id] = nil }
+            guard state.inFlight.isEmpty else { return (state.isHungry, [CheckedContinuation<Void, Never>]()) }
+            defer { state.idlers = [] }
+            return (state.isHungry, state.idlers)
+        }
+        if isHungry { wake() }
+        idlers.forEach { $0.resume() }
+    }
+
+    // MARK: - Leases
+
+    /// Extends the time for what is being asked about. - Throws: `StoreError`.
+    package func renewLeases() async throws {
+        let held = state.withLock { $0.inFlight }
+        guard !held.isEmpty else { return }
+        try await environment.store.transaction { [environment, terms] transaction in
+            let records = PaymentRecords(transaction: transaction)
+            for (id, epoch) in held { _ = try records.renew(id, epoch: epoch, at: environment.time.now, on: terms) }
+        }
+    }
+
+    /// At the start of the only process on the store: takes over what an earlier one was at work on. - Throws: `StoreError`.
+    package func disownAll() async throws {
+        let count = try await environment.store.transaction { [environment] transaction in
+            try PaymentRecords(transaction: transaction).disownAll(at: environment.time.now)
+        }
+        guard count > 0 else { return }
+        environment.logger.info(
+            "payments of an earlier process are taken up", metadata: ["count": .stringConvertible(count)])
+    }
+
+    /// Takes up nothing more, and waits for the answers to what was asked: each comes within `PROVIDER_TIMEOUT_SECONDS`.
+    package func stop() async {
+        close()
+        await idle()
+    }
+
+    /// Takes up nothing more.
+    package func close() {
+        state.withLock { $0.isStopped = true }
+    }
+
+    /// Waits until nothing is being asked about.
+    package func idle() async {
+        await withCheckedContinuation { continuation in
+            let isIdle = state.withLock { state in
+                if !state.inFlight.isEmpty { state.idlers.append(continuation) }
+                return state.inFlight.isEmpty
+            }
+            if isIdle { continuation.resume() }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+import Money
+import ProviderAPI
+import Resilience
+import ServiceKit
+import Storage
+import StrictJSON
+
+/// What a payment must have to be made.
+extension Payments {
+    func find(_ request: PaymentRequest, _ caller: String, _ ledger: Ledger) throws -> Result<Wallet, Problem> {
+        switch request.source {
+        case .account(let id):
+            guard let wallet = try ledger.wallet(id: id), wallet.isVisible(to: caller) else {
+                return .failure(
+                    Problem(.accountNotFound, "There is no account of yours with the id of sourceAccountId."))
+            }
+            return .success(wallet)
+        case .user(let user):
+            let currency = request.amount.currency
+            guard let wallet = try ledger.wallet(of: user, currency, visibleTo: caller) else {
+                return .failure(.noAccount(in: currency))
+            }
+            return .success(wallet)
+        }
+    }
+
+    func mismatch(_ request: PaymentRequest, _ wallet: Wallet) -> Problem? {
+        if wallet.currency != request.amount.currency {
+            return Problem(
+                ValidationFailure("#/amount", "must be in the currency of the account, \(wallet.currency)"))
+        }
+        let fee = request.kind.hasFee ? fee.share(of: request.amount).amount.minorUnits : 0
+        guard !request.amount.minorUnits.addingReportingOverflow(fee).overflow else {
+            return Problem(ValidationFailure("#/amount", "is too large with its fee"))
+        }
+        return nil
+    }
+
+    func newPayment(
+        _ id: String, _ request: PaymentRequest, _ wallet: Wallet, madeBy caller: String, at now: Timestamp
+    ) -> Payment {
+        let share = request.kind.hasFee ? fee.share(of: request.amount) : nil
+        return Payment(
+            id: id, kind: request.kind, direction: request.kind == .deposit ? .inwards : .outwards, wallet,
+            madeBy: caller, request.provider, request.amount, fee: share?.amount.minorUnits ?? 0,
+            feeRemainder: share?.remainderBillionths ?? 0, token: request.token, at: now)
+    }
+}

@@ -1,0 +1,217 @@
+import Correlation
+import Idempotency
+import Money
+import ProviderAPI
+import Resilience
+import ServiceKit
+import Storage
+import StrictJSON
+
+/// What clients and operators do with payments through providers: make them, give them back, cancel them, make them anew. Each
+/// is one transaction; the worker does the rest.
+///
+/// A key is remembered twice: with its answer for as long as all keys are, and for ever with the payment that it made, by a
+/// unique constraint.
+struct Payments: Sendable {
+    let environment: ServiceEnvironment
+    /// `TRANSACTION_FEE`.
+    let fee: Rate
+    let metrics: PaymentMetrics
+    /// Called when there is something to do at once.
+    let wake: @Sendable () -> Void
+
+    // MARK: - Commands
+
+    /// Takes a payment on; money that goes out is set aside. - Throws: `Problem`, or `StoreError`.
+    func create(
+        _ request: PaymentRequest, operation: String, caller: String, key: IdempotencyKey
+    ) async throws -> CommandReply {
+        let user: String
+        switch request.source {
+        case .account: user = caller
+        case .user(let named): user = named
+        }
+        let id = environment.identifiers.next()
+        let scope = IdempotencyScope(user: user, operation: operation, key: key)
+        return try await carryOut(scope, request.fields, id) { records, claim, now in
+            let wallet: Wallet
+            switch try find(request, caller, records.ledger) {
+            case .success(let found): wallet = found
+            case .failure(let problem): return .failure(problem)
+            }
+            if let problem = mismatch(request, wallet) { return .failure(problem) }
+            let payment = newPayment(id, request, wallet, madeBy: caller, at: now)
+            return try insert(payment, wallet, records, claim)
+        }
+    }
+
+    /// Gives all or a part of a payment back. - Throws: `Problem`, or `StoreError`.
+    ///
+    /// - Parameter read: the request, once the payment's currency is known.
+    func refund(
+        _ id: String, caller: String, key: IdempotencyKey,
+        _ read: @escaping @Sendable (Currency) throws -> PaymentRefundRequest
+    ) async throws -> CommandReply {
+        let known = try await environment.store.transaction { try PaymentRecords(transaction: $0).payment(id) }
+        // Another user's payment reads as one that does not exist (INV-15).
+        guard let known, known.isVisible(to: caller) else { throw Problem.paymentNotFound }
+        let request = try read(known.amount.currency)
+        let refundID = environment.identifiers.next()
+        let scope = IdempotencyScope(user: caller, operation: "refund payment", key: key)
+        let fields = [id, request.amount.map { String($0.minorUnits) }]
+        return try await carryOut(scope, fields, refundID) { records, claim, now in
+            guard let payment = try records.payment(id) else { return .failure(.paymentNotFound) }
+            return try refund(
+                payment, request.amount?.minorUnits, as: refundID, madeBy: caller, records, claim, at: now)
+        }
+    }
+
+    /// Cancels a payment that nobody has taken up; repeated, it answers the same. - Throws: `Problem`, or `StoreError`.
+    func cancel(_ id: String, caller: String) async throws -> Payment {
+        let result: Result<(Payment, Bool), Problem> = try await environment.store.transaction {
+            [environment] transaction in
+            let records = PaymentRecords(transaction: transaction)
+            guard let payment = try records.payment(id), payment.isVisible(to: caller) else {
+                return .failure(.paymentNotFound)
+            }
+            if payment.status == .canceled { return .success((payment, false)) }
+            guard try records.cancel(payment, at: environment.time.now), let canceled = try records.payment(id) else {
+                return .failure(
+                    .paymentConflict("The payment is \(payment.status.rawValue); only a new one is canceled."))
+            }
+            return .success((canceled, true))
+        }
+        let (payment, isNow) = try result.get()
+        if isNow { metrics.count(payment, .canceled) }
+        return payment
+    }
+
+    /// Makes a payment anew that was given up, under an id of its own: under the old one the provider takes nothing any more.
+    /// Repeated, it answers the same payment. - Throws: `Problem`, or `StoreError`.
+    func retry(deadLetter id: String) async throws -> String {
+        let newID = environment.identifiers.next()
+        let result: Result<(String, Payment?), Problem> = try await environment.store.transaction {
+            [environment] transaction in
+            let records = PaymentRecords(transaction: transaction)
+            let now = environment.time.now
+            guard let letter = try records.deadLetter(id) else { return .failure(.deadLetterNotFound) }
+            if let retriedAs = letter.retriedAs { return .success((retriedAs, nil)) }
+            guard letter.resolution == nil else {
+                return .failure(.paymentConflict("The dead letter was discarded; there is nothing to make anew."))
+            }
+            switch try remake(letter.payment, as: newID, records, at: now) {
+            case .failure(let problem): return .failure(problem)
+            case .success:
+                _ = try records.resolve(letter, .retried, at: now)
+                return .success((newID, try records.payment(newID)))
+            }
+        }
+        let (made, payment) = try result.get()
+        if let payment {
+            metrics.count(payment, .new)
+            wake()
+        }
+        return made
+    }
+
+    /// Lets a dead letter be. Repeated, it changes nothing. - Throws: `Problem`, or `StoreError`.
+    func discard(deadLetter id: String) async throws {
+        let result: Result<Void, Problem> = try await environment.store.transaction { [environment] transaction in
+            let records = PaymentRecords(transaction: transaction)
+            guard let letter = try records.deadLetter(id) else { return .failure(.deadLetterNotFound) }
+            if letter.resolution == .retried {
+                return .failure(.paymentConflict("The payment was made anew; that one goes its own way."))
+            }
+            _ = try records.resolve(letter, .discarded, at: environment.time.now)
+            return .success(())
+        }
+        try result.get()
+    }
+
+    // MARK: - Steps
+
+    private func carryOut(
+        _ scope: IdempotencyScope, _ fields: [String?], _ id: String,
+        _ body: @escaping @Sendable (PaymentRecords, PaymentRecords.Claim, Timestamp) throws -> Result<Payment, Problem>
+    ) async throws -> CommandReply {
+        let (result, made) = try await environment.store.transaction { [environment] transaction in
+            let now = environment.time.now
+            let records = PaymentRecords(transaction: transaction)
+            let fingerprint = Fingerprint(operation: scope.operation, fields: fields)
+            var made: Payment?
+            let result = try environment.once(scope, fields, reference: id, now, transaction) {
+                if let (payment, earlier) = try records.payment(madeBy: scope) {
+                    // Thrown, which undoes the claim: the key stands for what it has made, and never for anything else.
+                    guard earlier == fingerprint else { throw Problem.keyReused }
+                    return .success(.replayed(StoredResponse(status: 202, body: payment.receiptJSON())))
+                }
+                return try body(records, PaymentRecords.Claim(scope: scope, fingerprint: fingerprint), now).map {
+                    made = $0
+                    return .accepted($0.receiptJSON(), location: "", isReplay: false)
+                }
+            }
+            return (result, made)
+        }
+        if let made {
+            metrics.count(made, .new)
+            wake()
+        }
+        return try result.get()
+    }
+
+    private func insert(
+        _ payment: Payment, _ wallet: Wallet, _ records: PaymentRecords, _ claim: PaymentRecords.Claim?
+    ) throws -> Result<Payment, Problem> {
+        if payment.direction == .inwards, payment.kind != .refund, !wallet.canHold(payment.amount) {
+            return .failure(.balanceLimitExceeded)
+        }
+        guard wallet.balance >= payment.holdFromWallet else { return .failure(.declined(.insufficientFunds)) }
+        try records.insert(payment, claim)
+        return .success(payment)
+    }
+
+    /// - Parameter part: minor units; nil is all that is left.
+    private func refund(
+        _ payment: Payment, _ part: Int64?, as id: String, madeBy caller: String, retryOf: String? = nil,
+        _ records: PaymentRecords, _ claim: PaymentRecords.Claim?, at now: Timestamp
+    ) throws -> Result<Payment, Problem> {
+        guard payment.kind != .refund, payment.status.isRefundable else {
+            return .failure(
+                .paymentConflict(
+                    "The \(payment.kind.rawValue) is \(payment.status.rawValue); nothing can be given back."))
+        }
+        let part = part ?? payment.refundable
+        guard part > 0, part <= payment.refundable else {
+            return .failure(
+                Problem(
+                    .refundExceedsPayment, "Of the payment, \(payment.refundable) minor units are left to give back."))
+        }
+        guard let wallet = try records.ledger.wallet(id: payment.accountID) else { return .failure(.accountNotFound) }
+        let refund = Payment(
+            id: id, kind: .refund, direction: payment.direction == .inwards ? .outwards : .inwards, wallet,
+            madeBy: caller, payment.provider, Money(minorUnits: part, currency: payment.amount.currency),
+            fee: payment.feeBack(for: part), feeRemainder: 0, token: nil, refundOf: payment.id, retryOf: retryOf,
+            at: now)
+        let made = try insert(refund, wallet, records, claim)
+        guard case .success = made else { return made }
+        guard try records.setAside(refund, of: payment) else {
+            throw StoreError.failed("refund \(id) was looked at and does not fit")
+        }
+        return made
+    }
+
+    private func remake(
+        _ dead: Payment, as id: String, _ records: PaymentRecords, at now: Timestamp
+    ) throws -> Result<Payment, Problem> {
+        if let refunded = dead.refundOf {
+            guard let payment = try records.payment(refunded) else { return .failure(.paymentNotFound) }
+            return try refund(
+                payment, dead.amount.minorUnits, as: id, madeBy: dead.madeBy, retryOf: dead.id, records, nil, at: now)
+        }
+        guard let wallet = try records.ledger.wallet(id: dead.accountID) else { return .failure(.accountNotFound) }
+        let payment = Payment(
+            id: id, kind: dead.kind, direction: dead.direction, wallet, madeBy: dead.madeBy, dead.provider, dead.amount,
+            fee: dead.fee, feeRemainder: dead.feeRemainder, token: dead.token, retryOf: dead.id, at: now)
+        return try insert(payment, wallet, records, nil)
+    }
+}

@@ -1,0 +1,148 @@
+import Correlation
+import Hummingbird
+import Idempotency
+import Money
+import ProviderAPI
+import ServiceKit
+import Storage
+import StrictJSON
+
+/// The HTTP routes of payments through providers, of the providers' messages, and of what was given up.
+struct PaymentsRoutes: Sendable {
+    let environment: ServiceEnvironment
+    let payments: Payments
+    let inbox: WebhookInbox
+
+    func add(to routes: inout RouteCatalogue) {
+        typealias Described = PaymentsOperations
+        routes.keyedCommand("/payments", as: Described.create) { command, key in
+            let request = try PaymentRequest(json: command.body)
+            return try await payments.create(request, operation: "payment", caller: command.user, key: key)
+                .located(at: "payments/")
+        }
+        for (kind, operation) in [(Payment.Kind.deposit, Described.deposit), (.withdraw, Described.withdraw)] {
+            routes.keyedCommand("/payments/\(kind.rawValue)", as: operation) { command, key in
+                let request = try PaymentRequest(kind, json: command.body, caller: command.user)
+                let name = "payment by \(kind.rawValue)"
+                return try await payments.create(request, operation: name, caller: command.user, key: key).located(
+                    at: "")
+            }
+        }
+        routes.get("/payments", as: Described.list, list)
+        routes.get("/payments/:id", as: Described.get) { request, context in
+            .json(try await payment(context).json())
+        }
+        routes.get("/payments/:id/events", as: Described.events, events)
+        routes.keyedPost("/payments/:id/refund", as: Described.refund) { request, context, key in
+            let id = try context.parameters.require("id")
+            let json = try await request.json()
+            let reply = try await payments.refund(id, caller: context.user, key: key) { currency in
+                try PaymentRefundRequest(json: json, currency)
+            }
+            return .command(reply.located(at: "../"))
+        }
+        routes.post("/payments/:id/cancel", as: Described.cancel) { request, context in
+            let id = try context.parameters.require("id")
+            return .json(try await payments.cancel(id, caller: context.user).json())
+        }
+        routes.post("/webhooks/:provider", as: Described.webhook) { request, context in
+            guard let provider = Provider(rawValue: try context.parameters.require("provider")) else {
+                throw Problem(.notFound, "There is no provider of this name.")
+            }
+            try await inbox.receive(request, from: provider)
+            return Response(status: .noContent, headers: [.cacheControl: "no-store"])
+        }
+        DeadLetterRoutes(environment: environment, payments: payments).add(to: &routes)
+    }
+
+    private func payment(_ context: ServiceContext) async throws -> Payment {
+        let id = try context.parameters.require("id")
+        let payment = try await environment.store.transaction { try PaymentRecords(transaction: $0).payment(id) }
+        // Another user's payment reads as one that does not exist (INV-15).
+        guard let payment, payment.isVisible(to: context.user) else { throw Problem.paymentNotFound }
+        return payment
+    }
+
+    /// The caller's payments, newest first: `?status=`, `?limit=`, `?cursor=`.
+    private func list(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let (limit, cursor, status) = try request.paymentPage()
+        let user = context.user
+        let found = try await environment.store.transaction { transaction in
+            try PaymentRecords(transaction: transaction).page(
+                user: user, status: status, before: cursor, limit: limit + 1)
+        }
+        let page = found.prefix(limit)
+        return .json { json in
+            json.object { json in
+                json.array("payments") { json in page.forEach { $0.write(to: &json) } }
+                if found.count > limit, let last = page.last {
+                    json.string("nextCursor", last.id)
+                } else {
+                    json.null("nextCursor")
+                }
+            }
+        }
+    }
+
+    private func events(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let (limit, cursor) = try request.page()
+        guard let after = cursor.map({ Int64($0) }) ?? 0 else {
+            throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
+        }
+        let payment = try await payment(context)
+        let found = try await environment.store.transaction { transaction in
+            try PaymentBook(transaction: transaction).events(of: payment.id, after: after, limit: limit + 1)
+        }
+        return .events(found, limit: limit, payment.amount.currency, codeName: "reason")
+    }
+}
+
+extension CommandReply {
+    /// The same with the place where the payment is shown. - Parameter place: relative to the request's address, before its id.
+    fileprivate func located(at place: String) -> CommandReply {
+        let json = try? JSONParser.parse(body)
+        guard let id = ["refundId", "paymentId"].lazy.compactMap({ json?.text($0) }).first else { return self }
+        let isReplay = if case .replayed = self { true } else { false }
+        return .accepted(body, location: place + id, isReplay: isReplay)
+    }
+}
+
+extension JSONValue {
+    /// The text of a member of an object.
+    fileprivate func text(_ name: String) -> String? {
+        guard case .object(let members) = self,
+            case .string(let text)? = members.first(where: { $0.name == name })?.value
+        else { return nil }
+        return text
+    }
+}
+
+extension Request {
+    /// What a list of payments is asked for. - Throws: `Problem` for a bad value.
+    fileprivate func paymentPage() throws -> (limit: Int, cursor: String?, status: Payment.Status?) {
+        var (limit, status) = (20, Payment.Status?.none)
+        var cursor: String?
+        for (name, value) in uri.queryParameters {
+            switch name {
+            case "limit":
+                guard let number = Int(value), Self.pageLimits.contains(number) else {
+                    throw Problem(.invalidParameter, "limit must be a whole number from 1 to 100.")
+                }
+                limit = number
+            case "cursor":
+                guard IdentifierSource.isIdentifier(String(value)) else {
+                    throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
+                }
+                cursor = String(value)
+            case "status":
+                guard let word = Payment.Status(rawValue: String(value)) else {
+                    let words = Payment.Status.allCases.map(\.rawValue).joined(separator: ", ")
+                    throw Problem(.invalidParameter, "status must be one of \(words).")
+                }
+                status = word
+            default: throw Problem(.invalidParameter, "The only query parameters are limit, cursor and status.")
+            }
+        }
+        return (limit, cursor, status)
+    }
+}

@@ -1,0 +1,112 @@
+import Correlation
+import ProviderAPI
+import Resilience
+import ServiceClient
+
+/// Something that a provider is asked.
+package enum ProviderCall: Hashable, Sendable {
+    case pay(ProviderCommand)
+    /// Where the payment with this reference stands.
+    case payment(String)
+    /// That nothing be taken under this reference if nothing was.
+    case cancel(String)
+    case refund(ProviderRefundCommand)
+    /// Whether the refund with this reference was made.
+    case refundStatus(String)
+
+    /// In one word, for metrics.
+    package var name: String {
+        switch self {
+        case .pay: "pay"
+        case .payment: "payment"
+        case .cancel: "cancel"
+        case .refund: "refund"
+        case .refundStatus: "refund_status"
+        }
+    }
+}
+
+/// Where the money of payments really moves. Each call is one attempt; every command is idempotent by its reference.
+package protocol ProviderGateway: Sendable {
+    /// Makes one call.
+    func perform(_ call: ProviderCall, at provider: Provider) async -> ProviderReply
+}
+
+/// The providers over HTTP.
+struct HTTPProviderGateway: ProviderGateway {
+    private let clients: [Provider: ProviderClient]
+    private let timeout: Duration
+    private let time: any TimeSource
+
+    init(_ clients: [Provider: ProviderClient], timeout: Duration, time: any TimeSource) {
+        self.clients = clients
+        self.timeout = timeout
+        self.time = time
+    }
+
+    func perform(_ call: ProviderCall, at provider: Provider) async -> ProviderReply {
+        guard let client = clients[provider] else { return .notSent("no address") }
+        let context = CallContext(
+            requestID: RequestID(), trace: TraceContext(continuing: nil), user: "",
+            deadline: Deadline(after: timeout, on: time))
+        switch call {
+        case .pay(let command): return ProviderReply(await client.pay(command, context))
+        case .payment(let reference): return ProviderReply(await client.payment(reference, context))
+        case .cancel(let reference): return ProviderReply(await client.cancel(reference, context))
+        case .refund(let command): return ProviderReply(await client.refund(command, context))
+        case .refundStatus(let reference): return ProviderReply(await client.refund(reference, context))
+        }
+    }
+}
+
+extension ProviderReply {
+    fileprivate init(_ outcome: PaymentOutcome) {
+        self =
+            switch outcome {
+            case .succeeded: .succeeded
+            case .pending: .pending
+            case .declined(let code): .declined(code: code)
+            case .canceled: .canceled
+            case .notFound: .notFound
+            case .refused(let refusal): .refused(code: refusal.code, detail: refusal.detail)
+            case .throttled(let after): .throttled(after: after)
+            case .unavailable(let trouble): .notSent(trouble.rawValue)
+            case .unknown(let trouble, let after): .unknown(trouble.rawValue, after: after)
+            }
+    }
+
+    fileprivate init(_ outcome: RefundOutcome) {
+        self =
+            switch outcome {
+            case .succeeded: .succeeded
+            case .notFound: .notFound
+            case .refused(let refusal): .refused(code: refusal.code, detail: refusal.detail)
+            case .throttled(let after): .throttled(after: after)
+            case .unavailable(let trouble): .notSent(trouble.rawValue)
+            case .unknown(let trouble, let after): .unknown(trouble.rawValue, after: after)
+            }
+    }
+
+    /// In one word, for metrics.
+    var name: String {
+        switch self {
+        case .succeeded: "succeeded"
+        case .pending: "pending"
+        case .declined: "declined"
+        case .canceled: "canceled"
+        case .notFound: "not_found"
+        case .refused: "refused"
+        case .throttled: "throttled"
+        case .notSent: "not_sent"
+        case .unknown: "unknown"
+        }
+    }
+
+    /// What the answer says of the provider's health: a refusal is an answer.
+    var health: CircuitBreaker.Result {
+        switch self {
+        case .succeeded, .pending, .declined, .canceled, .notFound, .refused, .throttled: .success
+        case .notSent, .unknown: .failure
+        }
+    }
+}

@@ -1,0 +1,148 @@
+import Resilience
+
+/// What the provider has said, or has not.
+package enum ProviderReply: Hashable, Sendable {
+    /// The money has moved.
+    case succeeded
+    /// It will say later.
+    case pending
+    /// No money has moved and none will; the provider keeps that under the reference.
+    case declined(code: String)
+    /// Nothing was taken under the reference and nothing ever will be.
+    case canceled
+    /// Nothing was taken under the reference so far.
+    case notFound
+    /// Another refusal, by the code of its problem. It says nothing of what an earlier asking did, unless the code does.
+    case refused(code: String, detail: String)
+    /// This asking took nothing; ask again after the wait.
+    case throttled(after: Duration?)
+    /// This asking never left.
+    case notSent(String)
+    /// This asking may have been taken.
+    case unknown(String, after: Duration? = nil)
+}
+
+/// How far a payment has got with its provider: a value that takes what the provider says and tells what follows.
+///
+/// Unknown is not failed. As long as an asking may have been taken, the payment neither fails nor gives money back: after the
+/// last attempt it is closed at the provider, which answers either that nothing was taken and nothing ever will be, or how
+/// it stands. A refund cannot be closed and is asked for until its outcome is known; that is safe as it is idempotent.
+struct ProviderTask: Hashable, Sendable {
+    /// What is asked; the raw value is stored.
+    enum Phase: String, Sendable {
+        /// The command itself, which is idempotent: a repetition brings the outcome of what was taken.
+        case send
+        /// Where it stands.
+        case ask
+        /// That nothing be taken if nothing was.
+        case close
+    }
+
+    var phase = Phase.send
+    /// How often the command was sent.
+    var attempts: Int64 = 0
+    /// How often was asked in this phase.
+    var rounds: Int64 = 0
+    /// Whether an asking before the present one may have been taken.
+    var mayBeTaken = false
+    let isRefund: Bool
+
+    /// What follows from an answer.
+    enum Decision: Hashable, Sendable {
+        case succeed
+        /// - declineCode: the provider's, if it declined.
+        case fail(declineCode: String?, because: String)
+        /// It fails, and an operator may want to make it anew.
+        case giveUp(because: String)
+        /// Asked again after a while.
+        case wait(Duration, because: String)
+    }
+
+    /// The longest wait that a provider may ask for.
+    static let longestRetryAfter = Duration.seconds(600)
+    /// Refusals of a refund that hold for its reference whatever happened to earlier askings: what was taken is replayed and
+    /// never refused.
+    private static let definiteRefundRefusals: Set<String> = ["refund-exceeds-payment", "not-found"]
+
+    init(isRefund: Bool) { self.isRefund = isRefund }
+
+    init(phase: Phase, attempts: Int64, rounds: Int64, mayBeTaken: Bool, isRefund: Bool) {
+        self.phase = phase
+        self.attempts = attempts
+        self.rounds = rounds
+        self.mayBeTaken = mayBeTaken
+        self.isRefund = isRefund
+    }
+
+    /// Somebody begins an asking.
+    ///
+    /// - Parameter isAbandoned: whether an earlier asking was begun and never settled: its process has died, or is frozen.
+    mutating func begin(isAbandoned: Bool, maximumAttempts: Int) {
+        if isAbandoned, phase == .send {
+            mayBeTaken = true
+            if attempts >= maximumAttempts, !isRefund { change(to: .close) }
+        }
+        if phase == .send { attempts += 1 }
+        rounds += 1
+    }
+
+    /// The asking that was begun was not made after all.
+    mutating func takeBack() {
+        if phase == .send { attempts -= 1 }
+        rounds -= 1
+    }
+
+    /// What follows from the answer to the asking that was begun last.
+    mutating func next(after reply: ProviderReply, _ schedule: BackoffSchedule) -> Decision {
+        switch reply {
+        case .succeeded: return .succeed
+        case .declined(let code): return .fail(declineCode: code, because: "declined: \(code)")
+        case .pending:
+            mayBeTaken = true
+            if phase != .ask { change(to: .ask) }
+            return wait(schedule, nil, "the provider has not decided yet")
+        case .canceled: return .giveUp(because: "the provider has taken nothing, and will take nothing any more")
+        case .refused(let code, let detail): return refused(code, "\(code): \(detail)", schedule)
+        case .notFound:
+            // It was there before, or so it seemed: only closing it brings a definite answer.
+            if !isRefund { change(to: .close) }
+            return wait(schedule, nil, "the provider does not know it")
+        case .throttled(let after): return notTaken(schedule, after, "the provider asks to be left alone for a while")
+        case .notSent(let trouble): return notTaken(schedule, nil, "the provider cannot be reached: \(trouble)")
+        case .unknown(let trouble, let after):
+            if phase == .send { mayBeTaken = true }
+            return notTaken(schedule, after, "the provider's answer is not known: \(trouble)")
+        }
+    }
+
+    private mutating func refused(_ code: String, _ reason: String, _ schedule: BackoffSchedule) -> Decision {
+        switch (phase, isRefund) {
+        case (.send, false) where !mayBeTaken: return .fail(declineCode: nil, because: reason)
+        // What was asked before may have been taken all the same.
+        case (.send, false): change(to: .close)
+        case (.send, true) where !mayBeTaken || Self.definiteRefundRefusals.contains(code):
+            return .giveUp(because: reason)
+        case (.send, true), (.ask, _), (.close, _): break
+        }
+        return wait(schedule, nil, reason)
+    }
+
+    /// This asking has taken nothing, or it is not known; how it goes on depends on all of them.
+    private mutating func notTaken(_ schedule: BackoffSchedule, _ after: Duration?, _ reason: String) -> Decision {
+        guard phase == .send, attempts >= schedule.maximumAttempts else { return wait(schedule, after, reason) }
+        if !mayBeTaken { return .giveUp(because: "\(reason); after \(attempts) attempts, none of which was taken") }
+        if !isRefund { change(to: .close) }
+        return wait(schedule, after, reason)
+    }
+
+    private mutating func change(to phase: Phase) {
+        self.phase = phase
+        rounds = 0
+    }
+
+    private func wait(_ schedule: BackoffSchedule, _ after: Duration?, _ reason: String) -> Decision {
+        // The first asking of a phase follows soon after what led to it.
+        let backoff = schedule.delay(afterAttempt: Int(clamping: max(1, rounds)))
+        return .wait(max(backoff, min(after ?? .zero, Self.longestRetryAfter)), because: reason)
+    }
+}

@@ -1,0 +1,120 @@
+import HTTPTypes
+import Hummingbird
+import Logging
+import ProviderAPI
+import Resilience
+import ServiceKit
+import Storage
+import StrictJSON
+
+/// Takes the messages of providers. A message is a hint that there is an outcome to be asked for: it makes the payment due now,
+/// and what the provider then answers settles it. So a message that comes twice, late, out of order or from somebody who has
+/// stolen the secret can do no more than cause a question.
+package struct WebhookInbox: Sendable {
+    /// How long a message is remembered, so that a repetition is known: longer than any provider repeats one.
+    static let memory = Duration.seconds(3 * 86_400)
+    /// How many messages are remembered. One that is forgotten is taken for new, and causes one question more.
+    static let maximumRemembered: Int64 = 100_000
+    /// How many messages one transaction forgets.
+    static let sweepLimit = 200
+
+    private let environment: ServiceEnvironment
+    private let signatures: [Provider: WebhookSignature]
+    private let metrics: PaymentMetrics
+    private let wake: @Sendable () -> Void
+
+    init(
+        _ environment: ServiceEnvironment, secrets: [Provider: [WebhookSecret]], _ metrics: PaymentMetrics,
+        wake: @escaping @Sendable () -> Void
+    ) {
+        self.environment = environment
+        signatures = secrets.mapValues { WebhookSignature($0, time: environment.time) }
+        self.metrics = metrics
+        self.wake = wake
+    }
+
+    /// Takes a message. - Throws: `Problem`, or `StoreError`, upon which the provider sends it again.
+    func receive(_ request: Request, from provider: Provider) async throws {
+        let body = Array(try await request.body.collect(upTo: .max).readableBytesView)
+        let id: String
+        do {
+            id = try verify(request, body, from: provider)
+        } catch {
+            metrics.received(provider, .refused)
+            throw error
+        }
+        guard let json = try? JSONParser.parse(body), let event = try? WebhookEvent(json: json) else {
+            environment.logger.warning(
+                "a message of a provider cannot be read", metadata: ["provider": .string(provider.rawValue)])
+            metrics.received(provider, .refused)
+            throw Problem(.validationFailed, "The message is not an event of a payment.")
+        }
+        try await take(id, event.reference, from: provider)
+    }
+
+    /// Takes a message that is the provider's. - Throws: `StoreError`.
+    package func take(_ id: String, _ reference: String, from provider: Provider) async throws {
+        let result: PaymentMetrics.Webhook = try await environment.store.transaction { [environment] transaction in
+            let now = environment.time.now
+            let isNew = try transaction.run(
+                """
+                INSERT INTO webhook_messages (provider, message_id, received_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
+                """, [.text(provider.rawValue), .text(id), .integer(now.milliseconds)])
+            guard isNew == 1 else { return .repeated }
+            let records = PaymentRecords(transaction: transaction)
+            return try records.hurry(reference, at: provider, now: now) ? .accepted : .ignored
+        }
+        metrics.received(provider, result)
+        environment.logger.info(
+            "a message of a provider was taken",
+            metadata: [
+                "provider": .string(provider.rawValue), "payment_id": .string(reference),
+                "result": .string(result.rawValue),
+            ])
+        if result == .accepted { wake() }
+    }
+
+    private func verify(_ request: Request, _ body: [UInt8], from provider: Provider) throws -> String {
+        guard let signature = signatures[provider] else {
+            throw Problem(.webhookSignatureInvalid, "No secret is configured for messages of \(provider.rawValue).")
+        }
+        func header(_ name: String) -> String? {
+            guard let field = HTTPField.Name(name) else { return nil }
+            let values = request.headers[values: field]
+            return values.count == 1 ? values[0] : nil
+        }
+        let id = header(WebhookSignature.Header.id)
+        do throws(WebhookRefusal) {
+            try signature.verify(
+                id: id, timestamp: header(WebhookSignature.Header.timestamp),
+                signature: header(WebhookSignature.Header.signature), body: body)
+        } catch {
+            throw Problem(.webhookSignatureInvalid, error.explanation)
+        }
+        return id ?? ""
+    }
+
+    /// Forgets messages whose time is over, and the oldest if there are too many, in steps that leave room for requests between
+    /// them. - Throws: `StoreError`.
+    func sweep() async throws {
+        var forgotten = Self.sweepLimit
+        while forgotten == Self.sweepLimit {
+            forgotten = try await environment.store.transaction { [environment] transaction in
+                let limit = Int64(Self.sweepLimit)
+                let old = environment.time.now.advanced(by: .zero - Self.memory)
+                let count =
+                    try transaction.first("SELECT count(*) FROM webhook_messages", []) { $0.integer(0) } ?? 0
+                let excess = min(limit, max(0, count - Self.maximumRemembered))
+                return try transaction.run(
+                    """
+                    DELETE FROM webhook_messages WHERE (provider, message_id) IN (
+                        SELECT provider, message_id FROM (
+                            SELECT provider, message_id FROM webhook_messages WHERE received_at < ?1
+                            ORDER BY received_at LIMIT ?2)
+                        UNION SELECT provider, message_id FROM (
+                            SELECT provider, message_id FROM webhook_messages ORDER BY received_at LIMIT ?3))
+                    """, [.integer(old.milliseconds), .integer(limit), .integer(excess)])
+            }
+        }
+    }
+}

@@ -1,0 +1,306 @@
+import Money
+import ProviderAPI
+import Resilience
+import ServiceKit
+import StrictJSON
+import TestSupport
+import Testing
+
+@testable import PaymentService
+
+@Suite("The worker", .timeLimit(.minutes(1)))
+struct PaymentWorkerTests {
+    /// Opens an account with 102 dollars and takes 100 of them out. - Returns: the payment's id.
+    private func withdraw(_ client: RouteClient, key: String = "k") async throws -> String {
+        let account = try await client.openWallet("ann", "102")
+        let taken = try await client.pay("withdraw", from: account, "100", key: key, user: "ann")
+        return try #require(taken.text("paymentId"))
+    }
+
+    @Test("what the provider does not answer is asked again when its time has come, and not before")
+    func retries() async throws {
+        let gateway = ScriptedGateway(.notSent("unreachable"), .unknown("timed_out"), .throttled(after: .seconds(20)))
+        let fixture = try PaymentFixture.withGateway(gateway)
+        try await fixture.run { client in
+            let id = try await withdraw(client)
+            try await fixture.work()
+            let waiting = try await client.get("/payments/\(id)", user: "ann")
+            #expect(waiting.text("status") == "processing" && waiting.integer("attempts") == 1)
+            #expect(waiting.text("nextRetryAt") == "2026-01-01T00:00:01.000Z")
+            #expect(waiting.text("lastError")?.contains("unreachable") == true)
+            for (wait, count) in [(900, 1), (200, 2), (1900, 2), (200, 3), (19_900, 3), (200, 4)] {
+                fixture.test.time.advance(by: .milliseconds(wait))
+                try await fixture.work()
+                #expect(gateway.calls.count == count)
+            }
+            #expect(try await client.status(ofPayment: id, user: "ann") == "succeeded")
+            #expect(
+                try await client.events(ofPayment: id, user: "ann")
+                    == ["created", "processing", "unanswered", "unanswered", "unanswered", "succeeded"])
+        }
+        #expect(Set(gateway.calls).count == 1, "each time the same command under the same reference")
+        try await fixture.expectSoundPayments()
+    }
+
+    @Test(
+        "a time-out after the provider has taken the money is closed and found out, never paid twice and never given back"
+    )
+    func timeoutAfterCommit() async throws {
+        let unknown = ProviderReply.unknown("timed_out")
+        let gateway = ScriptedGateway(unknown, unknown, unknown, unknown, unknown, unknown, .succeeded)
+        let fixture = try PaymentFixture.withGateway(gateway)
+        try await fixture.run { client in
+            let id = try await withdraw(client)
+            try await fixture.workAll()
+            #expect(gateway.names == ["pay", "pay", "pay", "pay", "pay", "cancel", "cancel"])
+            #expect(try await client.status(ofPayment: id, user: "ann") == "succeeded")
+            #expect(try await client.balance("ann") == 0)
+            #expect(try await client.get("/operator/dead-letters").count("deadLetters") == 0)
+        }
+        try await fixture.expectSoundPayments()
+    }
+
+    @Test(
+        "what the provider says it never took is a dead letter: the money is back, and an operator makes it anew, once")
+    func deadLetter() async throws {
+        let unknown = ProviderReply.unknown("timed_out")
+        let gateway = ScriptedGateway(unknown, unknown, unknown, unknown, unknown, .canceled)
+        let fixture = try PaymentFixture.withGateway(gateway)
+        try await fixture.run { client in
+            let id = try await withdraw(client)
+            try await fixture.workAll()
+            #expect(try await client.status(ofPayment: id, user: "ann") == "failed")
+            #expect(try await client.balance("ann") == 10_200)
+            let letters = try await client.get("/operator/dead-letters")
+            #expect(letters.count("deadLetters") == 1 && letters.text("deadLetters/0/payment/paymentId") == id)
+            var made: Set<String> = []
+            for _ in 0..<3 {
+                let retried = try await client.post("/operator/dead-letters/\(id)/retry", "")
+                #expect(retried.status == 200)
+                made.insert(try #require(retried.text("retriedAs")))
+            }
+            let newID = try #require(made.first)
+            #expect(made.count == 1 && newID != id)
+            try await fixture.workAll()
+            let payment = try await client.get("/payments/\(newID)", user: "ann")
+            #expect(payment.text("status") == "succeeded" && payment.text("retryOf") == id)
+            #expect(try await client.status(ofPayment: id, user: "ann") == "failed", "a status never goes backwards")
+            #expect(try await client.balance("ann") == 0)
+            #expect(try await client.post("/operator/dead-letters/\(id)/discard", "").status == 409)
+            #expect(try await client.get("/operator/dead-letters").count("deadLetters") == 0)
+            #expect(
+                try await client.events(ofPayment: id, user: "ann").suffix(4)
+                    == ["closing", "failed", "dead_lettered", "retried"])
+        }
+        try await fixture.expectSoundPayments()
+    }
+
+    @Test("a dead letter can be discarded, and only that is then told of it; of another payment there is none")
+    func discard() async throws {
+        let none = ProviderReply.notSent("unreachable")
+        let gateway = ScriptedGateway(none, none, none, none, none)
+        let fixture = try PaymentFixture.withGateway(gateway)
+        try await fixture.run { client in
+            let id = try await withdraw(client)
+            try await fixture.workAll()
+            #expect(gateway.names == ["pay", "pay", "pay", "pay", "pay"], "there is nothing to close")
+            for _ in 0..<2 {
+                let discarded = try await client.post("/operator/dead-letters/\(id)/discard", "")
+                #expect(discarded.status == 200 && discarded.text("resolution") == "discarded")
+            }
+            #expect(try await client.post("/operator/dead-letters/\(id)/retry", "").status == 409)
+            #expect(try await client.get("/operator/dead-letters/\(id)").text("resolution") == "discarded")
+            #expect(try await client.post("/operator/dead-letters/nothing/retry", "").status == 404)
+        }
+    }
+
+    @Test("a dead letter is not made anew when its money was spent meanwhile")
+    func spentMeanwhile() async throws {
+        let none = ProviderReply.notSent("unreachable")
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway(none, none, none, none, none))
+        try await fixture.run { client in
+            let id = try await withdraw(client)
+            try await fixture.workAll()
+            #expect(try await client.withdraw("50", key: "w", user: "ann").status == 200)
+            #expect(try await client.post("/operator/dead-letters/\(id)/retry", "").status == 402)
+            #expect(try await client.get("/operator/dead-letters").count("deadLetters") == 1)
+        }
+    }
+
+    @Test("a worker that falls silent loses its payment after its lease, and changes nothing when it wakes (INV-13)")
+    func fencing() async throws {
+        let gate = Gate()
+        let frozen = ScriptedGateway(steps: [.wait(gate, then: .declined(code: "card_declined"))])
+        let fixture = try PaymentFixture.withGateway(frozen)
+        let gateway = ScriptedGateway()
+        let other = fixture.successor(gateway)
+        try await fixture.run { client in
+            let id = try await withdraw(client)
+            try await fixture.worker.fill()
+            await gate.arrival()
+            fixture.test.time.advance(by: .seconds(29))
+            try await other.work()
+            #expect(gateway.calls.isEmpty, "it is another worker's")
+            fixture.test.time.advance(by: .seconds(2))
+            try await other.work()
+            #expect(gateway.calls == frozen.calls)
+            #expect(try await client.status(ofPayment: id, user: "ann") == "succeeded")
+            gate.open()
+            await fixture.worker.idle()
+            #expect(try await client.status(ofPayment: id, user: "ann") == "succeeded")
+            #expect(try await client.balance("ann") == 0)
+            #expect(try await client.events(ofPayment: id, user: "ann").contains("taken_over"))
+        }
+        try await fixture.expectSoundPayments()
+    }
+
+    @Test("a worker that is alive keeps its payment for longer than a lease")
+    func renewal() async throws {
+        let gate = Gate()
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway(steps: [.wait(gate, then: .succeeded)]))
+        let gateway = ScriptedGateway()
+        let other = fixture.successor(gateway)
+        try await fixture.run { client in
+            let id = try await withdraw(client)
+            try await fixture.worker.fill()
+            await gate.arrival()
+            for _ in 0..<4 {
+                fixture.test.time.advance(by: .seconds(20))
+                try await fixture.worker.renewLeases()
+                try await other.work()
+            }
+            #expect(gateway.calls.isEmpty)
+            gate.open()
+            await fixture.worker.idle()
+            #expect(try await client.status(ofPayment: id, user: "ann") == "succeeded")
+        }
+    }
+
+    @Test("at a start, what an earlier process was at work on is taken up at once, and may have been taken")
+    func restart() async throws {
+        let gate = Gate()
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway(steps: [.wait(gate, then: .succeeded)]))
+        // Every later attempt is refused: without the memory of the first it would be given back.
+        let gateway = ScriptedGateway(.refused(code: "unauthorized", detail: "no"), .succeeded)
+        let other = fixture.successor(gateway)
+        try await fixture.run { client in
+            let id = try await withdraw(client)
+            try await fixture.worker.fill()
+            await gate.arrival()
+            try await other.worker.disownAll()
+            try await other.workAll(step: .seconds(2))
+            #expect(gateway.names == ["pay", "cancel"])
+            #expect(try await client.status(ofPayment: id, user: "ann") == "succeeded")
+            gate.open()
+            await fixture.worker.idle()
+        }
+        try await fixture.expectSoundPayments()
+    }
+
+    @Test("many workers on one store make each payment once")
+    func manyWorkers() async throws {
+        let gateway = ScriptedGateway()
+        let fixture = try PaymentFixture.withGateway(gateway)
+        let workers = [fixture] + (0..<4).map { _ in fixture.successor(gateway) }
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "0")
+            for number in 0..<60 {
+                #expect(
+                    try await client.pay("deposit", from: account, "1", key: "k\(number)", user: "ann").status == 202)
+            }
+            try await withThrowingDiscardingTaskGroup { group in
+                for worker in workers { group.addTask { try await worker.workAll() } }
+            }
+            #expect(try await client.balance("ann") == 60 * 98)
+        }
+        #expect(gateway.calls.count == 60 && Set(gateway.calls).count == 60)
+        try await fixture.expectSoundPayments()
+    }
+
+    @Test("no more is asked at once than is allowed, and the rest follows without waiting for the next look")
+    func bounded() async throws {
+        let gate = Gate()
+        let gateway = ScriptedGateway(steps: (0..<4).map { _ in .wait(gate, then: .succeeded) })
+        let fixture = try PaymentFixture.withGateway(
+            gateway, PaymentsConfiguration(backoff: BackoffSchedule(), maximumInFlight: 4), isEager: true)
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "0")
+            for number in 0..<40 {
+                _ = try await client.pay("deposit", from: account, "1", key: "k\(number)", user: "ann")
+            }
+            await gate.arrival(of: 4)
+            try await fixture.worker.fill()
+            #expect(gateway.calls.count == 4)
+            gate.open()
+            try await eventually { try await client.balance("ann") == 40 * 98 }
+        }
+        #expect(gateway.calls.count == 40)
+    }
+
+    @Test("a provider that fails is left alone for 30 s, then asked once; the other one is not held up")
+    func breaker() async throws {
+        let gateway = ScriptedGateway(steps: (0..<10).map { _ in .reply(.unknown("timed_out")) })
+        let fixture = try PaymentFixture.withGateway(
+            gateway, PaymentsConfiguration(backoff: BackoffSchedule(maximumAttempts: 20)))
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "0")
+            for number in 0..<10 {
+                _ = try await client.pay("deposit", from: account, "1", key: "k\(number)", user: "ann")
+            }
+            try await fixture.work()
+            #expect(gateway.calls.count == 10)
+            fixture.test.time.advance(by: .seconds(20))
+            _ = try await client.pay("deposit", from: account, "1", key: "p", user: "ann", provider: "paypal")
+            try await fixture.work()
+            #expect(gateway.calls.count == 11, "stripe is left alone")
+            #expect(try await client.balance("ann") == 98)
+            fixture.test.time.advance(by: .seconds(11))
+            try await fixture.work()
+            try await fixture.workAll(step: .seconds(2))
+            #expect(try await client.balance("ann") == 11 * 98)
+        }
+        #expect(gateway.calls.count == 21)
+        try await fixture.expectSoundPayments()
+    }
+
+    @Test("a worker that is told to stop takes up nothing more and waits for what it has asked")
+    func stop() async throws {
+        let gate = Gate()
+        let gateway = ScriptedGateway(steps: [.wait(gate, then: .succeeded)])
+        let fixture = try PaymentFixture.withGateway(gateway, isEager: true)
+        try await fixture.run { client in
+            let id = try await withdraw(client)
+            await gate.arrival()
+            let stopped = Task { await fixture.worker.stop() }
+            gate.open()
+            await stopped.value
+            #expect(try await client.status(ofPayment: id, user: "ann") == "succeeded")
+            _ = try await client.post("/payments/deposit", #"{"amount":1}"#, key: "d", user: "ann")
+            try await fixture.work()
+            #expect(gateway.calls.count == 1)
+        }
+    }
+
+    @Test("an answer that cannot be stored is asked for again, and nothing happens twice")
+    func storeFails() async throws {
+        let gateway = ScriptedGateway()
+        let test = try TestEnvironment(migrations: PaymentSchema.migrations)
+        let store = GatedStore(test.store)
+        let fixture = PaymentFixture(
+            test, test.environment(on: store), SimulatedProvider(allowsTestMethods: false, sleeper: test.sleeper),
+            gateway: gateway, configuration: .steady)
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "0")
+            let id = try #require(
+                try await client.pay("deposit", from: account, "1", key: "k", user: "ann").text("paymentId"))
+            store.failNext(1, after: 1)
+            try await fixture.work()
+            #expect(try await client.status(ofPayment: id, user: "ann") == "processing")
+            try await fixture.workAll()
+            #expect(try await client.status(ofPayment: id, user: "ann") == "succeeded")
+            #expect(try await client.balance("ann") == 98)
+        }
+        #expect(gateway.calls.count == 2)
+        try await fixture.expectSoundPayments()
+    }
+}

@@ -1,0 +1,122 @@
+import ProviderAPI
+import Resilience
+import ServiceKit
+import Storage
+import StrictJSON
+import TestSupport
+import Testing
+
+@testable import PaymentService
+
+@Suite("Messages of providers", .timeLimit(.minutes(1)))
+struct WebhookTests {
+    private let secret: WebhookSecret
+
+    init() throws {
+        secret = try #require(WebhookSecret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
+    }
+
+    private func fixture(_ gateway: ScriptedGateway) throws -> PaymentFixture {
+        try .withGateway(
+            gateway, PaymentsConfiguration(webhookSecrets: [.stripe: [secret]], backoff: BackoffSchedule()))
+    }
+
+    /// Delivers a message as a provider does.
+    private func deliver(
+        _ client: RouteClient, _ fixture: PaymentFixture, _ reference: String, id: String = "msg_1",
+        to provider: String = "stripe", signedAgo age: Int64 = 0, spoil: Bool = false
+    ) async throws -> RouteResponse {
+        let event = WebhookEvent(
+            .paymentSucceeded, at: "2026-01-01T00:00:00Z", reference: reference, status: "succeeded")
+        let body = event.json()
+        let time = fixture.test.time
+        let stamp = time.now.milliseconds / 1000 - age
+        let signature = WebhookSignature([secret], time: time).sign(id: id, timestamp: stamp, body: body)
+        return try await client.post(
+            "/webhooks/\(provider)", String(decoding: body, as: UTF8.self) + (spoil ? " " : ""),
+            headers: ["webhook-id": id, "webhook-timestamp": String(stamp), "webhook-signature": signature])
+    }
+
+    @Test("a message makes us ask at once, and what the provider answers settles the payment")
+    func hint() async throws {
+        let gateway = ScriptedGateway(.pending, .pending)
+        let fixture = try fixture(gateway)
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "0")
+            let id = try #require(
+                try await client.pay("deposit", from: account, "1", key: "k", user: "ann").text("paymentId"))
+            try await fixture.work()
+            #expect(try await client.status(ofPayment: id, user: "ann") == "processing")
+            // The message says that it has succeeded, and the provider, when asked, that it has not.
+            #expect(try await deliver(client, fixture, id, id: "early").status == 204)
+            try await fixture.work()
+            #expect(try await client.status(ofPayment: id, user: "ann") == "processing")
+            #expect(gateway.names == ["pay", "payment"])
+            #expect(try await deliver(client, fixture, id).status == 204)
+            try await fixture.work()
+            #expect(try await client.status(ofPayment: id, user: "ann") == "succeeded")
+            #expect(try await client.balance("ann") == 98)
+        }
+    }
+
+    @Test("a message that comes again, late, or for nothing that we know is taken and has no effect")
+    func repeated() async throws {
+        let gateway = ScriptedGateway(.pending)
+        let fixture = try fixture(gateway)
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "0")
+            let id = try #require(
+                try await client.pay("deposit", from: account, "1", key: "k", user: "ann").text("paymentId"))
+            try await fixture.work()
+            #expect(try await deliver(client, fixture, id).status == 204)
+            try await fixture.work()
+            for _ in 0..<3 { #expect(try await deliver(client, fixture, id).status == 204) }
+            #expect(try await deliver(client, fixture, id, id: "msg_2").status == 204)
+            #expect(try await deliver(client, fixture, "unheard-of", id: "msg_3").status == 204)
+            try await fixture.work()
+            #expect(gateway.calls.count == 2)
+            #expect(try await client.balance("ann") == 98)
+        }
+        try await fixture.expectSoundPayments()
+    }
+
+    @Test("a message that is not signed, signed by somebody else, changed on its way, or too old is refused with 401")
+    func forged() async throws {
+        let fixture = try fixture(ScriptedGateway(.pending))
+        try await fixture.run { client in
+            let bare = try await client.post("/webhooks/stripe", "{}")
+            #expect(bare.status == 401 && bare.code == "webhook-signature-invalid")
+            #expect(bare.header("WWW-Authenticate") != nil)
+            #expect(try await deliver(client, fixture, "x", spoil: true).status == 401)
+            #expect(try await deliver(client, fixture, "x", signedAgo: 301).status == 401)
+            #expect(try await deliver(client, fixture, "x", signedAgo: -301).status == 401)
+            #expect(try await deliver(client, fixture, "x", signedAgo: 299).status == 204)
+            // There is no secret for it.
+            #expect(try await deliver(client, fixture, "x", to: "paypal").status == 401)
+            #expect(try await deliver(client, fixture, "x", to: "bank").status == 404)
+        }
+    }
+
+    @Test("messages are forgotten after three days")
+    func sweep() async throws {
+        let fixture = try fixture(ScriptedGateway())
+        try await fixture.run { client in
+            for number in 0..<450 {
+                #expect(try await deliver(client, fixture, "x", id: "msg_\(number)").status == 204)
+            }
+            fixture.test.time.advance(by: WebhookInbox.memory - .seconds(1))
+            try await fixture.parts.inbox.sweep()
+            #expect(try await count(fixture) == 450)
+            fixture.test.time.advance(by: .seconds(2))
+            #expect(try await deliver(client, fixture, "x", id: "new").status == 204)
+            try await fixture.parts.inbox.sweep()
+            #expect(try await count(fixture) == 1)
+        }
+    }
+
+    private func count(_ fixture: PaymentFixture) async throws -> Int64? {
+        try await fixture.environment.store.transaction { transaction in
+            try transaction.first("SELECT count(*) FROM webhook_messages", []) { $0.integer(0) }
+        }
+    }
+}

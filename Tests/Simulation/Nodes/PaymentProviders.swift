@@ -1,0 +1,184 @@
+import Money
+import PaymentService
+import ProviderAPI
+import Resilience
+
+/// What the outside providers of payments know to be true, by the references that they were asked under.
+final class ProviderBooks: Sendable {
+    enum State: Sendable {
+        case underWay, taken, declined
+        /// Nothing was taken and nothing ever will be.
+        case closed
+    }
+
+    struct Entry: Sendable {
+        /// The how-manieth reference this is; names it independently of the id.
+        let number: Int
+        var state: State?
+        var askings = 0
+        var amount: Int64 = 0
+        var messages = 0
+    }
+
+    private let entries = Cell<[String: Entry]>([:])
+
+    /// Looks at or changes what is known of a reference.
+    func with<Value>(_ reference: String, _ body: (inout Entry) -> Value) -> Value {
+        body(&entries.value[reference, default: Entry(number: entries.value.count + 1)])
+    }
+
+    /// What is known of a reference; nil when nobody has asked for it.
+    func entry(_ reference: String) -> Entry? { entries.value[reference] }
+
+    /// All references asked for.
+    var references: [String] { entries.value.keys.sorted() }
+}
+
+/// The providers as Payment's worker reaches them: idempotent by reference, but commands and answers get lost, and arrive late.
+struct SimulatedGateway: ProviderGateway {
+    /// Means of payment that customers of the simulation have.
+    enum Token: String, CaseIterable, Sendable {
+        case usual = "tok_usual"
+        case declined = "tok_declined"
+        /// The first answer is lost after the money was taken.
+        case unknownOnce = "tok_unknown_once"
+        /// Every answer to the command itself is lost, and it is not carried out.
+        case lost = "tok_lost"
+        /// The same, but each arrives seven seconds later.
+        case late = "tok_late"
+        /// Nobody can be reached.
+        case unreachable = "tok_unreachable"
+        /// Taken up, and settled three seconds later.
+        case pending = "tok_pending"
+    }
+
+    private enum Behaviour: CaseIterable { case unknownBefore, unknownAfter, notSent, throttled, lands }
+
+    let incarnation: Incarnation
+
+    private var world: World { incarnation.world }
+
+    func perform(_ call: ProviderCall, at provider: Provider) async -> ProviderReply {
+        guard incarnation.isAlive else { return await incarnation.wait(orOnDeath: .unknown("dead")) { _ in } }
+        let books = world.books
+        let (number, asking) = books.with(call.reference) { entry in
+            entry.askings += 1
+            return (entry.number, entry.askings)
+        }
+        let name = "payment>\(provider.rawValue) \(call.name) \(number) #\(asking)"
+        return await incarnation.wait(orOnDeath: .unknown("dead")) { answer in
+            _ = world.points.pass("\(name) before asking", incarnation)
+            guard incarnation.isAlive else { return }
+            let behaviour = behaviour(name, call, asking)
+            let time = world.chance.milliseconds("\(name) time", in: 5...50)
+            func give(_ reply: ProviderReply, after wait: Duration) {
+                world.scheduler.after(wait, incarnation) {
+                    world.note("\(name) is answered: \(reply)")
+                    _ = world.points.pass("\(name) before its answer arrives", incarnation)
+                    answer.give(reply)
+                }
+            }
+            switch behaviour {
+            case nil: world.scheduler.after(time, nil) { give(carryOut(call, provider), after: .milliseconds(5)) }
+            case .notSent: give(.notSent("unreachable"), after: time)
+            case .throttled: give(.throttled(after: .seconds(2)), after: time)
+            case .unknownBefore: give(.unknown("timed_out"), after: .seconds(1))
+            case .unknownAfter:
+                world.scheduler.after(time, nil) { _ = carryOut(call, provider) }
+                give(.unknown("timed_out"), after: .seconds(1))
+            case .lands:
+                world.scheduler.after(.seconds(7), nil) { _ = carryOut(call, provider) }
+                give(.unknown("timed_out"), after: .seconds(1))
+            }
+            _ = world.points.pass("\(name) after asking", incarnation)
+        }
+    }
+
+    private func behaviour(_ name: String, _ call: ProviderCall, _ asking: Int) -> Behaviour? {
+        switch call.token {
+        case .unknownOnce where asking == 1: return .unknownAfter
+        case .lost: return .unknownBefore
+        case .late: return .lands
+        case .unreachable: return .notSent
+        default: break
+        }
+        guard world.faults.happens("\(name): provider's fault", world.faults.rates.provider, in: world) else {
+            return nil
+        }
+        var numbers = world.chance.generator("\(name) behaviour")
+        return Behaviour.allCases.randomElement(using: &numbers)
+    }
+
+    private func carryOut(_ call: ProviderCall, _ provider: Provider) -> ProviderReply {
+        let books = world.books
+        return books.with(call.reference) { entry in
+            switch call {
+            case .pay(let command):
+                guard entry.state == nil else { return entry.reply }
+                entry.amount = command.amount.minorUnits
+                switch call.token {
+                case .declined: entry.state = .declined
+                case .pending:
+                    entry.state = .underWay
+                    world.scheduler.after(.seconds(3), nil) { settle(command.reference, provider) }
+                default:
+                    entry.state = .taken
+                    tell(command.reference, provider, &entry)
+                }
+            case .cancel where entry.state == nil: entry.state = .closed
+            case .payment, .cancel: break
+            case .refund, .refundStatus: return .refused(code: "not-found", detail: "nobody asks for refunds here")
+            }
+            return entry.reply
+        }
+    }
+
+    private func settle(_ reference: String, _ provider: Provider) {
+        world.books.with(reference) { entry in
+            entry.state = .taken
+            tell(reference, provider, &entry)
+        }
+    }
+
+    /// Tells Payment, twice and late, whether or not anybody is there.
+    private func tell(_ reference: String, _ provider: Provider, _ entry: inout ProviderBooks.Entry) {
+        let id = "message of \(entry.number)"
+        for copy in 1...2 {
+            let time = world.chance.milliseconds("\(id) #\(copy)", in: 1...4000)
+            world.scheduler.after(time, nil) { [world] in
+                guard let payment = world.node("payment")?.incarnation.value, let inbox = payment.inbox.value else {
+                    return
+                }
+                _ = world.points.pass("\(id) #\(copy) before receiving", payment)
+                payment.spawn { try? await inbox.take(id, reference, from: provider) }
+            }
+        }
+    }
+}
+
+extension ProviderBooks.Entry {
+    fileprivate var reply: ProviderReply {
+        switch state {
+        case .taken: .succeeded
+        case .underWay: .pending
+        case .declined: .declined(code: "card_declined")
+        case .closed: .canceled
+        case nil: .notFound
+        }
+    }
+}
+
+extension ProviderCall {
+    fileprivate var reference: String {
+        switch self {
+        case .pay(let command): command.reference
+        case .refund(let command): command.reference
+        case .payment(let reference), .cancel(let reference), .refundStatus(let reference): reference
+        }
+    }
+
+    fileprivate var token: SimulatedGateway.Token? {
+        guard case .pay(let command) = self else { return nil }
+        return command.token.flatMap { SimulatedGateway.Token(rawValue: $0) }
+    }
+}
