@@ -59,6 +59,7 @@ extension AuditReport {
             json.integer("total", items)
             json.integer("moving", movingItems)
         }
+        json.object("payments") { json in json.integer("total", payments) }
         json.object("accounts") { json in json.integer("total", accounts) }
         if let movements { json.object("movements") { json in json.integer("total", movements) } }
     }
@@ -75,6 +76,7 @@ extension Finding {
                         case .order(let id): json.pair("order", id)
                         case .reservation(let id): json.pair("reservation", id)
                         case .charge(let id): json.pair("charge", id)
+                        case .payment(let id): json.pair("payment", id)
                         case .item(let id): json.pair("item", String(id))
                         case .currency(let code): json.pair("currency", code)
                         case .account(let id): json.pair("account", id)

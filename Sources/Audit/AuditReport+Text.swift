@@ -18,6 +18,7 @@ extension AuditReport {
                 + "canceled \(charges[.canceled] ?? 0), pending \(charges[.pending] ?? 0); "
                 + "not of an order \(total(charges) - orderCharges); too young to judge \(youngCharges)",
             "items         \(items); moving too fast to compare what is reserved \(movingItems)",
+            "payments      \(payments) through providers, their refunds included",
             "accounts      \(accounts) of the ledger, each compared with its entries",
         ]
         if let movements {
@@ -64,6 +65,7 @@ extension Finding.Subject {
         case .order(let id): "order \(id)"
         case .reservation(let id): "reservation \(id)"
         case .charge(let id): "charge \(id)"
+        case .payment(let id): "payment \(id)"
         case .item(let id): "item \(id)"
         case .currency(let code): code
         case .account(let id): "account \(id)"

@@ -32,6 +32,8 @@ public struct AuditReport: Sendable {
     public internal(set) var accounts = 0
     /// How many movements of money the providers' books have; nil if they were not read.
     public internal(set) var movements: Int?
+    /// How many payments and refunds through providers there are.
+    public internal(set) var payments = 0
     /// How many items moved while they were looked at, so that what is reserved of them could not be compared.
     public internal(set) var movingItems = 0
     /// Money by currency, of the orders and charges that were judged.

@@ -16,10 +16,10 @@ public struct AuditRun {
     /// How many orders or charges are read at once: as many as can be asked for by id.
     static let pageSize = AuditLimits.ids
 
-    private let source: any AuditSource
-    private let rules: AuditRules
+    let source: any AuditSource
+    let rules: AuditRules
     private let readsProvider: Bool
-    private var report: AuditReport
+    var report: AuditReport
     /// What the ledger says that providers hold for us.
     private var settlements: [Settlement: Int128] = [:]
 
@@ -38,6 +38,7 @@ public struct AuditRun {
         try await readOrders()
         try await readCharges()
         try await readStock()
+        try await readPayments()
         try await readLedger()
         if readsProvider { try await readProvider() }
         report.add(report.money.findings())

@@ -7,6 +7,8 @@ public struct Finding: Hashable, Sendable {
         case order(String)
         case reservation(String)
         case charge(String)
+        /// Through a provider.
+        case payment(String)
         case item(Int64)
         case currency(String)
         /// Of the ledger.

@@ -11,7 +11,70 @@ struct PaymentAudit: Sendable {
 
     func add(to routes: inout RouteCatalogue) {
         routes.get(ChargeEntry.path, as: .audit("auditCharges", "Charges", takesKeys: true), charges)
+        routes.get(PaymentEntry.path, as: .audit("auditPayments", "Payments through providers"), payments)
+        routes.get(
+            ClearingEntry.path, as: .audit("auditClearing", "What is set aside for open payments", byID: false),
+            clearing)
         routes.get(AccountEntry.path, as: .audit("auditAccounts", "Accounts of the ledger", byID: false), accounts)
+    }
+
+    private func payments(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let selection = try request.auditSelection()
+        let time = environment.time
+        let (now, found) = try await environment.store.transaction { transaction in
+            let select = """
+                SELECT payment_id, kind, status, provider, amount, currency, refunding + refunded,
+                    (SELECT ifnull(sum(amount), 0) FROM payments AS refunds
+                        WHERE refunds.refund_of = payments.payment_id AND refunds.status <> 'failed'
+                            AND refunds.status <> 'canceled'), created_at
+                FROM payments
+                """
+            let (condition, arguments): (String, [SQLValue]) =
+                selection.ids.isEmpty
+                ? ("payment_id > ?", [.text(selection.cursor ?? ""), .integer(Int64(selection.limit + 1))])
+                : (
+                    "payment_id IN (SELECT value FROM json_each(?))",
+                    [.text(selection.idsJSON), .integer(Int64(AuditLimits.ids))]
+                )
+            let found = try transaction.all(
+                "\(select) WHERE \(condition) ORDER BY payment_id LIMIT ?", arguments
+            ) { row in
+                PaymentEntry(
+                    id: row.text(0), kind: row.text(1), status: row.text(2), provider: row.text(3),
+                    amount: Amount(row.integer(4), row.text(5)), refunded: row.integer(6),
+                    refundRecords: row.integer(7),
+                    createdAt: Timestamp(milliseconds: row.integer(8)))
+            }
+            return (time.now, found)
+        }
+        return .audit(selection, readAt: now, found: found)
+    }
+
+    /// What is in clearing, beside what open payments say is held for them: of one moment. There are as many accounts as there are
+    /// currencies, for each provider.
+    private func clearing(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let selection = try request.auditSelection(byID: false)
+        let time = environment.time
+        let (now, found) = try await environment.store.transaction { transaction in
+            let found = try transaction.all(
+                """
+                SELECT account_id, currency, balance_high, balance_low,
+                    (SELECT ifnull(sum(held / 1000000000), 0) FROM payments WHERE held > 0
+                        AND 'clearing:' || provider || ':' || payments.currency = account_id),
+                    (SELECT ifnull(sum(held % 1000000000), 0) FROM payments WHERE held > 0
+                        AND 'clearing:' || provider || ':' || payments.currency = account_id)
+                FROM accounts WHERE account_number < 0 AND kind = 'clearing' AND account_id > ?
+                ORDER BY account_id LIMIT ?
+                """, [.text(selection.cursor ?? ""), .integer(Int64(selection.limit + 1))]
+            ) { row in
+                ClearingEntry(
+                    id: row.text(0), currency: row.text(1),
+                    balance: Int128(high: row.integer(2), low: row.integer(3)),
+                    held: Int128(high: row.integer(4), low: row.integer(5)))
+            }
+            return (time.now, found)
+        }
+        return .audit(selection, readAt: now, found: found)
     }
 
     /// The accounts of the ledger, each beside the sums of its entries.

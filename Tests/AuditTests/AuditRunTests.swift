@@ -139,8 +139,8 @@ struct AuditRunTests {
         }
         let report = try await audit(source)
         #expect(report.findings.isEmpty)
-        // The last is of the ledger's accounts.
-        #expect(source.reads == 12)
+        // The last are of the payments through providers, of clearing and of the ledger's accounts.
+        #expect(source.reads == 14)
     }
 
     @Test("what is younger than the grace is counted and not judged")

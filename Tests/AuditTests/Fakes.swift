@@ -12,6 +12,8 @@ final class FakeSource: AuditSource {
         var charges: [ChargeEntry] = []
         var items: [ItemEntry] = []
         var accounts: [AccountEntry] = []
+        var payments: [PaymentEntry] = []
+        var clearing: [ClearingEntry] = []
         var movements: [ProviderMovementEntry] = []
         /// What each charge lookup was asked for.
         var keys: [[String]] = []
@@ -26,6 +28,8 @@ final class FakeSource: AuditSource {
                 case ChargeEntry.path: charges
                 case AccountEntry.path: accounts.sorted { $0.number < $1.number }
                 case ProviderMovementEntry.path: movements
+                case PaymentEntry.path: payments
+                case ClearingEntry.path: clearing
                 default: items.sorted { $0.itemID < $1.itemID }
                 }
             let entries = records.compactMap { $0 as? Entry }
