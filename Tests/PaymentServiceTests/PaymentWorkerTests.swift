@@ -8,7 +8,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("The worker", .timeLimit(.minutes(1)))
+@Suite("The worker", .timeLimit(.minutes(5)))
 struct PaymentWorkerTests {
     /// Opens an account with 102 dollars and takes 100 of them out. - Returns: the payment's id.
     private func withdraw(_ client: RouteClient, key: String = "k") async throws -> String {

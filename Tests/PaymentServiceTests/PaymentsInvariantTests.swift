@@ -14,7 +14,7 @@ import Testing
 
 /// Payment and its worker, whose process dies again and again in the middle of what many users want, with providers that lose
 /// commands and answers.
-@Suite("What always holds of payments through providers", .timeLimit(.minutes(3)))
+@Suite("What always holds of payments through providers", .timeLimit(.minutes(5)))
 struct PaymentsInvariantTests {
     private static let users = ["ann", "bob", "cid"]
 
@@ -187,7 +187,7 @@ struct PaymentsInvariantTests {
 }
 
 /// A store of the version before payments through providers, with wallets and charges in it.
-@Suite("A store of the version before payments through providers", .timeLimit(.minutes(1)))
+@Suite("A store of the version before payments through providers", .timeLimit(.minutes(5)))
 struct PaymentsMigrationTests {
     @Test("goes on to work, with all that is in it, whichever version it is of", arguments: [1, 2, 3])
     func migrated(_ count: Int) async throws {

@@ -10,7 +10,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("Payments through providers", .timeLimit(.minutes(1)))
+@Suite("Payments through providers", .timeLimit(.minutes(5)))
 struct PaymentsTests {
     private let gateway = ScriptedGateway()
 

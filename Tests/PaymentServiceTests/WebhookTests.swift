@@ -8,7 +8,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("Messages of providers", .timeLimit(.minutes(1)))
+@Suite("Messages of providers", .timeLimit(.minutes(5)))
 struct WebhookTests {
     private let secret: WebhookSecret
 
