@@ -93,7 +93,8 @@ class System:
     def __init__(self, base: Path):
         base.mkdir(parents=True, exist_ok=True)
         self.data = Path(tempfile.mkdtemp(prefix="bench.", dir=base))
-        ports = free_ports(["HTTP_PORT", "ORDER_PORT", "STOCK_PORT", "PAYMENT_PORT", "MOCK_PROVIDER_PORT"])
+        names = ["HTTP_PORT", "ORDER_PORT", "STOCK_PORT", "PAYMENT_PORT", "MOCK_PROVIDER_PORT"]
+        ports = free_ports(names + [f"{name.upper()}_OPERATOR_PORT" for name in SERVICES])
         self.ports = {"nginx": ports["HTTP_PORT"], **{name: ports[f"{name.upper()}_PORT"] for name in SERVICES}}
         self.environment = {
             "STOCK_INITIAL_QUANTITY": str(INITIAL_QUANTITY),

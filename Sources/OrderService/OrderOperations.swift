@@ -95,13 +95,4 @@ enum OrderOperations {
                 ]).named("OrderWithHistory"))
         ],
         problems: [.orderNotFound])
-
-    static let retry = APIOperation(
-        "retryOrder", "Make an order that is parked, or pauses, due now", for: .operators,
-        parameters: [.id("The order.")],
-        answers: [
-            .init(
-                "It is.",
-                .object([.required("orderId", .string()), .required("state", .word(of: ["due", "under_way"]))]))
-        ], problems: [.orderNotFound, .orderStateConflict])
 }

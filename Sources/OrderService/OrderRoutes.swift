@@ -23,7 +23,6 @@ struct OrderRoutes: Sendable {
         routes.get("/orders/:id", as: OrderOperations.getOrder, order)
         routes.get("/audit/totals", as: .totals, totals)
         OrderAudit(log: log).add(to: &routes)
-        routes.post("/operator/orders/:id/retry", as: OrderOperations.retry, retry)
         return routes
     }
 
@@ -125,26 +124,6 @@ struct OrderRoutes: Sendable {
         return .json { order.write(to: &$0, withHistory: true) }
     }
 
-    /// Makes an order that is parked, or pauses, due at once, for the operator; not reachable through nginx. Repeated, it
-    /// answers the same until the order has ended.
-    private func retry(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let id = try context.parameters.require("id")
-        let state: String
-        switch try await log.hurry(id) {
-        case .due: state = "due"
-        case .underWay: state = "under_way"
-        case .ended(let status):
-            throw Problem(.orderStateConflict, "The order has ended, as \(status); there is nothing to try again.")
-        case nil: throw Problem(.orderNotFound, "There is no order with this id.")
-        }
-        return .json { json in
-            json.object { json in
-                json.string("orderId", id)
-                json.string("state", state)
-            }
-        }
-    }
-
     /// What must agree with Stock and Payment (INV-3), for the operator; not reachable through nginx.
     private func totals(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let totals = try await log.totals()
@@ -200,7 +179,7 @@ extension Problem {
             self.init(kind, failure.detail)
         case (.garbled, _): self.init(.badGateway, "\(failure.detail) Nothing was charged.")
         case (.timedOut, _), (.deadline, _): self.init(.gatewayTimeout, "\(failure.detail) Nothing was charged.")
-        case (.refused, _), (.unavailable, _), (.reservationLost, _):
+        case (.refused, _), (.unavailable, _), (.reservationLost, _), (.withdrawn, _):
             self.init(.checkoutUnavailable, "\(failure.detail) You owe nothing; send the same request again.")
         }
     }

@@ -1,3 +1,4 @@
+import ServiceKit
 import Storage
 
 /// The tables of Order.
@@ -41,5 +42,21 @@ enum OrderSchema {
             ALTER TABLE orders ADD COLUMN held_currency TEXT;
             """
         ),
+        Migration(
+            "failed attempts and parking by hand",
+            """
+            CREATE TABLE saga_attempts (
+                order_id TEXT NOT NULL,
+                sequence INTEGER NOT NULL,
+                at INTEGER NOT NULL,
+                call TEXT NOT NULL,
+                attempt INTEGER NOT NULL,
+                answer TEXT NOT NULL,
+                PRIMARY KEY (order_id, sequence)
+            ) STRICT, WITHOUT ROWID;
+            ALTER TABLE orders ADD COLUMN parked_by TEXT;
+            """
+        ),
+        OperatorLog.migration,
     ]
 }

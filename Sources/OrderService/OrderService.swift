@@ -80,7 +80,8 @@ public enum OrderService {
                 )
             }
             return BuiltService(
-                routes: routes.catalogue(), checks: checks,
+                routes: routes.catalogue(), operatorRoutes: SagaRoutes(desk: SagaDesk(log: log)).catalogue(),
+                checks: checks,
                 background: [
                     // Services are stopped from the last to the first, each when the one after it has ended: leases are
                     // renewed for as long as anybody drives a saga.

@@ -49,23 +49,15 @@ final class SagaCaller: Sendable {
 
     /// Makes one call, in as many attempts as it is allowed, and says what came of it.
     ///
-    /// - Returns: with it, the wait that the service asked for in its last answer, if it did.
+    /// - Parameter troubles: takes what was in the way.
     func perform(
-        _ call: Saga.Call, of saga: Saga, _ context: CallContext
-    ) async -> (event: Saga.Event, retryAfter: Duration?) {
-        var retryAfter: Duration?
-        let event = await perform(call, of: saga, context, &retryAfter)
-        return (event, retryAfter)
-    }
-
-    private func perform(
-        _ call: Saga.Call, of saga: Saga, _ context: CallContext, _ retryAfter: inout Duration?
+        _ call: Saga.Call, of saga: Saga, _ context: CallContext, _ troubles: inout CallTroubles
     ) async -> Saga.Event {
         let plan = saga.plan
         switch call {
         case .reserve(let command):
             let step = Step("stock", "reserve", saga, stockBreaker, context)
-            let outcome = await settle(step, &retryAfter) { [self] context throws(CallFailure) in
+            let outcome = await settle(step, &troubles) { [self] context throws(CallFailure) in
                 try await stock.reserve(command, context)
             }
             return .reserved(outcome, mayCharge: context.deadline.remaining(on: time) >= leastTimeForCharge)
@@ -75,21 +67,21 @@ final class SagaCaller: Sendable {
             var step = Step("payment", "charge", saga, paymentBreaker, context)
             step.leastTimeToBegin = saga.mayFailFast ? leastTimeForCharge : .zero
             return .charged(
-                await settle(step, &retryAfter) { [self] context throws(CallFailure) in
+                await settle(step, &troubles) { [self] context throws(CallFailure) in
                     try await payment.charge(command, context)
                     return Done()
                 })
         case .complete:
             let step = Step("stock", "complete", saga, stockBreaker, context)
             return .completed(
-                await settle(step, &retryAfter) { [self] context throws(CallFailure) in
+                await settle(step, &troubles) { [self] context throws(CallFailure) in
                     try await stock.complete(reservationID: plan.reservationID, context)
                     return Done()
                 })
         case .release:
             let step = Step("stock", "release", saga, stockBreaker, context)
             return .released(
-                await settle(step, &retryAfter) { [self] context throws(CallFailure) in
+                await settle(step, &troubles) { [self] context throws(CallFailure) in
                     try await stock.release(reservationID: plan.reservationID, context)
                     return Done()
                 })
@@ -97,7 +89,7 @@ final class SagaCaller: Sendable {
             let command = RefundCommand(refundID: plan.refundID, chargeID: plan.chargeID)
             let step = Step("payment", "refund", saga, paymentBreaker, context)
             return .refunded(
-                await settle(step, &retryAfter) { [self] context throws(CallFailure) in
+                await settle(step, &troubles) { [self] context throws(CallFailure) in
                     try await payment.refund(command, context)
                     return Done()
                 })
@@ -144,7 +136,7 @@ final class SagaCaller: Sendable {
 
     /// One round of attempts, and what is known after it.
     private func settle<Value: Sendable & Equatable>(
-        _ step: Step, _ retryAfter: inout Duration?,
+        _ step: Step, _ troubles: inout CallTroubles,
         _ attempt: @escaping @Sendable (CallContext) async throws(CallFailure) -> Value
     ) async -> Outcome<Value> {
         var reach = Reach.notSent
@@ -153,7 +145,7 @@ final class SagaCaller: Sendable {
             let value = try await (step.saga.isResumed ? once : retry)(
                 until: step.context.deadline,
                 onRetry: { number, error, wait in log(step, number, error, wait) },
-                { _ in
+                { number in
                     let passage = try passage(step, reach)
                     do throws(CallFailure) {
                         let value = try await attempt(step.context)
@@ -161,7 +153,7 @@ final class SagaCaller: Sendable {
                         return value
                     } catch {
                         step.record(error.saysOfService, passage)
-                        retryAfter = error.retryAfter
+                        troubles.add(error, step.operation, number, at: time.now)
                         reach = error.trouble == .providerUnavailable ? .notExecuted : max(reach, error.reach)
                         trouble = error.trouble ?? trouble
                         throw error

@@ -22,16 +22,6 @@ struct TakenSaga: Sendable {
     let held: Money?
 }
 
-/// How a saga stands that an operator wants to be tried again.
-enum Hurried: Equatable, Sendable {
-    /// It waits for nothing but its turn.
-    case due
-    /// It is being tried at this moment.
-    case underWay
-    /// It has ended, as its status says.
-    case ended(String)
-}
-
 /// Who may drive which saga: taking over, keeping, and putting down.
 extension SagaLog {
     /// Puts down every saga that belongs to somebody else. Only for the one process that the store is open to: whoever owned
@@ -75,7 +65,7 @@ extension SagaLog {
             try transaction.all(
                 """
                 SELECT order_id, owner, epoch, beat FROM orders
-                WHERE status = 'pending' AND \(condition) AND (due_at <= ? OR due_at > ?) ORDER BY due_at LIMIT ?
+                WHERE status = 'pending' AND \(condition) AND parked_by IS NULL AND (due_at <= ? OR due_at > ?) ORDER BY due_at LIMIT ?
                 """,
                 arguments + [
                     .integer(now.milliseconds), .integer(now.advanced(by: longestWait).milliseconds),
@@ -169,9 +159,11 @@ extension SagaLog {
     ///   - rounds: how often its present step has been repeated without a definite answer.
     ///   - parkedFor: why an operator has to look at it, if it has been repeated too often.
     ///   - held: what may have been taken for it; for the metrics alone.
+    ///   - attempts: the failed ones since it was stored last.
     /// - Returns: false when another owner has taken over; nothing is stored then.
     func putDown(
-        _ order: Order, _ lease: Lease, for pause: Duration, rounds: Int, parkedFor: String?, held: Money? = nil
+        _ order: Order, _ lease: Lease, for pause: Duration, rounds: Int, parkedFor: String?, held: Money? = nil,
+        attempts: [FailedAttempt] = []
     ) async throws -> Bool {
         let due = time.now.advanced(by: pause)
         return try await store.transaction { transaction in
@@ -186,7 +178,9 @@ extension SagaLog {
                     .integer(Int64(rounds)), SQLValue(parkedFor), SQLValue(held?.minorUnits),
                     SQLValue(held?.currency.code), .text(lease.orderID), .integer(lease.epoch),
                 ])
-            return changed == 1
+            guard changed == 1 else { return false }
+            try Self.record(attempts, of: lease.orderID, in: transaction)
+            return true
         }
     }
 
@@ -234,28 +228,10 @@ extension SagaLog {
                 """
                 UPDATE orders SET due_at = ?1 WHERE order_id IN (
                     SELECT order_id FROM orders WHERE status = 'pending' AND owner = '' AND parked_for IS NOT NULL
-                        AND due_at > ?1 LIMIT ?2
+                        AND parked_by IS NULL AND due_at > ?1 LIMIT ?2
                 )
                 """,
                 [.integer(time.now.milliseconds), .integer(Int64(limit))])
-        }
-    }
-
-    /// Makes one saga due now, whether it is parked or pauses. - Returns: how it stands; nil when there is no such order.
-    func hurry(_ orderID: String) async throws -> Hurried? {
-        let now = time.now.milliseconds
-        return try await store.transaction { transaction in
-            let found = try transaction.first(
-                "SELECT status, owner FROM orders WHERE order_id = ?", [.text(orderID)]
-            ) { (status: $0.text(0), owner: $0.text(1)) }
-            guard let found else { return nil }
-            guard let status = Order.Status(rawValue: found.status), status == .pending else {
-                return .ended(found.status)
-            }
-            guard found.owner.isEmpty else { return .underWay }
-            try transaction.run(
-                "UPDATE orders SET due_at = ?1 WHERE order_id = ?2 AND due_at > ?1", [.integer(now), .text(orderID)])
-            return .due
         }
     }
 }

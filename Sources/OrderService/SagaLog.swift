@@ -69,8 +69,11 @@ final class SagaLog: Sendable {
     /// Stores where the saga stands. At an end the key is settled in the same transaction: with the answer to replay, or as
     /// failed, so that the same command may be tried again (IK-18).
     ///
+    /// - Parameter attempts: the failed ones since it was stored last; none, where all goes well.
     /// - Returns: false when another owner has taken over; nothing is stored then.
-    func save(_ order: Order, _ lease: Lease, response: StoredResponse?) async throws -> Bool {
+    func save(
+        _ order: Order, _ lease: Lease, response: StoredResponse?, attempts: [FailedAttempt] = []
+    ) async throws -> Bool {
         let plan = order.record.plan
         let scope = Self.scope(user: plan.user, key: IdempotencyKey(stored: order.key))
         let total = order.record.step.goods?.total
@@ -86,6 +89,7 @@ final class SagaLog: Sendable {
                     .integer(lease.epoch),
                 ])
             guard changed == 1 else { return false }
+            try Self.record(attempts, of: plan.orderID, in: transaction)
             switch order.status {
             case .pending: break
             case .completed:

@@ -28,7 +28,7 @@ final class SagaMetrics: Sendable {
 
     private static let outcomes = [
         "completed", "payment_declined", "insufficient_stock", "item_not_found", "refused", "unavailable", "timed_out",
-        "garbled", "reservation_lost", "deadline",
+        "garbled", "reservation_lost", "deadline", "withdrawn",
     ]
     private static let answers = ["succeeded", "refused", "not_sent", "not_executed", "unknown"]
     private static let calls = [
@@ -189,6 +189,7 @@ extension Saga.Step {
         case (.garbled, _): return "garbled"
         case (.reservationLost, _): return "reservation_lost"
         case (.deadline, _): return "deadline"
+        case (.withdrawn, _): return "withdrawn"
         }
     }
 
@@ -196,7 +197,7 @@ extension Saga.Step {
     func held(_ known: Money?) -> Money? {
         switch self {
         case .charging(let goods), .completing(let goods): goods.total
-        case .releasing(_, .cancel), .releasing(_, .refund), .canceling, .refunding: known
+        case .releasing(_, .cancel), .releasing(_, .refund), .releasing(_, .withdraw), .canceling, .refunding: known
         case .reserving, .releasing(_, .nothing), .completed, .failed: nil
         }
     }

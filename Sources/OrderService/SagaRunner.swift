@@ -131,8 +131,8 @@ final class SagaRunner: Sendable {
         var history: [HistoryEntry]
         /// How often the present step has been repeated without a definite answer.
         var rounds: Int
-        /// How long the service of the present step has asked to be left alone.
-        var retryAfter: Duration?
+        /// What has been in the way of its calls since it was stored.
+        var troubles = CallTroubles()
         /// What may have been taken, as far as is known.
         var held: Money?
         let context: CallContext
@@ -166,8 +166,8 @@ final class SagaRunner: Sendable {
 
     private func advance(_ drive: inout Drive) async {
         while let call = drive.saga.call {
-            let (event, retryAfter) = await caller.perform(call, of: drive.saga, drive.context)
-            drive.retryAfter = retryAfter
+            drive.troubles.retryAfter = nil
+            let event = await caller.perform(call, of: drive.saga, drive.context, &drive.troubles)
             let before = drive.saga.step
             guard let next = decide(&drive.saga, event) else {
                 record(&drive, .critical, "an event does not belong to its saga's step: \(event)")
@@ -217,7 +217,7 @@ final class SagaRunner: Sendable {
         // Whether all is undone yet is not the client's concern: the checkout has failed and nothing was charged.
         if let failure = drive.saga.certainFailure { drive.waiter?.resume(.failed(failure)) }
         // No sooner than the service asks for, if that is not out of all proportion.
-        let asked = min(drive.retryAfter ?? .zero, configuration.backoff.cap)
+        let asked = min(drive.troubles.retryAfter ?? .zero, configuration.backoff.cap)
         let wait = max(pause.delay(afterAttempt: drive.rounds), asked)
         let remaining = drive.context.deadline.remaining(on: environment.time)
         guard let waiter = drive.waiter, waiter.isWaiting, remaining > .zero else {
@@ -246,9 +246,10 @@ final class SagaRunner: Sendable {
             record(&drive, .error, "parked: \(reason)")
         }
         let (lease, rounds, held, reason, pause) = (drive.lease, drive.rounds, drive.held, parkedFor, wait)
-        let order = order(drive)
+        let (order, attempts) = (order(drive), drive.troubles.attempts)
         _ = await storing(&drive) { log in
-            try await log.putDown(order, lease, for: pause, rounds: rounds, parkedFor: reason, held: held)
+            try await log.putDown(
+                order, lease, for: pause, rounds: rounds, parkedFor: reason, held: held, attempts: attempts)
         }
     }
 
@@ -260,9 +261,13 @@ final class SagaRunner: Sendable {
 
     private func store(_ drive: inout Drive) async -> Bool {
         let order = order(drive)
-        let lease = drive.lease
+        let (lease, attempts) = (drive.lease, drive.troubles.attempts)
         let answer = drive.saga.step.goods.map { response(drive.order, $0) }
-        return await storing(&drive) { log in try await log.save(order, lease, response: answer) }
+        let isStored = await storing(&drive) { log in
+            try await log.save(order, lease, response: answer, attempts: attempts)
+        }
+        if isStored { drive.troubles.attempts.removeAll() }
+        return isStored
     }
 
     /// Writes to the log; while the store cannot take it, tries again and does nothing else, because what is not stored may

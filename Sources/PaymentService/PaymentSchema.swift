@@ -1,3 +1,4 @@
+import ServiceKit
 import Storage
 
 /// The tables of Payment. That refunds never exceed their charge is a rule of the schema (hazard 48).
@@ -50,5 +51,6 @@ enum PaymentSchema {
         ),
         LedgerSchema.migration,
         PaymentsSchema.migration,
+        OperatorLog.migration,
     ]
 }

@@ -79,9 +79,13 @@ public enum PaymentService {
                 payments: PaymentsRoutes(environment: environment, payments: payments, inbox: inbox))
         }
 
+        /// For operators.
+        var desk: ChargeDesk { ChargeDesk(environment: environment, charging: charging, refunding: refunding) }
+
         package func service() -> BuiltService {
             BuiltService(
                 routes: routes.catalogue(),
+                operatorRoutes: desk.catalogue(),
                 background: [
                     periodic("settle open payments", .seconds(2), environment) { [environment, charging, refunding] in
                         try await settleOpen(environment, charging, refunding)

@@ -1,3 +1,4 @@
+import ServiceKit
 import Storage
 
 /// The tables of Stock. The rules that must hold whatever the code does stand in the schema (INV-5).
@@ -37,6 +38,7 @@ enum StockSchema {
             ) STRICT, WITHOUT ROWID;
             CREATE INDEX refused_reservations_age ON refused_reservations (refused_at);
             """
-        )
+        ),
+        OperatorLog.migration,
     ]
 }

@@ -29,7 +29,9 @@ public enum StockService {
         ) {
             try await Self.sweep(environment)
         }
-        return BuiltService(routes: routes.catalogue(), background: [sweep])
+        return BuiltService(
+            routes: routes.catalogue(), operatorRoutes: ReservationDesk(environment: environment).catalogue(),
+            background: [sweep])
     }
 
     /// Cancels what has expired and forgets old refusals, in transactions of bounded size.

@@ -107,7 +107,7 @@ class Service:
         self.kills = 0
         self.stops = 0
         self._command = [str(binary), name]
-        self._environment = {**environment, "HOST": "127.0.0.1", "PORT": str(port)}
+        self._environment = {**environment, "HOST": "127.0.0.1", "PORT": str(port), "OPERATOR_PORT": "0"}
         self._log_dir = log_dir
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0

@@ -36,7 +36,7 @@ FAST = {
 
 # Settings of the caller's own shell must not reach the system under test.
 SETTINGS = (
-    "HOST", "PORT", "DATA_DIR", "LOG_LEVEL", "ORDER_BASE_URL", "STOCK_BASE_URL", "PAYMENT_BASE_URL", "STOCK_INITIAL_QUANTITY",
+    "HOST", "PORT", "OPERATOR_HOST", "OPERATOR_PORT", "DATA_DIR", "LOG_LEVEL", "ORDER_BASE_URL", "STOCK_BASE_URL", "PAYMENT_BASE_URL", "STOCK_INITIAL_QUANTITY",
     "CHECKOUT_TIMEOUT_SECONDS", "CHECKOUT_MAX_IN_FLIGHT", "GATEWAY_TIMEOUT_SECONDS", "GATEWAY_MAX_ATTEMPTS",
     "GATEWAY_BACKOFF_BASE_SECONDS", "GATEWAY_BACKOFF_MAX_SECONDS", "GATEWAY_BACKOFF_JITTER_SECONDS",
     "IDEMPOTENCY_BACKEND", "IDEMPOTENCY_TTL_SECONDS", "RESERVATION_TTL_SECONDS", "SHUTDOWN_TIMEOUT_SECONDS",
@@ -45,6 +45,8 @@ SETTINGS = (
     "WORKER_PROCESSING_TIMEOUT_SECONDS", "WORKER_MAX_IN_FLIGHT", "BREAKER_FAILURE_RATE", "BREAKER_MIN_CALLS",
     "BREAKER_CONSECUTIVE_FAILURES", "BREAKER_OPEN_SECONDS", "HTTP_HOST", "HTTP_PORT", "ORDER_PORT", "STOCK_PORT", "PAYMENT_PORT",
     "MOCK_PROVIDER_PORT",
+    "ORDER_OPERATOR_PORT", "STOCK_OPERATOR_PORT", "PAYMENT_OPERATOR_PORT", "ORDER_OPERATOR_URL", "STOCK_OPERATOR_URL", "PAYMENT_OPERATOR_URL",
+    "NO_COLOR", "COLUMNS", "LINES",
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy",
 )
 
@@ -129,8 +131,9 @@ class Service:
         self.name = name
         self.own_directory = data_dir is None
         self.data_dir = Path(data_dir or tempfile.mkdtemp(prefix=f"contract-{name}-"))
-        self.port = port or free_ports(1)[0]
-        self.env = {**FAST, "HOST": "127.0.0.1", "PORT": str(self.port), "DATA_DIR": str(self.data_dir), **(env or {})}
+        self.port, self.operator_port = free_ports(2)
+        self.port = port or self.port
+        self.env = {**FAST, "HOST": "127.0.0.1", "PORT": str(self.port), "OPERATOR_PORT": str(self.operator_port), "DATA_DIR": str(self.data_dir), **(env or {})}
         self.args = args
         self.process: subprocess.Popen | None = None
         fd, path = tempfile.mkstemp(prefix=f"contract-{name}-", suffix=".log")
@@ -140,6 +143,10 @@ class Service:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def operator_url(self) -> str:
+        return f"http://127.0.0.1:{self.operator_port}"
 
     @property
     def pid(self) -> int:
@@ -212,11 +219,13 @@ class Stack:
 
     def __init__(self, env: dict[str, str] | None = None, build: str | None = None):
         self.data_dir = Path(tempfile.mkdtemp(prefix="contract-stack-"))
-        self.http_port, self.order_port, self.stock_port, self.payment_port, self.mock_port = free_ports(5)
+        self.http_port, self.order_port, self.stock_port, self.payment_port, self.mock_port, *operators = free_ports(8)
+        self.operator_ports = dict(zip(("order", "stock", "payment"), operators))
         self.env = {
             **FAST,
             "HTTP_PORT": self.http_port, "ORDER_PORT": self.order_port, "STOCK_PORT": self.stock_port,
-            "PAYMENT_PORT": self.payment_port, "MOCK_PROVIDER_PORT": self.mock_port, "DATA_DIR": self.data_dir,
+            "PAYMENT_PORT": self.payment_port, "MOCK_PROVIDER_PORT": self.mock_port,
+            **{f"{name.upper()}_OPERATOR_PORT": port for name, port in self.operator_ports.items()}, "DATA_DIR": self.data_dir,
             "BUILD": build or os.environ.get("BUILD", "debug"), "CHECKOUT_BIN": str(binary()),
             **(env or {}),
         }
@@ -236,6 +245,10 @@ class Stack:
     def direct(self, service: str) -> str:
         """Past nginx, to the service itself."""
         return f"http://127.0.0.1:{self.port(service)}"
+
+    def for_operators(self, service: str) -> str:
+        """The service's port for operators."""
+        return f"http://127.0.0.1:{self.operator_ports[service]}"
 
     # Life
 

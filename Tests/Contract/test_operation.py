@@ -428,11 +428,12 @@ def test_OP_07_an_idle_service_ends_at_once_with_0(service):
 def test_operator_a_retry_says_how_the_order_stands(lab, lab_item, user):
     with Held(lab, lab_item, user) as held:
         def retry(order: str):
-            return raw.request(held.order.url, "POST", f"/operator/orders/{order}/retry")
+            command = b'{"operator":"ann","reason":"a test"}'
+            return raw.request(held.order.operator_url, "POST", f"/sagas/{order}/retry", [("Content-Type", "application/json")], command)
 
         order = held.api.orders_of(user)[0]["orderId"]
         for _ in range(2):
-            assert assert_json(retry(order)) == {"orderId": order, "state": "under_way"}
+            assert assert_json(retry(order)) == {"orderId": order, "action": "retry", "state": "under_way"}
         held.gate.set()
         assert_first(held.answer.result())
         assert assert_problem(retry(order), 409, "order-state-conflict")["retryable"] is False

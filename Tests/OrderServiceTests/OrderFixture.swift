@@ -60,6 +60,11 @@ struct OrderFixture: Sendable {
         try await service.test(in: environment, body)
     }
 
+    /// Runs a test against the operator's port.
+    func operate<Value>(_ body: @Sendable (RouteClient) async throws -> Value) async throws -> Value {
+        try await service.testOperators(in: environment, body)
+    }
+
     /// The usual checkout. - Returns: its answer.
     func checkout(key: String = "key-1") async throws -> RouteResponse {
         try await run { try await $0.checkout(key: key) }

@@ -12,6 +12,8 @@ struct ParkingTests {
     private static let breaker = CircuitBreaker.Settings(
         minimumCalls: .max, consecutiveFailures: 3, openFor: .seconds(10))
 
+    private static let command = #"{"operator":"ann","reason":"the provider is back"}"#
+
     private let fixture: OrderFixture
     private let orderID: String
 
@@ -70,10 +72,10 @@ struct ParkingTests {
     @Test("is tried again at once when the operator says so, who is told how it stands each time")
     func operatorsRetry() async throws {
         fixture.shop.script(.refund)
-        try await fixture.run { client in
+        try await fixture.operate { client in
             // Also when it has become due in between, by another call or by itself.
             for _ in 0..<3 {
-                let answer = try await client.post("/operator/orders/\(orderID)/retry", "{}")
+                let answer = try await client.post("/sagas/\(orderID)/retry", Self.command)
                 #expect(answer.status == 200)
                 #expect(answer.text("orderId") == orderID)
                 #expect(answer.text("state") == "due")
@@ -84,11 +86,11 @@ struct ParkingTests {
             #expect(refunds == 4)
             #expect(try await fixture.row(orderID).status == "failed")
 
-            let ended = try await client.post("/operator/orders/\(orderID)/retry", "{}")
+            let ended = try await client.post("/sagas/\(orderID)/retry", Self.command)
             #expect(ended.status == 409)
             #expect(ended.code == "order-state-conflict")
             #expect(ended.value("retryable") == .bool(false))
-            let unknown = try await client.post("/operator/orders/none/retry", "{}")
+            let unknown = try await client.post("/sagas/none/retry", Self.command)
             #expect(unknown.status == 404)
             #expect(unknown.code == "order-not-found")
         }
@@ -102,7 +104,7 @@ struct ParkingTests {
         async let turn: Void = fixture.parts.recovery.takeUpDue()
         await gate.arrival()
         let row = try await fixture.row(orderID)
-        let answer = try await fixture.run { try await $0.post("/operator/orders/\(orderID)/retry", "{}") }
+        let answer = try await fixture.operate { try await $0.post("/sagas/\(orderID)/retry", Self.command) }
         #expect(answer.status == 200)
         #expect(answer.text("state") == "under_way")
         #expect(try await fixture.row(orderID) == row)
@@ -119,7 +121,7 @@ struct ParkingTests {
         try await fixture.parts.recovery.disownAll()
         await fixture.parts.recovery.takeUpDue()
         try #require(try await fixture.row(left.plan.orderID).dueAt > fixture.test.time.now)
-        let answer = try await fixture.run { try await $0.post("/operator/orders/\(left.plan.orderID)/retry", "{}") }
+        let answer = try await fixture.operate { try await $0.post("/sagas/\(left.plan.orderID)/retry", Self.command) }
         #expect(answer.text("state") == "due")
         await fixture.parts.recovery.takeUpDue()
         #expect(try await fixture.status(of: left) == .failed)

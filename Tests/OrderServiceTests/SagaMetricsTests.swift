@@ -42,7 +42,7 @@ struct SagaMetricsTests {
             (Failure(kind: .unavailable, code: "", detail: ""), "unavailable"),
             (Failure(kind: .timedOut, code: "", detail: ""), "timed_out"),
             (Failure(kind: .garbled, code: "", detail: ""), "garbled"),
-            (.reservationLost, "reservation_lost"), (.deadline, "deadline"),
+            (.reservationLost, "reservation_lost"), (.deadline, "deadline"), (.withdrawn, "withdrawn"),
         ] as [(Failure, String)])
     func ends(failure: Failure, outcome: String) {
         metrics.ended(.failed(failure), after: .milliseconds(3))

@@ -45,6 +45,8 @@ struct SagaPathTests {
                 path.known.hasReleased = true
             case .completing, .completed, .releasing(_, then: .refund): path.known.charge = .taken
             case .refunding: path.known.hasReleased = true
+            // It stays unknown what became of the charge.
+            case .releasing(_, then: .withdraw): break
             case .reserving, .charging: break
             }
             return path

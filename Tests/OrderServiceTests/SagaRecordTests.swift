@@ -28,7 +28,9 @@ struct SagaRecordTests {
 
     @Test("every kind of failure is read as it was written")
     func failureKinds() throws {
-        let kinds: [Failure.Kind] = [.refused, .unavailable, .timedOut, .garbled, .reservationLost, .deadline]
+        let kinds: [Failure.Kind] = [
+            .refused, .unavailable, .timedOut, .garbled, .reservationLost, .deadline, .withdrawn,
+        ]
         for kind in kinds {
             let step = Saga.Step.refunding(Failure(kind: kind, code: kind.rawValue, detail: "Why."))
             let record = SagaRecord(plan: .sample, step: step, history: [])

@@ -54,6 +54,39 @@ struct SagaTests {
         }
     }
 
+    // MARK: - An operator's word
+
+    @Test("an operator turns back what still goes forward, and nothing else; the goods come before the money")
+    func withdraw() {
+        for step in Saga.Step.samples {
+            var saga = Saga(.sample, step: step, isResumed: true)
+            let next = saga.withdraw()
+            switch step {
+            case .reserving, .charging, .completing:
+                #expect(next == .call(.release))
+                #expect(saga.step == .releasing(.withdrawn, then: .withdraw))
+                #expect(saga.mustBeStored)
+                #expect(saga.certainFailure == nil)
+            case .releasing, .canceling, .refunding, .completed, .failed:
+                #expect(next == nil)
+                #expect(saga.step == step)
+            }
+        }
+    }
+
+    @Test("what was withdrawn after its goods had left goes forward; any other refusal is waited out")
+    func withdrawnTooLate() {
+        var saga = Saga(.sample, step: .releasing(.withdrawn, then: .withdraw), isResumed: true)
+        #expect(saga.apply(.released(.refused(.itemNotFound))) == .repeatLater)
+        guard case .call(.reserve) = saga.apply(.released(.refused(.conflict))) else {
+            Issue.record("it does not go forward, but is \(saga.step)")
+            return
+        }
+        #expect(saga.step == .reserving)
+        var other = Saga(.sample, step: .releasing(.sample, then: .refund), isResumed: true)
+        #expect(other.apply(.released(.refused(.conflict))) == .repeatLater)
+    }
+
     // MARK: - Calls
 
     @Test("a saga begins by reserving its lines under its own reservation id")

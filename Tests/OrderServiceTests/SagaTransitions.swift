@@ -105,7 +105,7 @@ struct Transition: Sendable, CustomTestStringConvertible {
     private static var releasing: [Transition] {
         let ways: [(Saga.ChargeUndo, Expected)] = [
             (.nothing, (.end, .failed(failure))), (.cancel, (.call(.refund), .canceling(failure))),
-            (.refund, (.call(.refund), .refunding(failure))),
+            (.refund, (.call(.refund), .refunding(failure))), (.withdraw, (.call(.refund), .refunding(failure))),
         ]
         return ways.flatMap { undo, after in
             let step = Saga.Step.releasing(failure, then: undo)
@@ -142,7 +142,7 @@ extension Failure {
 }
 
 extension Saga.ChargeUndo {
-    static let samples: [Saga.ChargeUndo] = [.nothing, .cancel, .refund]
+    static let samples: [Saga.ChargeUndo] = [.nothing, .cancel, .refund, .withdraw]
 }
 
 extension Saga.Step {

@@ -1,4 +1,5 @@
 import Resilience
+import ServiceKit
 import TestSupport
 import Testing
 
@@ -129,8 +130,8 @@ struct WaitingSagaTests {
         var parked: [String] = []
         for _ in 0..<3 { parked.append(try await putDown(for: .seconds(60), parkedFor: "why")) }
         let pausing = try await putDown(for: .seconds(30))
-        #expect(try await log.hurry("none") == nil)
-        for _ in 0..<2 { #expect(try await log.hurry(parked[2]) == .due) }
+        let command = OperatorCommand(name: "ann", reason: "why not")
+        for _ in 0..<2 { #expect(try await SagaDesk(log: log).carryOut(.retry, of: parked[2], command) != nil) }
         #expect(try await due() == [parked[2]])
         #expect(try await log.unpark(limit: 1) == 1)
         #expect(try await log.unpark(limit: 10) == 1)

@@ -16,6 +16,8 @@ struct ServiceConfigurationTests {
         let configuration = try configuration()
         #expect(configuration.host == "127.0.0.1")
         #expect(configuration.port == 3133)
+        #expect(configuration.operatorHost == "127.0.0.1")
+        #expect(configuration.operatorPort == 3143)
         #expect(configuration.dataDirectory == "./var")
         #expect(configuration.logLevel == .info)
         #expect(configuration.backend == .file)
@@ -26,11 +28,14 @@ struct ServiceConfigurationTests {
     @Test("each setting is read from its variable")
     func environment() throws {
         let configuration = try configuration([
-            "HOST": "0.0.0.0", "PORT": "0", "DATA_DIR": "/data", "LOG_LEVEL": "debug", "IDEMPOTENCY_BACKEND": "memory",
+            "HOST": "0.0.0.0", "PORT": "0", "OPERATOR_HOST": "::1", "OPERATOR_PORT": "4000", "DATA_DIR": "/data",
+            "LOG_LEVEL": "debug", "IDEMPOTENCY_BACKEND": "memory",
             "IDEMPOTENCY_TTL_SECONDS": "0.5", "SHUTDOWN_TIMEOUT_SECONDS": "5",
         ])
         #expect(configuration.host == "0.0.0.0")
         #expect(configuration.port == 0)
+        #expect(configuration.operatorHost == "::1")
+        #expect(configuration.operatorPort == 4000)
         #expect(configuration.dataDirectory == "/data")
         #expect(configuration.logLevel == .debug)
         #expect(configuration.backend == .memory)
@@ -42,6 +47,7 @@ struct ServiceConfigurationTests {
         "a bad value refuses to start and names its variable (OP-05)",
         arguments: [
             ("HOST", ""), ("PORT", "65536"), ("PORT", "-1"), ("PORT", "http"), ("DATA_DIR", ""),
+            ("OPERATOR_HOST", ""), ("OPERATOR_PORT", "65536"),
             ("LOG_LEVEL", "verbose"),
             ("LOG_LEVEL", "INFO"), ("IDEMPOTENCY_BACKEND", "redis"), ("IDEMPOTENCY_TTL_SECONDS", "0"),
             ("IDEMPOTENCY_TTL_SECONDS", "31536001"), ("IDEMPOTENCY_TTL_SECONDS", "1d"),

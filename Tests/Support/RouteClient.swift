@@ -220,6 +220,16 @@ public struct RouteResponse: Sendable {
 }
 
 extension BuiltService {
+    /// Runs a test against the service's routes for operators.
+    public func testOperators<Value>(
+        in environment: ServiceEnvironment, _ body: @Sendable (RouteClient) async throws -> Value
+    ) async throws -> Value {
+        guard let router = operatorRouter(environment: environment) else {
+            preconditionFailure("the service has no routes for operators")
+        }
+        return try await Application(router: router).test(.router) { client in try await body(RouteClient(client)) }
+    }
+
     /// Runs a test against the service's routes.
     public func test<Value>(
         in environment: ServiceEnvironment, _ body: @Sendable (RouteClient) async throws -> Value

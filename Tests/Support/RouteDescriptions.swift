@@ -9,10 +9,21 @@ extension BuiltService {
         let (clients, operators) = try await test(in: environment) { client in
             (try await client.get("/openapi.json"), try await client.get("/internal/openapi.json"))
         }
+        let all = allRoutes(environment: environment, drain: DrainState())
+        let faults = Self.faults(of: all, clients: clients, operators: operators)
+        guard let inside = allOperatorRoutes() else { return faults }
+        let document = try await testOperators(in: environment) { try await $0.get("/openapi.json") }
+        let none = RouteResponse(status: 404, headers: [:], body: [])
+        return faults + Self.faults(of: inside, clients: none, operators: document)
+    }
+
+    private static func faults(
+        of catalogue: RouteCatalogue, clients: RouteResponse, operators: RouteResponse
+    ) -> [String] {
         var faults: [String] = []
         var known: Set<String> = []
         var ids: Set<String> = []
-        for route in allRoutes(environment: environment, drain: DrainState()).routes {
+        for route in catalogue.routes {
             let segments = route.path.split(separator: "/")
             let names = segments.filter { $0.hasPrefix(":") }.map { $0.dropFirst() }
             let path = "/" + segments.map { $0.hasPrefix(":") ? "{\($0.dropFirst())}" : $0 }.joined(separator: "/")

@@ -23,6 +23,8 @@ public struct Failure: Hashable, Sendable {
         case reservationLost
         /// The time was over before the charge could begin.
         case deadline
+        /// An operator has withdrawn the order.
+        case withdrawn
     }
 
     /// Which kind.
@@ -73,6 +75,10 @@ public struct Failure: Hashable, Sendable {
     static let reservationLost = Failure(
         kind: .reservationLost, code: Kind.reservationLost.rawValue,
         detail: "The goods were no longer reserved when the payment was through; the payment was given back.")
+
+    static let withdrawn = Failure(
+        kind: .withdrawn, code: Kind.withdrawn.rawValue,
+        detail: "The shop has withdrawn the order; whatever was paid for it is given back.")
 
     static let deadline = Failure(
         kind: .deadline, code: Kind.deadline.rawValue, detail: "The time was over before the payment could begin.")

@@ -86,6 +86,9 @@ public struct Saga: Hashable, Sendable {
         case cancel
         /// The money was taken.
         case refund
+        /// An operator has withdrawn the order, and nobody knows how far it had come: its charge is refunded or canceled,
+        /// whatever became of it. If the goods turn out to have left, they were paid for, and the order goes forward.
+        case withdraw
     }
 
     /// A call to another service.
@@ -181,7 +184,9 @@ public struct Saga: Hashable, Sendable {
         case .releasing(let failure, .nothing), .releasing(let failure, .cancel), .canceling(let failure),
             .failed(let failure):
             failure
-        case .reserving, .charging, .completing, .releasing(_, .refund), .refunding, .completed: nil
+        case .reserving, .charging, .completing, .releasing(_, .refund), .releasing(_, .withdraw), .refunding,
+            .completed:
+            nil
         }
     }
 
@@ -197,6 +202,21 @@ public struct Saga: Hashable, Sendable {
         case (.canceling(let failure), .refunded(let outcome)), (.refunding(let failure), .refunded(let outcome)):
             refunded(outcome, failure)
         default: nil
+        }
+    }
+
+    /// Turns a saga that still goes forward back, for an operator: release before anything else, then the charge.
+    ///
+    /// The saga itself never does that once a charge may have been made, because a driver that was only frozen may wake and
+    /// go forward still (decision 11). What keeps an operator's word safe against it is the order of the steps: once the release is
+    /// acknowledged, a late complete is refused, and the charge's id is used up whether or not it took money. If the
+    /// release is refused, the goods had left, and so their charge had gone through: then forward is the only way.
+    ///
+    /// - Returns: what to do next, or nil when it has ended or goes back already; it is unchanged then.
+    public mutating func withdraw() -> Next? {
+        switch step {
+        case .reserving, .charging, .completing: go(.releasing(.withdrawn, then: .withdraw))
+        case .releasing, .canceling, .refunding, .completed, .failed: nil
         }
     }
 
@@ -256,13 +276,19 @@ public struct Saga: Hashable, Sendable {
             switch undo {
             case .nothing: return go(.failed(failure))
             case .cancel: return go(.canceling(failure))
-            case .refund: return go(.refunding(failure))
+            case .refund, .withdraw: return go(.refunding(failure))
             }
+        // Nobody completes a reservation before its charge is through.
+        case .refused(let refusal) where undo == .withdraw && refusal.code == Self.completedAlready:
+            return go(.reserving)
         // A refused release means that the reservation is completed, which no path of this saga leads to: an operator
         // must look. Until then nothing is given back.
         case .refused, .notSent, .notExecuted, .unknown: return .repeatLater
         }
     }
+
+    /// The problem by which Stock says that the goods of a reservation have left.
+    private static let completedAlready = "reservation-state-conflict"
 
     private mutating func refunded(_ outcome: Outcome<Done>, _ failure: Failure) -> Next {
         switch outcome {

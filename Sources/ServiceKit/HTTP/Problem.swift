@@ -27,6 +27,8 @@ public enum ProblemKind: String, Sendable, CaseIterable {
     case requestInProgress = "request-in-progress"
     case insufficientStock = "insufficient-stock"
     case orderStateConflict = "order-state-conflict"
+    case planOutdated = "plan-outdated"
+    case sagaUnderWay = "saga-under-way"
     case reservationStateConflict = "reservation-state-conflict"
     case chargeStateConflict = "charge-state-conflict"
     case refundExceedsCharge = "refund-exceeds-charge"
@@ -69,9 +71,9 @@ public enum ProblemKind: String, Sendable, CaseIterable {
             .notFound
         case .methodNotAllowed: .methodNotAllowed
         case .requestTimeout: .requestTimeout
-        case .requestInProgress, .insufficientStock, .orderStateConflict, .reservationStateConflict,
-            .chargeStateConflict, .refundExceedsCharge, .paymentStateConflict, .accountExists, .balanceLimitExceeded,
-            .paymentCanceled:
+        case .requestInProgress, .insufficientStock, .orderStateConflict, .planOutdated, .sagaUnderWay,
+            .reservationStateConflict, .chargeStateConflict, .refundExceedsCharge, .paymentStateConflict, .accountExists,
+            .balanceLimitExceeded, .paymentCanceled:
             .conflict
         case .payloadTooLarge: .contentTooLarge
         case .uriTooLong: .uriTooLong
@@ -111,6 +113,8 @@ public enum ProblemKind: String, Sendable, CaseIterable {
         case .requestInProgress: "A request with this key is in progress"
         case .insufficientStock: "There is not enough stock"
         case .orderStateConflict: "The order is in another state"
+        case .planOutdated: "The plan is out of date"
+        case .sagaUnderWay: "The checkout is being driven now"
         case .reservationStateConflict: "The reservation is in another state"
         case .chargeStateConflict: "The charge is in another state"
         case .refundExceedsCharge: "The refund is more than is left of the charge"
@@ -144,7 +148,8 @@ public enum ProblemKind: String, Sendable, CaseIterable {
     /// After how many seconds the same request may be sent again; nil when sending it again would change nothing.
     public var retryAfterSeconds: Int? {
         switch self {
-        case .requestTimeout, .requestInProgress, .tooManyRequests, .badGateway, .storeUnavailable, .draining,
+        case .requestTimeout, .requestInProgress, .sagaUnderWay, .tooManyRequests, .badGateway, .storeUnavailable,
+            .draining,
             .overloaded, .serviceUnavailable, .deadlineExceeded, .providerUnavailable, .checkoutUnavailable,
             .ledgerCheckRunning, .outcomeUnknown, .gatewayTimeout:
             1

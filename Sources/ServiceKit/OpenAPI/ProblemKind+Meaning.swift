@@ -37,6 +37,10 @@ extension ProblemKind {
             "The first request with this key is still at work. Send the same request again after `Retry-After` seconds."
         case .insufficientStock: "Less is available than was asked for. Nothing was reserved and nothing charged."
         case .orderStateConflict: "The order has ended; there is nothing to try again."
+        case .planOutdated:
+            "The record has changed since the plan was made, so it was not carried out. Nothing was done. Ask for a new plan."
+        case .sagaUnderWay:
+            "Somebody drives the checkout at this moment. It is put down soon, or ends: ask again then. Nothing was done."
         case .reservationStateConflict:
             "The reservation is in a final state that this command cannot change, or its id was released before it was used."
         case .chargeStateConflict:

@@ -37,6 +37,8 @@ public struct ServiceDefinition: Sendable {
 public struct BuiltService: Sendable {
     /// What it answers.
     public let routes: RouteCatalogue
+    /// What it answers to operators, on a port of their own.
+    public let operatorRoutes: RouteCatalogue?
     /// What it depends on besides its store.
     public let checks: [HealthCheck]
     /// What it does by itself, for example recovery.
@@ -50,11 +52,13 @@ public struct BuiltService: Sendable {
 
     /// A service. - Parameter background: stopped from the last to the first, after the server.
     public init(
-        routes: RouteCatalogue, checks: [HealthCheck] = [], background: [any Service] = [],
+        routes: RouteCatalogue, operatorRoutes: RouteCatalogue? = nil, checks: [HealthCheck] = [],
+        background: [any Service] = [],
         handOver: @escaping @Sendable () async throws -> Void = {},
         measure: @escaping @Sendable () async throws -> Void = {}
     ) {
         self.routes = routes
+        self.operatorRoutes = operatorRoutes
         self.checks = checks
         self.background = background
         self.handOver = handOver
@@ -77,7 +81,13 @@ public struct BuiltService: Sendable {
     public func router(
         environment: ServiceEnvironment, drain: DrainState = DrainState()
     ) -> Router<ServiceContext> {
-        let routes = allRoutes(environment: environment, drain: drain)
+        Self.router(
+            of: allRoutes(environment: environment, drain: drain), environment: environment, drain: drain)
+    }
+
+    static func router(
+        of routes: RouteCatalogue, environment: ServiceEnvironment, drain: DrainState
+    ) -> Router<ServiceContext> {
         let router = Router(context: ServiceContext.self, options: .autoGenerateHeadEndpoints)
         router.add(
             middleware: EnvelopeMiddleware(

@@ -8,6 +8,18 @@ public struct ServiceOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Port to listen on (PORT; default: the service's own).", valueName: "number"))
     var port: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Address to listen on for operators, not for the public (OPERATOR_HOST; default 127.0.0.1).",
+            valueName: "address"))
+    var operatorHost: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Port to listen on for operators (OPERATOR_PORT; default: ten above the service's own usual one).",
+            valueName: "number"))
+    var operatorPort: String?
+
     @Option(help: ArgumentHelp("Directory of the service's files (DATA_DIR; default ./var).", valueName: "path"))
     var dataDir: String?
 
@@ -39,7 +51,8 @@ public struct ServiceOptions: ParsableArguments {
     /// The flags given, by the name of their environment variable.
     public var flags: [String: String?] {
         [
-            "HOST": host, "PORT": port, "DATA_DIR": dataDir, "LOG_LEVEL": logLevel,
+            "HOST": host, "PORT": port, "OPERATOR_HOST": operatorHost, "OPERATOR_PORT": operatorPort,
+            "DATA_DIR": dataDir, "LOG_LEVEL": logLevel,
             "IDEMPOTENCY_BACKEND": idempotencyBackend, "IDEMPOTENCY_TTL_SECONDS": idempotencyTtlSeconds,
             "SHUTDOWN_TIMEOUT_SECONDS": shutdownTimeoutSeconds,
         ]
@@ -60,6 +73,10 @@ public struct ServiceConfiguration: Sendable {
     public let host: String
     /// Port to listen on; 0 takes any free one.
     public let port: Int
+    /// Address to listen on for operators.
+    public let operatorHost: String
+    /// Port to listen on for operators; 0 takes any free one.
+    public let operatorPort: Int
     /// Directory of the service's files.
     public let dataDirectory: String
     /// The least level that is logged.
@@ -76,11 +93,13 @@ public struct ServiceConfiguration: Sendable {
         case trace, debug, info, notice, warning, error, critical
     }
 
-    /// Reads `HOST`, `PORT`, `DATA_DIR`, `LOG_LEVEL`, `IDEMPOTENCY_BACKEND`, `IDEMPOTENCY_TTL_SECONDS` and
+    /// Reads `HOST`, `PORT`, `OPERATOR_HOST`, `OPERATOR_PORT`, `DATA_DIR`, `LOG_LEVEL`, `IDEMPOTENCY_BACKEND`, `IDEMPOTENCY_TTL_SECONDS` and
     /// `SHUTDOWN_TIMEOUT_SECONDS`.
     public init(_ settings: Settings, defaultPort: Int) throws(ConfigurationError) {
         host = try settings.text("HOST", default: "127.0.0.1")
         port = try settings.integer("PORT", default: defaultPort, in: 0...65_535)
+        operatorHost = try settings.text("OPERATOR_HOST", default: "127.0.0.1")
+        operatorPort = try settings.integer("OPERATOR_PORT", default: defaultPort + 10, in: 0...65_535)
         dataDirectory = try settings.text("DATA_DIR", default: "./var")
         logLevel = try settings.choice("LOG_LEVEL", default: .info)
         backend = try settings.choice("IDEMPOTENCY_BACKEND", default: .file)

@@ -125,8 +125,35 @@ public struct ServiceProcess: Sendable {
             }
         }
         let drain = DrainState(onDrain: { leaveRest(after: configuration.shutdownTimeout, handOver, logger) })
+        let server = server(
+            service.router(environment: environment, drain: drain), configuration.host, configuration.port,
+            isReady: "ready", on: group, logger, libraryLogger)
+        let operators = service.operatorRouter(environment: environment, drain: drain).map { router in
+            self.server(
+                router, configuration.operatorHost, configuration.operatorPort, isReady: "ready for operators",
+                on: group, logger, libraryLogger)
+        }
+        endAtOnceOnSecondSignal(logger)
+        let groupConfiguration = ServiceGroupConfiguration(
+            services: service.background + [keySweeper(environment)] + watch(lock, logger)
+                + (operators.map { [$0] } ?? []) + [server, drain],
+            gracefulShutdownSignals: [.sigterm, .sigint],
+            logger: libraryLogger
+        )
+        let serviceGroup = ServiceGroup(configuration: groupConfiguration)
+        try await withTaskExecutorPreference(executor) { try await serviceGroup.run() }
+        await handOver()
+        logger.info("stopped")
+        try store.close()
+        withExtendedLifetime(lock) {}
+    }
+
+    private func server(
+        _ router: Router<ServiceContext>, _ host: String, _ port: Int, isReady: Logger.Message,
+        on group: any EventLoopGroup, _ logger: Logger, _ libraryLogger: Logger
+    ) -> any Service {
         let application = Application(
-            router: service.router(environment: environment, drain: drain),
+            router: router,
             server: .http1(
                 configuration: .init(
                     additionalChannelHandlers: [
@@ -139,30 +166,14 @@ public struct ServiceProcess: Sendable {
                         maxHeaderFieldCount: 100
                     )
                 )),
-            configuration: .init(address: .hostname(configuration.host, port: configuration.port), backlog: 1024),
+            configuration: .init(address: .hostname(host, port: port), backlog: 1024),
             onServerRunning: { channel in
-                logger.info(
-                    "ready", metadata: ["address": .string("\(channel.localAddress?.description ?? "?")")])
+                logger.info(isReady, metadata: ["address": .string("\(channel.localAddress?.description ?? "?")")])
             },
             eventLoopGroupProvider: .shared(group),
             logger: libraryLogger
         )
-        endAtOnceOnSecondSignal(logger)
-        let groupConfiguration = ServiceGroupConfiguration(
-            services: service.background + [keySweeper(environment)] + watch(lock, logger) + [application, drain],
-            gracefulShutdownSignals: [.sigterm, .sigint],
-            logger: libraryLogger
-        )
-        let serviceGroup = ServiceGroup(configuration: groupConfiguration)
-        do {
-            try await withTaskExecutorPreference(executor) { try await serviceGroup.run() }
-        } catch let error where error is IOError || error is SocketAddressError {
-            throw CannotListen(address: "\(configuration.host):\(configuration.port)", cause: error)
-        }
-        await handOver()
-        logger.info("stopped")
-        try store.close()
-        withExtendedLifetime(lock) {}
+        return Listener(server: application, address: "\(host):\(port)")
     }
 
     /// Forgets keys whose time is over, in steps that leave room for requests between them.
@@ -228,12 +239,6 @@ public struct ServiceProcess: Sendable {
             count.keep(source)
         }
     }
-}
-
-/// The address cannot be bound.
-private struct CannotListen: Error {
-    let address: String
-    let cause: any Error
 }
 
 /// Counts signals and keeps their sources alive as long as one of their handlers.

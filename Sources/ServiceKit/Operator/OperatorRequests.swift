@@ -1,0 +1,176 @@
+import Hummingbird
+import Idempotency
+import OpenAPI
+import Resilience
+import Storage
+import StrictJSON
+
+/// What an operator sends with an action: `{"operator":"ann","reason":"…","plan":"…"}`.
+public struct OperatorCommand: Hashable, Sendable {
+    /// Who.
+    public let name: String
+    /// Why.
+    public let reason: String
+    /// The plan that is to be carried out; nil for none in particular.
+    public let plan: String?
+
+    /// A command.
+    public init(name: String, reason: String, plan: String? = nil) {
+        self.name = name
+        self.reason = reason
+        self.plan = plan
+    }
+
+    /// Reads a command. - Throws: `ValidationFailure`.
+    public init(json: JSONValue) throws(ValidationFailure) {
+        var reader = try ObjectReader(json)
+        let name = reader.string("operator", length: 1...64)
+        let reason = reader.string("reason", length: 1...500)
+        plan = reader.string("plan", length: 1...64, required: false)
+        try reader.finish()
+        guard let name, let reason else { throw ValidationFailure("#", "is not an operator's command") }
+        self.name = name
+        self.reason = reason
+    }
+
+    /// The command's schema.
+    public static let schema = Schema.object([
+        .required("operator", .string("Who acts.", length: 1...64)),
+        .required("reason", .string("Why, for those who read the record later.", length: 1...500)),
+        .optional("plan", .string("The plan to carry out; refused when the record has changed since it was made.")),
+    ])
+
+    /// Refuses a command without a plan, or with another than the one that would be made now. Call it inside the
+    /// transaction that carries the plan out. - Throws: `Problem`.
+    public func check(_ current: String, needed: Bool = true) throws {
+        guard let plan else {
+            guard needed else { return }
+            throw Problem(ValidationFailure("#/plan", "is required: ask for a plan first, and send its id"))
+        }
+        guard plan == current else {
+            throw Problem(
+                .planOutdated,
+                "The record has changed since this plan was made; nothing was done. Ask for a new plan, and read it.")
+        }
+    }
+
+    /// The action that this command is, for the log.
+    public func action(_ action: String, plan: String?, at now: Timestamp) -> OperatorAction {
+        OperatorAction(at: now, name: name, reason: reason, action: action, plan: plan)
+    }
+}
+
+/// The id of a plan: equal only for the same record in the same state, and the same steps.
+public enum PlanID {
+    /// 64 bits of a digest, in hexadecimal. Not a secret: it guards against changes, not against people.
+    public static func make(_ fields: [String?]) -> String {
+        Fingerprint(operation: "operator's plan", fields: fields).bytes.prefix(8)
+            .map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+    }
+}
+
+/// What an operator's list is to show.
+public struct OperatorSelection: Hashable, Sendable {
+    /// One of the list's states.
+    public let state: String
+    /// Only this user's records.
+    public let user: String?
+    /// Only records that were made before this.
+    public let madeBefore: Timestamp?
+    /// How many entries the page may have.
+    public let limit: Int
+    /// Where the page before ended.
+    public let cursor: String?
+
+    /// The id that a page of descending ids ends before. Without a cursor one that SQLite sorts after every text: a blob.
+    public var before: SQLValue { cursor.map { .text($0) } ?? .blob([0]) }
+
+    /// So many rows are looked at for one page at the most: what is searched for may be rare among millions, and all
+    /// other requests wait meanwhile. A page may then be short, or empty, and still have a next one.
+    public static let scanned = 5000
+
+    /// The parameters, for the document. - Parameter states: those that may be asked for; the first is the default.
+    public static func parameters(_ states: [String], takesUser: Bool = true) -> [APIOperation.Parameter] {
+        var parameters: [APIOperation.Parameter] = [
+            .query("state", "Which records; `\(states.first ?? "")` if it is left out.", .word(of: states)),
+            .query("olderThan", "Only records that are at least so many seconds old.", .integer(in: 0...31_536_000)),
+        ]
+        if takesUser { parameters.append(.query("user", "Only this user's.", .string())) }
+        return parameters + APIOperation.Parameter.page(cursor: .string())
+    }
+}
+
+extension Request {
+    /// What the query of an operator's list asks for. - Throws: `Problem` for a bad value.
+    ///
+    /// - Parameter states: those that may be asked for; the first is the default.
+    public func operatorSelection(
+        _ states: [String], takesUser: Bool = true, now: Timestamp
+    ) throws -> OperatorSelection {
+        var state = states.first ?? ""
+        var (limit, cursor) = (20, String?.none)
+        var (user, age) = (String?.none, Int64?.none)
+        for (name, value) in uri.queryParameters {
+            switch name {
+            case "state":
+                guard states.contains(String(value)) else {
+                    throw Problem(.invalidParameter, "state must be one of \(states.joined(separator: ", ")).")
+                }
+                state = String(value)
+            case "user" where takesUser: user = String(value)
+            case "olderThan":
+                guard let seconds = Int64(value), (0...31_536_000).contains(seconds) else {
+                    throw Problem(.invalidParameter, "olderThan must be a whole number of seconds, up to a year.")
+                }
+                age = seconds
+            case "limit":
+                guard let number = Int(value), Self.pageLimits.contains(number) else {
+                    throw Problem(.invalidParameter, "limit must be a whole number from 1 to 100.")
+                }
+                limit = number
+            case "cursor":
+                guard (1...512).contains(value.utf8.count) else {
+                    throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
+                }
+                cursor = String(value)
+            default: throw Problem(.invalidParameter, "There is no query parameter of this name here: \(name).")
+            }
+        }
+        return OperatorSelection(
+            state: state, user: user, madeBefore: age.map { now.advanced(by: .seconds(-$0)) }, limit: limit,
+            cursor: cursor)
+    }
+
+    /// The operator's command in the body. - Throws: `Problem` or `ValidationFailure`.
+    public func operatorCommand() async throws -> OperatorCommand {
+        try OperatorCommand(json: try await json())
+    }
+}
+
+/// A page of an operator's list.
+public struct OperatorPage<Entry: Sendable>: Sendable {
+    /// What was found.
+    public let entries: [Entry]
+    /// Where the next page begins; nil when there is none.
+    public let nextCursor: String?
+
+    /// The page of what a bounded search found.
+    ///
+    /// - Parameters:
+    ///   - found: one more than `limit` when there are more.
+    ///   - scannedTo: where the search stopped without having come to the end; nil when there was nothing more to look at.
+    public init(_ found: [Entry], limit: Int, scannedTo: String?, id: (Entry) -> String) {
+        entries = Array(found.prefix(limit))
+        nextCursor = found.count > limit ? entries.last.map(id) : scannedTo
+    }
+
+    /// The page as JSON. - Parameter name: the member with the entries.
+    public func response(_ name: String, _ write: (Entry, inout JSONWriter) -> Void) -> Response {
+        .json { json in
+            json.object { json in
+                json.array(name) { json in for entry in entries { write(entry, &json) } }
+                if let nextCursor { json.string("nextCursor", nextCursor) } else { json.null("nextCursor") }
+            }
+        }
+    }
+}
