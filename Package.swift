@@ -29,6 +29,7 @@ let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "sw
 let configuration = Target.Dependency.product(name: "Configuration", package: "swift-configuration")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let metrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
+let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
 let sqlite = Target.Dependency.product(name: "GRDBSQLite", package: "GRDB.swift")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 
@@ -48,6 +49,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
     targets: [
         // The parts that know nothing of a checkout.
@@ -78,6 +80,9 @@ let package = Package(
             ["Correlation", "Money", "MoneyJSON", "OpenAPI", "Resilience", "ServiceClient", "StrictJSON", crypto]),
         library("AuditAPI", ["Money", "Resilience", "StockAPI", "StrictJSON"]),
         library("Audit", ["AuditAPI", "Correlation", "Resilience", "ServiceClient", "StockAPI", "StrictJSON"]),
+        library(
+            "OperatorTools",
+            ["Audit", "AuditAPI", "Correlation", "Resilience", "ServiceClient", "StrictJSON", histogram]),
         library(
             "StockService",
             [
@@ -112,9 +117,8 @@ let package = Package(
         .executableTarget(
             name: "checkout",
             dependencies: [
-                "Audit", "AuditAPI", "MockProvider", "OrderService", "PaymentService", "Resilience", "ServiceClient",
-                "ServiceKit",
-                "StockService", argumentParser,
+                "Audit", "AuditAPI", "MockProvider", "OperatorTools", "OrderService", "PaymentService", "Resilience",
+                "ServiceClient", "ServiceKit", "StockService", "StrictJSON", argumentParser,
             ],
             swiftSettings: swiftSettings),
         .target(
@@ -163,6 +167,9 @@ let package = Package(
             [
                 "Audit", "AuditAPI", "Resilience", "ServiceClient", "StockAPI", "StrictJSON", "TestSupport",
             ]),
+        tests(
+            "OperatorToolsTests",
+            ["OperatorTools", "Resilience", "ServiceClient", "StrictJSON", "TestSupport", histogram]),
         tests(
             "OrderServiceTests",
             [

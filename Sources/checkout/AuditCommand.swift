@@ -118,21 +118,3 @@ struct AuditCommand: AsyncParsableCommand {
         return code
     }
 }
-
-/// A flag's address. - Throws: `ValidationError`, which ends the command with exit code 64.
-private func url(_ value: String) throws -> String {
-    do {
-        return try Settings(flags: ["URL": value], environment: [:]).baseURL("URL", default: value)
-    } catch {
-        throw ValidationError("it must be an address such as http://127.0.0.1:3131")
-    }
-}
-
-/// A flag's time, up to a year. - Throws: `ValidationError`.
-private func seconds(_ value: String) throws -> Duration {
-    do {
-        return try Settings(flags: ["TIME": value], environment: [:]).seconds("TIME", default: 0, in: 0...31_536_000)
-    } catch {
-        throw ValidationError("it must be a number of seconds from 0 to 31536000")
-    }
-}

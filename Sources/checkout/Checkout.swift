@@ -10,12 +10,19 @@ struct Checkout: AsyncParsableCommand {
         commandName: "checkout",
         abstract: "A checkout that never loses money or stock.",
         discussion: """
-            Each service runs in a process of its own. Settings come from flags, then from the environment, then from \
+            Each service runs in a process of its own. The operator's tools ask services that run. Settings come from flags, then from the environment, then from \
             defaults; a setting that cannot be used stops the service before it starts, with exit code 78.
             """,
         version: checkoutVersion,
-        subcommands: [
-            OrderCommand.self, StockCommand.self, PaymentCommand.self, MockProviderCommand.self, AuditCommand.self,
+        subcommands: [OrderCommand.self, StockCommand.self, PaymentCommand.self, MockProviderCommand.self],
+        groupedSubcommands: [
+            CommandGroup(
+                name: "Operator's tools",
+                subcommands: [
+                    SagasCommand.self, ReservationsCommand.self, ChargesCommand.self, AuditCommand.self,
+                    TopCommand.self,
+                    LoadCommand.self,
+                ])
         ]
     )
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -55,18 +56,25 @@ def binary() -> Path:
     return Path(os.environ.get("CHECKOUT_BIN") or ROOT / ".build" / "debug" / "checkout")
 
 
+_given: set[int] = set()
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on. All are held at once, so that they differ."""
-    held = []
-    try:
-        for _ in range(count):
-            s = socket.socket()
-            s.bind(("127.0.0.1", 0))
-            held.append(s)
-        return [s.getsockname()[1] for s in held]
-    finally:
-        for s in held:
-            s.close()
+    """Ports that nobody listens on, none of which was given before. Below the range that Linux takes outgoing connections
+    from: such a port could be gone before its service listens on it."""
+    ports = []
+    while len(ports) < count:
+        port = random.randrange(20_000, 32_000)
+        if port in _given:
+            continue
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _given.add(port)
+        ports.append(port)
+    return ports
 
 
 def clean_environment(extra: dict[str, str]) -> dict[str, str]:

@@ -1,0 +1,59 @@
+import ArgumentParser
+import Foundation
+import OperatorTools
+import Resilience
+import ServiceKit
+import StrictJSON
+
+/// A flag's address. - Throws: `ValidationError`, which ends the command with exit code 64.
+func url(_ value: String) throws -> String {
+    do {
+        return try Settings(flags: ["URL": value], environment: [:]).baseURL("URL", default: value)
+    } catch {
+        throw ValidationError("it must be an address such as http://127.0.0.1:3131")
+    }
+}
+
+/// A flag's time, up to a year. - Throws: `ValidationError`.
+func seconds(_ value: String) throws -> Duration {
+    do {
+        return try Settings(flags: ["TIME": value], environment: [:]).seconds("TIME", default: 0, in: 0...31_536_000)
+    } catch {
+        throw ValidationError("it must be a number of seconds from 0 to 31536000")
+    }
+}
+
+/// What every tool's help says of how it ends.
+let exitCodes = """
+    Exit codes: 0 done; 1 the service said no, and nothing was done (no such record, another state, a plan that is out of \
+    date); 64 a flag is wrong; 69 the service cannot be reached; 78 an environment variable is wrong.
+    """
+
+/// A tool's address: its flag, else its variable, else where `scripts/up` has it. - Throws: how the process ends.
+func address(_ flag: String?, _ name: String, _ port: Int) throws -> String {
+    do {
+        return try flag ?? Settings(flags: [:]).baseURL(name, default: "http://127.0.0.1:\(port)")
+    } catch {
+        throw ended("\(error)", ArgumentParser.ExitCode(ServiceKit.ExitCode.configuration.rawValue))
+    }
+}
+
+/// Runs a tool and turns what it throws into a line on standard error and an exit code.
+func reporting<T>(_ body: () async throws -> T) async throws -> T {
+    do {
+        return try await body()
+    } catch let error as ToolError {
+        throw ended(error.description, ArgumentParser.ExitCode(error.exitCode))
+    }
+}
+
+/// Says why on standard error. - Returns: the exit code, to be thrown.
+func ended(_ message: String, _ code: ArgumentParser.ExitCode) -> ArgumentParser.ExitCode {
+    FileHandle.standardError.write(Data("Error: \(message)\n".utf8))
+    return code
+}
+
+/// Prints an answer: as it came, on one line, for a program; else as text.
+func show(_ answer: JSONValue, asJSON: Bool, _ text: (JSONValue) -> String) {
+    print(asJSON ? String(decoding: JSONWriter.bytes { $0.value(answer) }, as: UTF8.self) : text(answer))
+}

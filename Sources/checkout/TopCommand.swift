@@ -1,0 +1,137 @@
+import ArgumentParser
+import Foundation
+import OperatorTools
+import Resilience
+import ServiceClient
+import ServiceKit
+
+/// The services at work, on a terminal.
+struct TopCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "top",
+        abstract: "Watch the three services at work: throughput, latency, sagas, money in limbo, breakers, stores.",
+        discussion: """
+            Reads the services' own /metrics again and again. q quits. Works over ssh; without a terminal, or with --once, one \
+            frame is printed.
+
+            Exit codes: 0; 1 with --once when a service does not answer, a breaker is not closed, or a checkout is parked; 64 \
+            a flag is wrong; 69 no service answers; 78 an environment variable is wrong.
+            """)
+
+    @Option(
+        help: ArgumentHelp("Address of Order (ORDER_BASE_URL; default http://127.0.0.1:3131).", valueName: "url"),
+        transform: url)
+    var order: String?
+
+    @Option(
+        help: ArgumentHelp("Address of Stock (STOCK_BASE_URL; default http://127.0.0.1:3133).", valueName: "url"),
+        transform: url)
+    var stock: String?
+
+    @Option(
+        help: ArgumentHelp("Address of Payment (PAYMENT_BASE_URL; default http://127.0.0.1:3132).", valueName: "url"),
+        transform: url)
+    var payment: String?
+
+    @Option(help: ArgumentHelp("Seconds between two readings, 0.2 to 60.", valueName: "seconds"))
+    var interval = 2.0
+
+    @Flag(help: "Print one frame and end.")
+    var once = false
+
+    @Flag(help: "Print one JSON object a reading instead of a screen.")
+    var json = false
+
+    func validate() throws {
+        guard (0.2...60).contains(interval) else { throw ValidationError("--interval must be from 0.2 to 60") }
+    }
+
+    func run() async throws {
+        let sampler = Sampler(urls: [
+            "order": try address(order, "ORDER_BASE_URL", 3131), "stock": try address(stock, "STOCK_BASE_URL", 3133),
+            "payment": try address(payment, "PAYMENT_BASE_URL", 3132),
+        ])
+        var before = await sampler.sample()
+        if once || !json && !Terminal.isInteractive {
+            try await Task.sleep(for: .seconds(interval))
+            let after = await sampler.sample()
+            guard !after.services.isEmpty else {
+                throw ended("no service answers", ArgumentParser.ExitCode(69))
+            }
+            let reading = TopReading(from: before, to: after)
+            show(reading.json, asJSON: json) { _ in
+                TopView(width: Terminal.size.width, height: 100, hasColour: Terminal.hasColour())
+                    .lines(reading, title: title).joined(separator: "\n")
+            }
+            if reading.isTroubled { throw ArgumentParser.ExitCode.failure }
+            return
+        }
+        guard !json else {
+            while true {
+                try await Task.sleep(for: .seconds(interval))
+                let after = await sampler.sample()
+                show(TopReading(from: before, to: after).json, asJSON: true) { _ in "" }
+                before = after
+            }
+        }
+        await watch(sampler, from: before)
+    }
+
+    private var title: String { "checkout top   \(now)   every \(interval) s   q quits" }
+
+    private func watch(_ sampler: Sampler, from first: TopSample) async {
+        let screen = Terminal.Screen()
+        defer { screen.close() }
+        // Ctrl-C is a key like q: the screen is given back.
+        signal(SIGINT, SIG_IGN)
+        let interrupted = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
+        interrupted.setEventHandler {
+            screen.close()
+            Foundation.exit(0)
+        }
+        interrupted.resume()
+        var before = first
+        var reading = TopReading(from: first, to: first)
+        var due = SystemTime().uptime + .seconds(interval)
+        while true {
+            let (width, height) = Terminal.size
+            screen.draw(
+                TopView(width: width, height: height, hasColour: Terminal.hasColour()).lines(reading, title: title))
+            // Drawn four times a second, so that another size of the window shows at once.
+            if let key = screen.key(within: 250), key == UInt8(ascii: "q") || key == UInt8(ascii: "Q") { return }
+            guard SystemTime().uptime >= due else { continue }
+            due = SystemTime().uptime + .seconds(interval)
+            let after = await sampler.sample()
+            reading = TopReading(from: before, to: after)
+            before = after
+        }
+    }
+}
+
+/// Reads the metrics of all services at once.
+private struct Sampler: Sendable {
+    let urls: [String: String]
+    private let transport = CurlTransport(userAgent: "checkout-top/\(checkoutVersion)")
+
+    init(urls: [String: String]) {
+        self.urls = urls
+    }
+
+    func sample() async -> TopSample {
+        let services = await withTaskGroup { group in
+            for (name, url) in urls {
+                group.addTask {
+                    let request = ServiceRequest(
+                        method: "GET", url: "\(url)/metrics", headers: [], body: [], timeout: .seconds(2))
+                    let response = try? await transport.send(request)
+                    guard let response, response.status == 200 else { return (name, MetricsText?.none) }
+                    return (name, MetricsText(String(decoding: response.body, as: UTF8.self)))
+                }
+            }
+            var services: [String: MetricsText] = [:]
+            for await (name, metrics) in group { services[name] = metrics }
+            return services
+        }
+        return TopSample(at: SystemTime().uptime, services: services)
+    }
+}
