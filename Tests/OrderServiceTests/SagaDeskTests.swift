@@ -91,7 +91,7 @@ struct SagaDeskTests {
     @Test("a rare state among many ended orders is found page by page, each of a bounded search")
     func boundedSearch() async throws {
         let rare = try await fixture.leave(.failed(.sample)).plan.orderID
-        try await fixture.test.store.transaction { transaction in
+        _ = try await fixture.test.store.transaction { transaction in
             try transaction.run(
                 """
                 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
@@ -255,7 +255,7 @@ struct SagaDeskTests {
         let back = try await putDown(.releasing(.sample, then: .nothing))
         #expect(try await plan("compensate", back).code == "order-state-conflict")
         let newer = try await putDown(.charging(.sample))
-        try await fixture.test.store.transaction { transaction in
+        _ = try await fixture.test.store.transaction { transaction in
             try transaction.run("UPDATE orders SET saga = '{}' WHERE order_id = ?", [.text(newer)])
         }
         for action in ["retry", "compensate", "park"] {

@@ -180,7 +180,8 @@ struct SagaTests {
             switch step {
             case .releasing(_, then: .nothing), .releasing(_, then: .cancel), .canceling, .failed:
                 #expect(saga.certainFailure == .sample)
-            case .reserving, .charging, .completing, .releasing(_, then: .refund), .refunding, .completed:
+            case .reserving, .charging, .completing, .releasing(_, then: .refund), .releasing(_, then: .withdraw),
+                .refunding, .completed:
                 #expect(saga.certainFailure == nil)
             }
         }

@@ -59,33 +59,17 @@ package struct TopReading: Sendable, Equatable {
     package let services: [Service]
 
     package init(from before: TopSample, to after: TopSample) {
-        seconds = max(0.001, (after.at - before.at).inSeconds)
-        let seconds = seconds
-        let none = MetricsText("")
-        /// Increase a second. A counter that went down began anew, with its process.
-        func rate(_ service: String, _ name: String, _ labels: [String: String] = [:]) -> Double {
-            guard let now = after.services[service], let then = before.services[service] else { return 0 }
-            let increase = now.sum(name, labels) - then.sum(name, labels)
-            return max(0, increase) / seconds
-        }
-        func quantile(_ share: Double, _ service: String, _ name: String, _ labels: [String: String] = [:]) -> Double? {
-            guard let now = after.services[service], let then = before.services[service] else { return nil }
-            let earlier = then.buckets(name, labels)
-            let increase = now.buckets(name, labels).reduce(into: [Double: Double]()) { increase, bucket in
-                increase[bucket.key] = max(0, bucket.value - (earlier[bucket.key] ?? 0))
-            }
-            return Quantile.value(share, increase)
-        }
-        let order = after.services["order"] ?? none
+        let change = Change(before: before, after: after)
+        let order = after.services["order"] ?? MetricsText("")
+        seconds = change.seconds
         outcomes = order.matching("checkout_total").reduce(into: [:]) { outcomes, series in
             guard let outcome = series.labels["outcome"] else { return }
-            let rate = rate("order", "checkout_total", ["outcome": outcome])
+            let rate = change.rate("order", "checkout_total", ["outcome": outcome])
             if rate > 0 { outcomes[outcome] = rate }
         }
         let checkouts = ["http_route": "/checkout"]
-        let requests = "http_server_request_duration_seconds"
-        p50 = quantile(0.5, "order", requests, checkouts)
-        p99 = quantile(0.99, "order", requests, checkouts)
+        p50 = change.quantile(0.5, "order", Change.requests, checkouts)
+        p99 = change.quantile(0.99, "order", Change.requests, checkouts)
         sagas = order.matching("checkout_sagas").reduce(into: [:]) { sagas, series in
             if let state = series.labels["state"] { sagas[state] = Int(series.value) }
         }
@@ -98,19 +82,46 @@ package struct TopReading: Sendable, Equatable {
         breakers = order.matching("circuit_breaker_state").reduce(into: [:]) { breakers, series in
             if let target = series.labels["target"] { breakers[target] = Int(series.value) }
         }
-        retries = rate("order", "retry_attempts_total")
-        compensations = rate("order", "saga_compensations_total")
-        services = Self.serviceNames.map { name in
+        retries = change.rate("order", "retry_attempts_total")
+        compensations = change.rate("order", "saga_compensations_total")
+        services = Self.serviceNames.map { change.service($0) }
+    }
+
+    /// What counters and histograms have gained between two samples.
+    private struct Change {
+        static let requests = "http_server_request_duration_seconds"
+
+        let before: TopSample
+        let after: TopSample
+
+        var seconds: Double { max(0.001, (after.at - before.at).inSeconds) }
+
+        /// The increase in a second. A counter that went down began anew, with its process.
+        func rate(_ service: String, _ name: String, _ labels: [String: String] = [:]) -> Double {
+            guard let now = after.services[service], let then = before.services[service] else { return 0 }
+            return max(0, now.sum(name, labels) - then.sum(name, labels)) / seconds
+        }
+
+        func quantile(_ share: Double, _ service: String, _ name: String, _ labels: [String: String] = [:]) -> Double? {
+            guard let now = after.services[service], let then = before.services[service] else { return nil }
+            let earlier = then.buckets(name, labels)
+            let increase = now.buckets(name, labels).reduce(into: [Double: Double]()) { increase, bucket in
+                increase[bucket.key] = max(0, bucket.value - (earlier[bucket.key] ?? 0))
+            }
+            return Quantile.value(share, increase)
+        }
+
+        func service(_ name: String) -> Service {
             guard let metrics = after.services[name] else { return Service(name: name, isUp: false) }
-            let failures = metrics.matching("\(requests)_count").filter {
-                $0.labels["http_response_status_code"]?.first == "5"
-            }.compactMap { $0.labels["http_response_status_code"] }
+            let statuses = metrics.matching("\(Self.requests)_count").compactMap {
+                $0.labels["http_response_status_code"]
+            }
+            let errors = Set(statuses.filter { $0.hasPrefix("5") }).reduce(0.0) { sum, status in
+                sum + rate(name, "\(Self.requests)_count", ["http_response_status_code": status])
+            }
             return Service(
-                name: name, isUp: true, requests: rate(name, "\(requests)_count"),
-                errors: Set(failures).reduce(0) {
-                    $0 + rate(name, "\(requests)_count", ["http_response_status_code": $1])
-                },
-                p50: quantile(0.5, name, requests), p99: quantile(0.99, name, requests),
+                name: name, isUp: true, requests: rate(name, "\(Self.requests)_count"), errors: errors,
+                p50: quantile(0.5, name, Self.requests), p99: quantile(0.99, name, Self.requests),
                 transactions: rate(name, "store_transaction_duration_seconds_count"),
                 storeP99: quantile(0.99, name, "store_transaction_duration_seconds"),
                 storeFailures: rate(name, "store_transaction_failures_total"),
