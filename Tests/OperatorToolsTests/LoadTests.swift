@@ -8,7 +8,7 @@ import Testing
 
 @testable import OperatorTools
 
-@Suite("checkout load", .timeLimit(.minutes(1)))
+@Suite("checkout load", .timeLimit(.minutes(5)))
 struct LoadTests {
     /// Order, as far as a client sees it: an answer for each request, made from its key and its number.
     private final class FakeOrder: Transport {

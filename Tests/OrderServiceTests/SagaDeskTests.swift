@@ -8,7 +8,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("What operators see and do of checkouts", .timeLimit(.minutes(1)))
+@Suite("What operators see and do of checkouts", .timeLimit(.minutes(5)))
 struct SagaDeskTests {
     private let fixture: OrderFixture
     private var shop: FakeShop { fixture.shop }

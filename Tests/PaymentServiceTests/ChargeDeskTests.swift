@@ -5,7 +5,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("What operators see and do of charges", .timeLimit(.minutes(1)))
+@Suite("What operators see and do of charges", .timeLimit(.minutes(5)))
 struct ChargeDeskTests {
     private static let command = #"{"operator":"ann","reason":"the bank called"}"#
 

@@ -7,7 +7,7 @@ import Testing
 
 @testable import StockService
 
-@Suite("What operators see and do of reservations", .timeLimit(.minutes(1)))
+@Suite("What operators see and do of reservations", .timeLimit(.minutes(5)))
 struct ReservationDeskTests {
     private let fixture: StockFixture
 
