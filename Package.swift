@@ -30,6 +30,7 @@ let configuration = Target.Dependency.product(name: "Configuration", package: "s
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let metrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
 let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
+let tracing = Target.Dependency.product(name: "Tracing", package: "swift-distributed-tracing")
 let sqlite = Target.Dependency.product(name: "GRDBSQLite", package: "GRDB.swift")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 
@@ -44,6 +45,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.3"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -58,19 +60,23 @@ let package = Package(
         library("OpenAPI", ["StrictJSON"]),
         library("Prometheus", [metrics]),
         library("Resilience"),
-        library("Correlation", ["Resilience"]),
+        library("Correlation", ["Resilience", tracing]),
         library("Storage", [grdb, nioCore, sqlite]),
         library("Idempotency", ["Resilience", "Storage", crypto]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
-        library("ServiceClient", ["CCurl", "Correlation", "Resilience", "StrictJSON"]),
+        library("ServiceClient", ["CCurl", "Correlation", "Resilience", "StrictJSON", tracing]),
+        library(
+            "OTLP",
+            ["Correlation", "Prometheus", "Resilience", "ServiceClient", lifecycle, logging, metrics, tracing]),
         library(
             "ServiceKit",
             [
                 "AuditAPI",
-                "Correlation", "Idempotency", "OpenAPI", "Prometheus", "Resilience", "ServiceClient", "Storage",
+                "Correlation", "Idempotency", "OTLP", "OpenAPI", "Prometheus", "Resilience", "ServiceClient",
+                "Storage",
                 "StrictJSON", argumentParser, configuration, metrics, httpTypes, hummingbird, lifecycle, logging,
                 nioCore, nioHTTPTypes,
-                nioPosix, unixSignals,
+                nioPosix, tracing, unixSignals,
             ]),
         library("MoneyJSON", ["Money", "OpenAPI", "StrictJSON"]),
         library("StockAPI", ["Money", "MoneyJSON", "OpenAPI", "Resilience", "ServiceClient", "StrictJSON"]),
@@ -105,7 +111,7 @@ let package = Package(
                 "AuditAPI",
                 "Correlation", "Idempotency", "Money", "MoneyJSON", "OpenAPI", "PaymentAPI", "Prometheus",
                 "Resilience", "ServiceClient", "ServiceKit", metrics,
-                "StockAPI", "Storage", "StrictJSON", hummingbird, lifecycle, logging,
+                "StockAPI", "Storage", "StrictJSON", hummingbird, lifecycle, logging, tracing,
             ]),
         library(
             "MockProvider",
@@ -125,7 +131,7 @@ let package = Package(
             name: "TestSupport",
             dependencies: [
                 "Correlation", "Idempotency", "Resilience", "ServiceClient", "ServiceKit", "Storage", "StrictJSON",
-                httpTypes, hummingbird, hummingbirdTesting, logging, nioCore, nioPosix,
+                httpTypes, hummingbird, hummingbirdTesting, logging, nioCore, nioPosix, tracing,
             ],
             path: "Tests/Support", swiftSettings: swiftSettings),
         .target(name: "SeededRandom", path: "Tests/SeededRandom", swiftSettings: swiftSettings),
@@ -147,12 +153,18 @@ let package = Package(
         tests("OpenAPITests", ["OpenAPI", "StrictJSON"]),
         tests("PrometheusTests", ["Prometheus", metrics]),
         tests("ResilienceTests", ["Resilience", "TestSupport"]),
-        tests("CorrelationTests", ["Correlation", "Resilience", "TestSupport"]),
+        tests("CorrelationTests", ["Correlation", "Resilience", "TestSupport", tracing]),
+        tests(
+            "OTLPTests",
+            [
+                "Correlation", "OTLP", "Prometheus", "Resilience", "ServiceClient", "TestSupport", lifecycle, logging,
+                tracing,
+            ]),
         tests("IdempotencyTests", ["Idempotency", "Resilience", "Storage", "TestSupport", nioCore, nioPosix]),
         tests("StorageTests", ["Storage", "TestSupport", nioCore, nioPosix]),
         tests(
             "ServiceClientTests",
-            ["Correlation", "Resilience", "ServiceClient", "StrictJSON", "TestSupport", nioCore, nioPosix]),
+            ["Correlation", "Resilience", "ServiceClient", "StrictJSON", "TestSupport", nioCore, nioPosix, tracing]),
         tests(
             "ProviderAPITests",
             ["Correlation", "Money", "ProviderAPI", "Resilience", "ServiceClient", "StrictJSON", "TestSupport"]),
@@ -178,17 +190,18 @@ let package = Package(
                 "ServiceClient",
                 "ServiceKit",
                 "StockAPI", "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting,
-                lifecycle, logging, nioCore, nioPosix,
+                lifecycle, logging, nioCore, nioPosix, tracing,
             ]),
         tests(
             "ServiceKitTests",
             [
-                "AuditAPI", "Correlation", "Idempotency", "OpenAPI", "Prometheus", "Resilience", "ServiceClient",
+                "AuditAPI", "Correlation", "Idempotency", "OTLP", "OpenAPI", "Prometheus", "Resilience",
+                "ServiceClient",
                 "ServiceKit",
                 "Storage", "StrictJSON",
                 "TestSupport", httpTypes, hummingbird, hummingbirdTesting, lifecycle, logging, metrics, nioCore,
                 nioEmbedded,
-                nioHTTPTypes, nioPosix,
+                nioHTTPTypes, nioPosix, tracing,
                 argumentParser,
             ]),
         tests(

@@ -5,7 +5,9 @@ public struct TraceContext: Hashable, Sendable {
     private let traceHigh: UInt64
     private let traceLow: UInt64
     private let span: UInt64
-    /// Whether the caller records this trace.
+    /// The span above this one as a number; zero when there is none.
+    private let parent: UInt64
+    /// Whether this trace is recorded.
     public let isSampled: Bool
 
     /// 32 lower-case hexadecimal digits, not all zero.
@@ -15,42 +17,70 @@ public struct TraceContext: Hashable, Sendable {
 
     /// Continues the trace that a header names with a span of its own; begins a new trace when the header is missing or
     /// not valid.
-    public init(continuing header: String?, random: () -> UInt64 = { RandomPool.next() }) {
+    ///
+    /// - Parameter sampler: says whether the trace is recorded; without one the caller's word is passed on, and a new trace may
+    ///   be recorded by whoever can.
+    public init(
+        continuing header: String?, sampler: Sampler? = nil, random: () -> UInt64 = { RandomPool.next() }
+    ) {
         if let header, let parsed = Self.parse(header) {
-            self.init(parsed.traceHigh, parsed.traceLow, isSampled: parsed.isSampled, random: random)
+            let isSampled = sampler?.records(parsed.traceLow, parentIsSampled: parsed.isSampled) ?? parsed.isSampled
+            self.init(parsed.traceHigh, parsed.traceLow, span: random() | 1, parent: parsed.span, isSampled)
         } else {
-            self.init(random() | 1, random(), isSampled: true, random: random)
+            let (high, low) = (random() | 1, random())
+            let isSampled = sampler?.records(low, parentIsSampled: nil) ?? true
+            self.init(high, low, span: random() | 1, parent: 0, isSampled)
         }
     }
 
-    private init(_ traceHigh: UInt64, _ traceLow: UInt64, isSampled: Bool, random: () -> UInt64) {
+    /// The very span that a header names; nil when the header is not valid.
+    public init?(of header: String) {
+        guard let parsed = Self.parse(header) else { return nil }
+        self.init(parsed.traceHigh, parsed.traceLow, span: parsed.span, parent: 0, parsed.isSampled)
+    }
+
+    private init(_ traceHigh: UInt64, _ traceLow: UInt64, span: UInt64, parent: UInt64, _ isSampled: Bool) {
         self.traceHigh = traceHigh
         self.traceLow = traceLow
+        self.span = span
+        self.parent = parent
         self.isSampled = isSampled
-        span = random() | 1
     }
 
     /// A span under this one, in the same trace.
     public func child(random: () -> UInt64 = { RandomPool.next() }) -> TraceContext {
-        TraceContext(traceHigh, traceLow, isSampled: isSampled, random: random)
+        TraceContext(traceHigh, traceLow, span: random() | 1, parent: span, isSampled)
+    }
+
+    /// The first span of another trace, which is recorded if this one is.
+    public func newTrace(random: () -> UInt64 = { RandomPool.next() }) -> TraceContext {
+        TraceContext(random() | 1, random(), span: random() | 1, parent: 0, isSampled)
+    }
+
+    /// The numbers behind the texts, for a form that has no use for texts. Of a trace the high half comes first; a parent of
+    /// zero is none.
+    public var numbers: (traceHigh: UInt64, traceLow: UInt64, span: UInt64, parent: UInt64) {
+        (traceHigh, traceLow, span, parent)
     }
 
     /// The header that names this span as the parent.
     public var header: String { "00-\(traceID)-\(spanID)-\(isSampled ? "01" : "00")" }
 
     /// Version 00 is exactly 55 characters; a later version may be longer, with a dash after those (W3C, section 3.2.2).
-    private static func parse(_ header: String) -> (traceHigh: UInt64, traceLow: UInt64, isSampled: Bool)? {
+    private static func parse(
+        _ header: String
+    ) -> (traceHigh: UInt64, traceLow: UInt64, span: UInt64, isSampled: Bool)? {
         var header = header
         return header.withUTF8 { bytes in
             guard bytes.count >= 55, bytes[2] == dash, bytes[35] == dash, bytes[52] == dash else { return nil }
             guard let version = number(bytes[0..<2]), let traceHigh = number(bytes[3..<19]),
-                let traceLow = number(bytes[19..<35]), let parent = number(bytes[36..<52]),
+                let traceLow = number(bytes[19..<35]), let span = number(bytes[36..<52]),
                 let flags = number(bytes[53..<55])
             else { return nil }
             guard version != 0xFF else { return nil }
             guard bytes.count == 55 || version != 0 && bytes[55] == dash else { return nil }
-            guard traceHigh | traceLow != 0, parent != 0 else { return nil }
-            return (traceHigh, traceLow, flags & 1 == 1)
+            guard traceHigh | traceLow != 0, span != 0 else { return nil }
+            return (traceHigh, traceLow, span, flags & 1 == 1)
         }
     }
 

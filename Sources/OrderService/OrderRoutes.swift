@@ -39,12 +39,14 @@ struct OrderRoutes: Sendable {
         }
         let claim: Claim
         do {
-            claim = try await log.begin(order, fingerprint: request.fingerprint, orRefuse: knownTrouble)
+            claim = try await log.begin(
+                order, fingerprint: request.fingerprint, orRefuse: knownTrouble, origin: origin(command))
         } catch {
             runner.dismiss(lease)
             throw error
         }
         if case .started = claim {
+            command.notes?.orderID = order.record.plan.orderID
             let context = CallContext(
                 requestID: command.requestID, trace: command.trace, user: command.user, deadline: deadline)
             return try reply(to: await runner.run(order, lease, context))
@@ -55,6 +57,11 @@ struct OrderRoutes: Sendable {
         case .mismatch: throw Problem.keyReused
         case .inProgress, .started: throw Problem.inProgress
         }
+    }
+
+    private func origin(_ command: Command) -> SagaOrigin {
+        let isRecorded = environment.traces != nil && command.trace.isSampled
+        return SagaOrigin(requestID: command.requestID, trace: isRecorded ? command.trace : nil)
     }
 
     /// Why no checkout may begin now: a service that every checkout needs is known to be in trouble (HT-13).

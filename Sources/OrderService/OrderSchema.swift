@@ -58,5 +58,12 @@ enum OrderSchema {
             """
         ),
         OperatorLog.migration,
+        Migration(
+            "order origin",
+            """
+            ALTER TABLE orders ADD COLUMN request_id TEXT;
+            ALTER TABLE orders ADD COLUMN traceparent TEXT;
+            """
+        ),
     ]
 }

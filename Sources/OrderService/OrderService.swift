@@ -21,9 +21,10 @@ public enum OrderService {
                 transport: MeasuredTransport(
                     transport, to: target, at: baseURL, metrics: environment.metrics, time: environment.time),
                 attemptTimeout: configuration.gatewayTimeout,
-                time: environment.time)
-            return ServiceCaller(
-                carrier: BatchedCalls(single: single, executor: environment.executor), refusalCodes: refusalCodes)
+                time: environment.time, traces: environment.traces)
+            let calls = BatchedCalls(single: single, executor: environment.executor)
+            let traced = environment.traces.map { TracedCalls(calls, of: target, at: baseURL, traces: $0) }
+            return ServiceCaller(carrier: traced ?? calls, refusalCodes: refusalCodes)
         }
         let stock = HTTPStockClient(caller: caller("stock", configuration.stockBaseURL, HTTPStockClient.refusalCodes))
         let payment = HTTPPaymentClient(
@@ -63,7 +64,8 @@ public enum OrderService {
                 paymentBreaker: CircuitBreaker(configuration.breaker, time: environment.time),
                 retry: retry(configuration.backoff), once: retry(configuration.backoff.single),
                 time: environment.time, logger: environment.logger,
-                leastTimeForCharge: configuration.leastTimeForCharge, metrics: SagaMetrics(environment.metrics))
+                leastTimeForCharge: configuration.leastTimeForCharge, metrics: SagaMetrics(environment.metrics),
+                traces: environment.traces)
             runner = SagaRunner(
                 environment: environment, log: log, caller: caller, configuration: configuration, decide: decide)
             recovery = Recovery(environment, log: log, runner: runner, configuration: configuration)

@@ -5,6 +5,7 @@ import ServiceClient
 import ServiceKit
 import Storage
 import Synchronization
+import Tracing
 
 /// Takes up the sagas that nobody drives: those of an earlier process (hazards 13 to 17 and 20), those that were put down
 /// because they could not go on, and those of an owner that has fallen silent (hazard 18).
@@ -58,7 +59,7 @@ package final class Recovery: Sendable {
                 // In halves, so that not every end of one is a search for the next.
                 if running <= Self.maximumConcurrent / 2 {
                     for taken in await take(Self.maximumConcurrent - running) {
-                        group.addTask { await self.runner.resume(taken, self.context(of: taken.order)) }
+                        group.addTask { await self.resume(taken) }
                         running += 1
                     }
                 }
@@ -142,9 +143,36 @@ package final class Recovery: Sendable {
         memory.withLock { $0.sawTrouble = false }
     }
 
-    private func context(of order: Order) -> CallContext {
-        CallContext(
-            requestID: Correlation.RequestID(), trace: TraceContext(continuing: nil), user: order.record.plan.user,
+    /// Drives a saga on, in a trace of its own that points to the one in which it began, and under the name of its first request.
+    private func resume(_ taken: TakenSaga) async {
+        let context = context(of: taken)
+        environment.logger.info(
+            "an unfinished order is taken up",
+            metadata: SagaCaller.logMetadata(
+                taken.order.record.plan, context,
+                [
+                    "saga_step": .string(taken.order.record.step.name), "rounds": .stringConvertible(taken.rounds),
+                ]))
+        guard let span = environment.traces?.start("resume checkout", as: context.trace) else {
+            return await runner.resume(taken, context)
+        }
+        if let origin = taken.origin?.trace { span.link(to: origin) }
+        span.updateAttributes { attributes in
+            attributes["checkout.order_id"] = taken.order.record.plan.orderID
+            attributes["checkout.request_id"] = context.requestID.value
+            attributes["checkout.saga.step"] = taken.order.record.step.name
+            attributes["checkout.saga.rounds"] = taken.rounds
+        }
+        await InstrumentationContext.withValue(span.context) { await runner.resume(taken, context) }
+        span.end()
+    }
+
+    private func context(of taken: TakenSaga) -> CallContext {
+        let trace = taken.origin?.trace?.newTrace()
+        return CallContext(
+            requestID: taken.origin?.requestID ?? Correlation.RequestID(),
+            trace: trace ?? TraceContext(continuing: nil, sampler: environment.traces?.sampler),
+            user: taken.order.record.plan.user,
             deadline: Deadline(after: configuration.checkoutTimeout, on: environment.time))
     }
 }

@@ -20,12 +20,13 @@ final class SagaCaller: Sendable {
     /// With less time left than this, no charge may begin.
     let leastTimeForCharge: Duration
     let metrics: SagaMetrics
+    let traces: Traces?
 
     init(
         stock: any StockClient, payment: any PaymentClient, stockBreaker: CircuitBreaker,
         paymentBreaker: CircuitBreaker,
         retry: RetryWithBackoff, once: RetryWithBackoff, time: any TimeSource, logger: Logger,
-        leastTimeForCharge: Duration, metrics: SagaMetrics
+        leastTimeForCharge: Duration, metrics: SagaMetrics, traces: Traces? = nil
     ) {
         self.stock = stock
         self.payment = payment
@@ -37,6 +38,7 @@ final class SagaCaller: Sendable {
         self.logger = logger
         self.leastTimeForCharge = leastTimeForCharge
         self.metrics = metrics
+        self.traces = traces
     }
 
     /// How long a checkout would have to wait for a service that is known to be in trouble; nil when it may begin.
@@ -51,6 +53,17 @@ final class SagaCaller: Sendable {
     ///
     /// - Parameter troubles: takes what was in the way.
     func perform(
+        _ call: Saga.Call, of saga: Saga, _ context: CallContext, _ troubles: inout CallTroubles
+    ) async -> Saga.Event {
+        guard let span = traces.flatMap({ StepSpan($0, call, of: saga, context) }) else {
+            return await attempt(call, of: saga, context, &troubles)
+        }
+        let event = await attempt(call, of: saga, span.context, &troubles)
+        span.end(event)
+        return event
+    }
+
+    private func attempt(
         _ call: Saga.Call, of saga: Saga, _ context: CallContext, _ troubles: inout CallTroubles
     ) async -> Saga.Event {
         let plan = saga.plan
@@ -148,8 +161,9 @@ final class SagaCaller: Sendable {
                 { number in
                     let passage = try passage(step, reach)
                     do throws(CallFailure) {
-                        let value = try await attempt(step.context)
+                        let value = try await attempt(number == 1 ? step.context : step.context.with(attempt: number))
                         step.record(.success, passage)
+                        if number > 1 { log(step, succeededAt: number) }
                         return value
                     } catch {
                         step.record(error.saysOfService, passage)
@@ -203,6 +217,17 @@ final class SagaCaller: Sendable {
                     "target": .string(step.target), "operation": .string(step.operation),
                     "attempt": .stringConvertible(number), "error": .string("\(error)"),
                     "wait_ms": .stringConvertible(wait.inSeconds * 1000),
+                ]))
+    }
+
+    private func log(_ step: Step, succeededAt number: Int) {
+        logger.info(
+            "a call that had failed has succeeded",
+            metadata: Self.logMetadata(
+                step.saga.plan, step.context,
+                [
+                    "target": .string(step.target), "operation": .string(step.operation),
+                    "attempt": .stringConvertible(number),
                 ]))
     }
 

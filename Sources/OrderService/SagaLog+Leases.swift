@@ -1,3 +1,4 @@
+import Correlation
 import Money
 import Resilience
 import Storage
@@ -20,6 +21,8 @@ struct TakenSaga: Sendable {
     let rounds: Int
     /// What may have been taken, as far as its last owner knew.
     let held: Money?
+    /// Nil for one that an older version has begun.
+    let origin: SagaOrigin?
 }
 
 /// Who may drive which saga: taking over, keeping, and putting down.
@@ -120,7 +123,8 @@ extension SagaLog {
                 """
                 UPDATE orders SET owner = ?, epoch = ?, due_at = ?, parked_for = NULL
                 WHERE order_id = ? AND status = 'pending' AND owner = ? AND epoch = ? AND beat = ?
-                RETURNING saga, operation_key, created_at, updated_at, rounds, held, held_currency
+                RETURNING saga, operation_key, created_at, updated_at, rounds, held, held_currency, request_id,
+                    traceparent
                 """,
                 [
                     .text(owner), .integer(lease.epoch), leaseEnd(now), .text(due.orderID), .text(due.owner),
@@ -131,6 +135,10 @@ extension SagaLog {
                     order: try Self.order(row), lease: lease, rounds: Int(row.integer(4)),
                     held: row.optionalInteger(5).flatMap { minorUnits in
                         Currency(code: row.text(6)).map { Money(minorUnits: minorUnits, currency: $0) }
+                    },
+                    origin: row.optionalText(7).flatMap { Correlation.RequestID($0) }.map { requestID in
+                        SagaOrigin(
+                            requestID: requestID, trace: row.optionalText(8).flatMap { TraceContext(of: $0) })
                     })
             }
         }

@@ -13,6 +13,14 @@ struct Lease: Hashable, Sendable {
     let epoch: Int64
 }
 
+/// What connects the story of a saga that is taken up again with its beginning (OP-03, OP-04).
+struct SagaOrigin: Equatable, Sendable {
+    /// The request that began it, under which all its calls are logged, whoever makes them.
+    let requestID: Correlation.RequestID
+    /// The span that it began in, if that is recorded.
+    let trace: TraceContext?
+}
+
 /// The durable record of every checkout, with the key it was asked for under.
 final class SagaLog: Sendable {
     let store: any Store
@@ -40,9 +48,13 @@ final class SagaLog: Sendable {
 
     /// Claims the key and stores the plan with all its ids, in one transaction, before any call is made.
     ///
-    /// - Parameter refusal: thrown, with nothing stored, if the checkout would have to begin.
+    /// - Parameters:
+    ///   - refusal: thrown, with nothing stored, if the checkout would have to begin.
+    ///   - origin: what its story begins with.
     /// - Returns: what became of the claim; the order is stored, under its first lease, only if it was started.
-    func begin(_ order: Order, fingerprint: Fingerprint, orRefuse refusal: Problem? = nil) async throws -> Claim {
+    func begin(
+        _ order: Order, fingerprint: Fingerprint, orRefuse refusal: Problem? = nil, origin: SagaOrigin? = nil
+    ) async throws -> Claim {
         let plan = order.record.plan
         let scope = Self.scope(user: plan.user, key: IdempotencyKey(stored: order.key))
         let lease = Self.firstLease(plan.orderID)
@@ -54,13 +66,15 @@ final class SagaLog: Sendable {
             try transaction.run(
                 """
                 INSERT INTO orders
-                    (order_id, user_id, status, operation_key, saga, created_at, updated_at, owner, epoch, due_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    (order_id, user_id, status, operation_key, saga, created_at, updated_at, owner, epoch, due_at,
+                    request_id, traceparent)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """,
                 [
                     .text(plan.orderID), .text(plan.user), .text(order.status.rawValue), .text(order.key),
                     Self.saga(order), .integer(order.createdAt.milliseconds), .integer(order.updatedAt.milliseconds),
                     .text(owner), .integer(lease.epoch), leaseEnd(order.createdAt),
+                    SQLValue(origin?.requestID.value), SQLValue(origin?.trace?.header),
                 ])
             return claim
         }

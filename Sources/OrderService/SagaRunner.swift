@@ -135,6 +135,8 @@ final class SagaRunner: Sendable {
         var troubles = CallTroubles()
         /// What may have been taken, as far as is known.
         var held: Money?
+        /// Whether some call brought no definite answer.
+        var hadTrouble = false
         let context: CallContext
         let order: Order
         let lease: Lease
@@ -154,6 +156,9 @@ final class SagaRunner: Sendable {
             self.context = context
             self.waiter = waiter
         }
+
+        /// Whether its story is worth reading without being asked for: it does not go the straight way.
+        var isEventful: Bool { saga.isResumed || hadTrouble || saga.step.failure != nil }
     }
 
     private func drive(_ drive: inout Drive) async {
@@ -173,7 +178,9 @@ final class SagaRunner: Sendable {
                 record(&drive, .critical, "an event does not belong to its saga's step: \(event)")
                 return await putDown(&drive, parkedFor: "an event did not belong to its step")
             }
-            record(&drive, event.isTrouble ? .warning : .debug, event.description)
+            if event.isTrouble { drive.hadTrouble = true }
+            record(
+                &drive, event.isTrouble ? .warning : drive.isEventful ? .info : .debug, event.description)
             metrics.compensated(before, event)
             if drive.saga.step != before { entered(&drive, from: before) }
             switch next {
@@ -199,6 +206,7 @@ final class SagaRunner: Sendable {
     private func finish(_ drive: Drive) {
         let duration = environment.time.now.milliseconds - drive.order.createdAt.milliseconds
         metrics.ended(drive.saga.step, after: .milliseconds(duration))
+        if drive.isEventful { tell(drive, after: duration) }
         switch drive.saga.step {
         case .completed(let goods): drive.waiter?.resume(.completed(response(drive.order, goods)))
         case .failed(let failure): drive.waiter?.resume(.failed(failure))
@@ -323,6 +331,16 @@ final class SagaRunner: Sendable {
         }
         guard environment.logger.logLevel <= level else { return }
         environment.logger.log(level: level, "saga", metadata: logMetadata(drive, ["event": .string(event)]))
+    }
+
+    /// The whole story of a checkout that did not go the straight way, in one line.
+    private func tell(_ drive: Drive, after milliseconds: Int64) {
+        var members: Logger.Metadata = [
+            "status": .string(drive.saga.step.status.rawValue), "duration_ms": .stringConvertible(Double(milliseconds)),
+            "history": .string(drive.history.map { "\($0.at) \($0.event)" }.joined(separator: "; ")),
+        ]
+        if let failure = drive.saga.step.failure { members["failure"] = .string(failure.code) }
+        environment.logger.info("checkout ended", metadata: logMetadata(drive, members))
     }
 
     private func logMetadata(_ drive: Drive, _ more: Logger.Metadata) -> Logger.Metadata {

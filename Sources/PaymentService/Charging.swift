@@ -182,7 +182,10 @@ struct Charging: Sendable {
         } catch {
             environment.logger.error(
                 "a provider's answer could not be stored; the charge stays pending and is asked about again",
-                metadata: ["charge_id": .string(charge.id), "error": .string("\(error)")])
+                metadata: [
+                    "charge_id": .string(charge.id), "order_id": .string(charge.orderID ?? ""),
+                    "error": .string("\(error)"),
+                ])
             return .problem(.chargeUnknown)
         }
     }

@@ -36,8 +36,10 @@ struct PaymentRoutes: Sendable {
     }
 
     private func charge(_ command: Command, _ key: IdempotencyKey) async throws -> CommandReply {
-        try await charging.charge(
-            try ChargeRequest(json: command.body), user: command.user, key: key, deadline: command.deadline,
+        let request = try ChargeRequest(json: command.body)
+        command.notes?.orderID = request.orderID
+        return try await charging.charge(
+            request, user: command.user, key: key, deadline: command.deadline,
             mayAskProvider: !command.isBatched
         ).get()
     }

@@ -183,7 +183,10 @@ struct Refunding: Sendable {
         } catch {
             environment.logger.error(
                 "a provider's answer could not be stored; the refund stays pending and is asked about again",
-                metadata: ["refund_id": .string(refund.id), "error": .string("\(error)")])
+                metadata: [
+                    "refund_id": .string(refund.id), "charge_id": .string(charge.id),
+                    "order_id": .string(charge.orderID ?? ""), "error": .string("\(error)"),
+                ])
             return .problem(.chargeUnknown)
         }
     }

@@ -1,3 +1,4 @@
+import Correlation
 import Resilience
 import StrictJSON
 import Synchronization
@@ -123,17 +124,21 @@ public final class BatchedCalls: CommandCarrier {
 
     private func send(_ batch: [Waiting]) async {
         for waiting in batch { waiting.command.context.tally?.note(batch.count) }
+        var headers = [
+            ServiceRequest.Header("Content-Type", "application/json"),
+            ServiceRequest.Header("X-Request-Timeout-Ms", String(max(1, single.attemptTimeout.wholeMilliseconds))),
+        ]
+        let span = single.traces.flatMap { BatchSpan($0, batch.lazy.map(\.command), to: single.baseURL) }
+        if let span { headers.append(.init("traceparent", span.trace.header)) }
         let request = ServiceRequest(
-            method: "POST", url: single.baseURL + CommandBatch.path,
-            headers: [
-                .init("Content-Type", "application/json"),
-                .init("X-Request-Timeout-Ms", String(max(1, single.attemptTimeout.wholeMilliseconds))),
-            ],
+            method: "POST", url: single.baseURL + CommandBatch.path, headers: headers,
             body: CommandBatch.write(batch.lazy.map(\.command)), timeout: single.attemptTimeout)
         let response: ServiceResponse
-        do {
+        do throws(TransportError) {
             response = try await single.transport.send(request)
+            span?.end(response)
         } catch {
+            span?.fail(error)
             for waiting in batch { waiting.finish(.failed(error)) }
             return
         }

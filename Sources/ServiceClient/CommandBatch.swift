@@ -58,7 +58,7 @@ public enum CommandBatch {
                             if let key = command.key { json.string("key", key) }
                             if !command.context.user.isEmpty { json.string("user", command.context.user) }
                             json.string("requestId", command.context.requestID.value)
-                            json.string("traceparent", command.context.trace.child().header)
+                            json.string("traceparent", command.context.traceparent)
                             json.name("body")
                             json.raw(command.body)
                         }

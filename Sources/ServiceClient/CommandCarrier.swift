@@ -18,7 +18,7 @@ public struct ServiceCommand: Sendable {
     /// A JSON object.
     public let body: [UInt8]
     /// What travels with it.
-    public let context: CallContext
+    public var context: CallContext
 
     /// A command.
     public init(path: String, key: String?, body: [UInt8], context: CallContext) {
@@ -60,17 +60,23 @@ public final class SingleCalls: CommandCarrier {
     let transport: any Transport
     let attemptTimeout: Duration
     let time: any TimeSource
+    let traces: Traces?
 
     /// A carrier.
     ///
     /// - Parameters:
     ///   - baseURL: the service's address without a slash at the end, for example `http://127.0.0.1:3133`.
     ///   - attemptTimeout: the most that one attempt may take (`GATEWAY_TIMEOUT_SECONDS`).
-    public init(baseURL: String, transport: any Transport, attemptTimeout: Duration, time: any TimeSource) {
+    ///   - traces: records the requests that carry batches. Commands are recorded by `TracedCalls`.
+    public init(
+        baseURL: String, transport: any Transport, attemptTimeout: Duration, time: any TimeSource,
+        traces: Traces? = nil
+    ) {
         self.baseURL = baseURL
         self.transport = transport
         self.attemptTimeout = attemptTimeout
         self.time = time
+        self.traces = traces
     }
 
     public func carry(_ command: ServiceCommand) async throws(TransportError) -> ServiceAnswer {
@@ -82,7 +88,7 @@ public final class SingleCalls: CommandCarrier {
         var headers = [
             ServiceRequest.Header("Content-Type", "application/json"),
             ServiceRequest.Header("X-Request-ID", context.requestID.value),
-            ServiceRequest.Header("traceparent", context.trace.child().header),
+            ServiceRequest.Header("traceparent", context.traceparent),
             ServiceRequest.Header("X-Request-Timeout-Ms", String(max(1, timeout.wholeMilliseconds))),
         ]
         if let key = command.key { headers.append(.init("Idempotency-Key", key)) }

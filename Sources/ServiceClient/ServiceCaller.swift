@@ -8,6 +8,10 @@ public struct CallContext: Sendable {
     public let requestID: RequestID
     /// The span this call is made in.
     public let trace: TraceContext
+    /// The span of this call, if somebody records it.
+    public var callSpan: TraceContext?
+    /// Which attempt of the call this is, from 1.
+    public var attempt = 1
     /// The user this call is made for; empty for nobody in particular.
     public let user: String
     /// When the caller's own answer is due.
@@ -22,6 +26,17 @@ public struct CallContext: Sendable {
         self.user = user
         self.deadline = deadline
     }
+
+    /// The same call in a span under the one that it was made in, or its next attempt.
+    public func with(trace: TraceContext? = nil, attempt: Int? = nil) -> CallContext {
+        var context = CallContext(requestID: requestID, trace: trace ?? self.trace, user: user, deadline: deadline)
+        context.attempt = attempt ?? self.attempt
+        context.tally = tally
+        return context
+    }
+
+    /// What the service is told of the trace: the span of the call, which nobody knows of unless it is recorded.
+    var traceparent: String { (callSpan ?? trace.child()).header }
 }
 
 /// Calls one service and says what each answer means.

@@ -75,3 +75,18 @@ public enum TransportError: Error, Equatable, Sendable {
     /// The response is larger than the transport takes.
     case responseTooLarge
 }
+
+extension TransportError {
+    /// Which error it is, in one word, for metrics and traces.
+    package var label: String {
+        switch self {
+        case .notSent: "not_sent"
+        case .queueFull: "queue_full"
+        case .notSentInTime: "not_sent_in_time"
+        case .timedOut: "timed_out"
+        case .connectionLost: "connection_lost"
+        case .notHTTP: "not_http"
+        case .responseTooLarge: "response_too_large"
+        }
+    }
+}

@@ -12,14 +12,17 @@ package struct BatchRoute: Sendable {
     let time: any TimeSource
     let logger: Logger
     let metrics: RequestMetrics?
+    let traces: Traces?
 
     package init(
-        commands: [String: CommandRoute], time: any TimeSource, logger: Logger, metrics: RequestMetrics? = nil
+        commands: [String: CommandRoute], time: any TimeSource, logger: Logger, metrics: RequestMetrics? = nil,
+        traces: Traces? = nil
     ) {
         self.commands = commands
         self.time = time
         self.logger = logger
         self.metrics = metrics
+        self.traces = traces
     }
 
     /// - Parameter deadline: when the sender stops waiting for the batch, and so for each command in it.
@@ -37,15 +40,21 @@ package struct BatchRoute: Sendable {
     private func answer(_ received: CommandBatch.Received, _ deadline: Deadline?) async -> CommandBatch.Answer {
         let start = time.uptime
         let requestID = received.requestID.flatMap { Correlation.RequestID($0) } ?? Correlation.RequestID()
-        let trace = TraceContext(continuing: received.traceparent)
+        let trace = TraceContext(continuing: received.traceparent, sampler: traces?.sampler)
+        let route = commands[received.path] == nil ? "none" : received.path
+        let span = traces.flatMap { ServerSpan($0, commandTo: route, as: trace) }
+        let notes = RequestNotes()
         let line = RequestLog(logger: logger, requestID: requestID, trace: trace, metrics: metrics)
         let answer: CommandBatch.Answer
         let status: Int
         do {
-            let reply = try await reply(to: received, requestID, trace, deadline)
+            let reply = try await ServerSpan.within(span) {
+                try await self.reply(to: received, requestID, trace, deadline, notes)
+            }
             status = reply.status
             answer = .answered(status: status, body: reply.body, retryAfter: nil)
         } catch is NotInBatch {
+            span?.endAlone()
             return .alone
         } catch {
             let problem = Problem(error, line)
@@ -54,14 +63,15 @@ package struct BatchRoute: Sendable {
                 status: status, body: problem.json(instance: received.path, requestID: requestID.value),
                 retryAfter: problem.retryAfterSeconds)
         }
-        let route = commands[received.path] == nil ? "none" : received.path
-        line.write(.info, method: "POST", route: route, status: status, duration: time.uptime - start)
+        line.write(
+            .info, method: "POST", route: route, status: status, duration: time.uptime - start, orderID: notes.orderID)
+        span?.end(route: route, status: status, requestID: requestID, orderID: notes.orderID)
         return answer
     }
 
     private func reply(
         to received: CommandBatch.Received, _ requestID: Correlation.RequestID, _ trace: TraceContext,
-        _ deadline: Deadline?
+        _ deadline: Deadline?, _ notes: RequestNotes
     ) async throws -> CommandReply {
         guard let route = commands[received.path] else {
             throw Problem(.notFound, "There is no command at this address.")
@@ -70,7 +80,7 @@ package struct BatchRoute: Sendable {
         let key = route.isKeyed ? try received.key.map { try IdempotencyKey(line: $0) } : nil
         let command = Command(
             key: key, body: received.body, isBatched: true, requestID: requestID, trace: trace, user: received.user,
-            deadline: deadline)
+            deadline: deadline, notes: notes)
         return try await route.handle(command)
     }
 }

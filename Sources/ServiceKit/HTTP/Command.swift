@@ -25,10 +25,12 @@ public struct Command: Sendable {
     /// When the caller stops waiting, if it said so (OP-06). A command that begins something looks at it in its transaction,
     /// so that nothing is begun that would only have to be undone; one that undoes or completes is never too late.
     public let deadline: Deadline?
+    /// What the command turns out to be about; nil if nobody wants to know.
+    public let notes: RequestNotes?
 
     package init(
         key: IdempotencyKey?, body: JSONValue, isBatched: Bool, requestID: Correlation.RequestID, trace: TraceContext,
-        user: String, deadline: Deadline?
+        user: String, deadline: Deadline?, notes: RequestNotes? = nil
     ) {
         self.key = key
         self.body = body
@@ -37,6 +39,7 @@ public struct Command: Sendable {
         self.trace = trace
         self.user = user
         self.deadline = deadline
+        self.notes = notes
     }
 }
 

@@ -5,6 +5,7 @@ import Logging
 import NIOHTTP1
 import Resilience
 import ServiceClient
+import Tracing
 
 /// The outermost layer of every request: reads the head's ids, turns whatever is thrown into a problem document, names the
 /// request in the response, and writes the log line.
@@ -17,6 +18,7 @@ struct EnvelopeMiddleware: RouterMiddleware {
     let time: any TimeSource
     let logger: Logger
     var metrics: RequestMetrics?
+    var traces: Traces?
 
     func handle(
         _ request: Request,
@@ -26,7 +28,8 @@ struct EnvelopeMiddleware: RouterMiddleware {
         let start = time.uptime
         var context = context
         context.requestID = request.headers[.requestID].flatMap { Correlation.RequestID($0) } ?? Correlation.RequestID()
-        context.trace = TraceContext(continuing: request.headers[.traceparent])
+        context.trace = TraceContext(continuing: request.headers[.traceparent], sampler: traces?.sampler)
+        let span = traces.flatMap { ServerSpan($0, request, as: context.trace) }
 
         let log = RequestLog(
             logger: logger, requestID: context.requestID, trace: context.trace, metrics: metrics)
@@ -34,8 +37,9 @@ struct EnvelopeMiddleware: RouterMiddleware {
         do {
             let whole = try await request.withBody(upTo: Self.maximumBodyBytes(of: request.uri.path))
             try readHead(of: request, arrivedAt: start, into: &context)
-            response = try await next(whole, context)
+            response = try await ServerSpan.within(span) { try await next(whole, context) }
         } catch let error as HTTPParserError {
+            span?.end(error)
             throw error
         } catch {
             let problem = problem(for: error, request, log)
@@ -44,9 +48,11 @@ struct EnvelopeMiddleware: RouterMiddleware {
         }
         response.headers[.requestID] = context.requestID.value
         let status = response.status.code
+        let (route, orderID) = (Self.route(context.endpointPath), context.notes.orderID)
         log.write(
-            Self.logLevel(of: request.uri.path, status), method: request.method.rawValue,
-            route: Self.route(context.endpointPath), status: status, duration: time.uptime - start)
+            Self.logLevel(of: request.uri.path, status), method: request.method.rawValue, route: route, status: status,
+            duration: time.uptime - start, orderID: orderID)
+        span?.end(route: route, status: status, requestID: context.requestID, orderID: orderID)
         return response
     }
 

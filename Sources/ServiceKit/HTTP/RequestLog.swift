@@ -3,6 +3,20 @@ import Logging
 import Resilience
 import Storage
 import StrictJSON
+import Synchronization
+
+/// What a handler finds out that belongs to the log line and the span of its request.
+public final class RequestNotes: Sendable {
+    private let order = Mutex<String?>(nil)
+
+    init() {}
+
+    /// The order that the request is about.
+    public var orderID: String? {
+        get { order.withLock { $0 } }
+        set { order.withLock { $0 = newValue } }
+    }
+}
 
 /// The log lines about one request, which carry its ids (OP-03), and its place in the metrics.
 package struct RequestLog: Sendable {
@@ -22,16 +36,18 @@ package struct RequestLog: Sendable {
     }
 
     /// The line that every answered request gets.
-    func write(_ level: Logger.Level, method: String, route: String, status: Int, duration: Duration) {
+    func write(
+        _ level: Logger.Level, method: String, route: String, status: Int, duration: Duration, orderID: String?
+    ) {
         metrics?.record(method: method, route: route, status: status, duration: duration)
         guard logger.logLevel <= level else { return }
-        logger.log(
-            level: level, "request",
-            metadata: [
-                "method": .string(method), "route": .string(route), "status": .stringConvertible(status),
-                "duration_ms": .stringConvertible(duration.inSeconds * 1000), "request_id": .string(requestID.value),
-                "trace_id": .string(trace.traceID), "span_id": .string(trace.spanID),
-            ])
+        var metadata: Logger.Metadata = [
+            "method": .string(method), "route": .string(route), "status": .stringConvertible(status),
+            "duration_ms": .stringConvertible(duration.inSeconds * 1000), "request_id": .string(requestID.value),
+            "trace_id": .string(trace.traceID), "span_id": .string(trace.spanID),
+        ]
+        if let orderID { metadata["order_id"] = .string(orderID) }
+        logger.log(level: level, "request", metadata: metadata)
     }
 
     /// Something went wrong that the client is told nothing of.

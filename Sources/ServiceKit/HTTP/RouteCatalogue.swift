@@ -93,7 +93,7 @@ public struct RouteCatalogue: Sendable {
             let key = isKeyed ? try request.idempotencyKey() : nil
             let command = Command(
                 key: key, body: try await request.json(), isBatched: false, requestID: context.requestID,
-                trace: context.trace, user: context.user, deadline: context.deadline)
+                trace: context.trace, user: context.user, deadline: context.deadline, notes: context.notes)
             return .command(try await handle(command))
         }
         routes.append(route)
@@ -103,7 +103,7 @@ public struct RouteCatalogue: Sendable {
     public mutating func acceptBatches(in environment: ServiceEnvironment) {
         let route = BatchRoute(
             commands: commands, time: environment.time, logger: environment.logger,
-            metrics: environment.registry.map { .ofBatches($0) })
+            metrics: environment.registry.map { .ofBatches($0) }, traces: environment.traces)
         post(CommandBatch.path, as: .batch) { request, context in
             let body = try await request.json()
             return .json(await route.answer(try CommandBatch.commands(json: body), until: context.deadline))

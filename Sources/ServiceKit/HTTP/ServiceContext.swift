@@ -14,6 +14,8 @@ public struct ServiceContext: RequestContext {
     public internal(set) var user = ""
     /// When the caller stops waiting, if it said so (OP-06).
     public internal(set) var deadline: Deadline?
+    /// What the request turns out to be about.
+    public let notes = RequestNotes()
 
     public init(source: Source) {
         coreContext = .init(source: source)

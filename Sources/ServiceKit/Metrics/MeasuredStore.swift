@@ -35,7 +35,7 @@ struct MeasuredStore: Store {
 
 extension StoreError {
     /// Which error it is, in one word.
-    fileprivate var label: String {
+    var label: String {
         switch self {
         case .closed: "closed"
         case .overloaded: "overloaded"

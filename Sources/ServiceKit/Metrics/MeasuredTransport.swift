@@ -67,18 +67,3 @@ public final class MeasuredTransport: Transport {
         timer.recordNanoseconds((time.uptime - start).wholeNanoseconds)
     }
 }
-
-extension TransportError {
-    /// Which error it is, in one word.
-    fileprivate var label: String {
-        switch self {
-        case .notSent: "not_sent"
-        case .queueFull: "queue_full"
-        case .notSentInTime: "not_sent_in_time"
-        case .timedOut: "timed_out"
-        case .connectionLost: "connection_lost"
-        case .notHTTP: "not_http"
-        case .responseTooLarge: "response_too_large"
-        }
-    }
-}

@@ -1,5 +1,6 @@
 import CoreMetrics
 import HTTPTypes
+import OTLP
 import Prometheus
 import Resilience
 import Synchronization
@@ -24,6 +25,7 @@ public enum ServiceMetrics {
         MetricFamily(
             "store_transaction_failures_total", .counter,
             "Transactions that the store did not take, by why."),
+        SpanCounters.family,
         MetricFamily("checkout_build_info", .gauge, "Always 1; the labels say which build this is."),
         MetricFamily("process_cpu_seconds_total", .total, "Processor time used, in user and system mode."),
         MetricFamily("process_resident_memory_bytes", .gauge, "Memory in use."),
@@ -49,6 +51,10 @@ package final class RequestMetrics: Sendable {
     }
 
     private static let methods: Set<String> = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
+    /// Stands for every method that is not known: a client may send any word as one.
+    static let other = "_OTHER"
+
+    static func known(_ method: String) -> String { methods.contains(method) ? method : other }
 
     /// - Parameter name: the histogram's.
     package init(_ factory: any MetricsFactory, name: String = "http_server_request_duration_seconds") {
@@ -62,8 +68,7 @@ package final class RequestMetrics: Sendable {
     }
 
     package func record(method: String, route: String, status: Int, duration: Duration) {
-        // A client may send any word as a method.
-        let key = Key(method: Self.methods.contains(method) ? method : "_OTHER", route: route, status: status)
+        let key = Key(method: Self.known(method), route: route, status: status)
         let timer = timers.withLock { timers in
             if let known = timers[key] { return known }
             let made = CoreMetrics.Timer(

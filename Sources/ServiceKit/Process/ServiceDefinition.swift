@@ -92,7 +92,7 @@ public struct BuiltService: Sendable {
         router.add(
             middleware: EnvelopeMiddleware(
                 routes: routes, drain: drain, time: environment.time, logger: environment.logger,
-                metrics: environment.registry.map { RequestMetrics($0) }))
+                metrics: environment.registry.map { RequestMetrics($0) }, traces: environment.traces))
         for route in routes.routes {
             router.on(RouterPath(route.path), method: route.method, use: route.handle)
         }

@@ -28,6 +28,8 @@ public final class ServiceEnvironment: Sendable {
     public let executor: (any TaskExecutor)?
     /// Keeps what is measured; nil measures nothing.
     public let registry: PrometheusRegistry?
+    /// Records spans; nil records none.
+    public let traces: Traces?
 
     /// Makes what measures.
     public var metrics: any MetricsFactory { registry ?? NOOPMetricsHandler.instance }
@@ -41,7 +43,8 @@ public final class ServiceEnvironment: Sendable {
         identifiers: IdentifierSource? = nil,
         logger: Logger,
         executor: (any TaskExecutor)? = nil,
-        registry: PrometheusRegistry? = nil
+        registry: PrometheusRegistry? = nil,
+        traces: Traces? = nil
     ) {
         self.store = store
         self.keys = keys
@@ -51,6 +54,7 @@ public final class ServiceEnvironment: Sendable {
         self.logger = logger
         self.executor = executor
         self.registry = registry
+        self.traces = traces
     }
 
     /// Starts work that goes on whether or not the request that caused it is still waiting (hazard 19).

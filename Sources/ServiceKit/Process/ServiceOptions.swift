@@ -1,4 +1,5 @@
 import ArgumentParser
+import OTLP
 
 /// The flags that every service has. Their texts are the whole reference of the common settings.
 public struct ServiceOptions: ParsableArguments {
@@ -87,15 +88,19 @@ public struct ServiceConfiguration: Sendable {
     public let keyTimeToLive: Duration
     /// How long a stop may wait for requests in flight.
     public let shutdownTimeout: Duration
+    /// Where spans go; nil records none (OP-04).
+    public let tracing: OTLPConfiguration?
 
     /// The words of `LOG_LEVEL`.
     public enum LogLevel: String, CaseIterable, Sendable {
         case trace, debug, info, notice, warning, error, critical
     }
 
-    /// Reads `HOST`, `PORT`, `OPERATOR_HOST`, `OPERATOR_PORT`, `DATA_DIR`, `LOG_LEVEL`, `IDEMPOTENCY_BACKEND`, `IDEMPOTENCY_TTL_SECONDS` and
-    /// `SHUTDOWN_TIMEOUT_SECONDS`.
-    public init(_ settings: Settings, defaultPort: Int) throws(ConfigurationError) {
+    /// Reads `HOST`, `PORT`, `OPERATOR_HOST`, `OPERATOR_PORT`, `DATA_DIR`, `LOG_LEVEL`, `IDEMPOTENCY_BACKEND`, `IDEMPOTENCY_TTL_SECONDS`,
+    /// `SHUTDOWN_TIMEOUT_SECONDS`, and OpenTelemetry's variables.
+    ///
+    /// - Parameter name: the service's, for its spans.
+    public init(_ settings: Settings, defaultPort: Int, name: String = "checkout") throws(ConfigurationError) {
         host = try settings.text("HOST", default: "127.0.0.1")
         port = try settings.integer("PORT", default: defaultPort, in: 0...65_535)
         operatorHost = try settings.text("OPERATOR_HOST", default: "127.0.0.1")
@@ -105,6 +110,7 @@ public struct ServiceConfiguration: Sendable {
         backend = try settings.choice("IDEMPOTENCY_BACKEND", default: .file)
         keyTimeToLive = try settings.seconds("IDEMPOTENCY_TTL_SECONDS", default: 86_400, in: 0.1...31_536_000)
         shutdownTimeout = try settings.seconds("SHUTDOWN_TIMEOUT_SECONDS", default: 30, in: 0...3600)
+        tracing = try OTLPConfiguration(settings, service: name)
     }
 }
 

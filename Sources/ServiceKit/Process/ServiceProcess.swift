@@ -7,6 +7,7 @@ import Idempotency
 import Logging
 import NIOCore
 import NIOPosix
+import OTLP
 import Prometheus
 import Resilience
 import ServiceLifecycle
@@ -48,7 +49,8 @@ public struct ServiceProcess: Sendable {
         let startLogger = Logger(label: definition.name) { _ in JSONLogHandler(service: definition.name, level: .info) }
         var exitCode = ExitCode.success
         do {
-            let configuration = try ServiceConfiguration(settings, defaultPort: definition.defaultPort)
+            let configuration = try ServiceConfiguration(
+                settings, defaultPort: definition.defaultPort, name: definition.name)
             try await serve(configuration)
         } catch let error as ConfigurationError {
             startLogger.critical(
@@ -110,10 +112,15 @@ public struct ServiceProcess: Sendable {
         }
         let registry = PrometheusRegistry(ServiceMetrics.families + definition.metrics)
         MetricsSystem.bootstrap(registry)
+        let exporter = configuration.tracing.map {
+            SpanExporter($0, of: definition.name, metrics: registry, logger: logger)
+        }
+        let traces = exporter?.traces
+        let measured = MeasuredStore(store, metrics: registry, time: SystemTime())
         let environment = ServiceEnvironment(
-            store: MeasuredStore(store, metrics: registry, time: SystemTime()),
+            store: traces.map { TracedStore(measured, traces: $0) } ?? measured,
             keys: MeasuredIdempotencyStore(keys, metrics: registry), logger: logger, executor: executor,
-            registry: registry)
+            registry: registry, traces: traces)
         let service = try await definition.build(settings, environment)
         let handOver: @Sendable () async -> Void = {
             do {
@@ -135,8 +142,9 @@ public struct ServiceProcess: Sendable {
         }
         endAtOnceOnSecondSignal(logger)
         let groupConfiguration = ServiceGroupConfiguration(
-            services: service.background + [keySweeper(environment)] + watch(lock, logger)
-                + (operators.map { [$0] } ?? []) + [server, drain],
+            // Stopped from the last to the first: spans are sent when nobody makes any more.
+            services: (exporter.map { [$0] } ?? []) + service.background + [keySweeper(environment)]
+                + watch(lock, logger) + (operators.map { [$0] } ?? []) + [server, drain],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: libraryLogger
         )

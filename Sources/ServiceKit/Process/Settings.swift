@@ -49,6 +49,11 @@ public struct Settings: Sendable {
         return value
     }
 
+    /// A text, or nil without one. Empty counts as left out, as OpenTelemetry wants it for its variables.
+    public func optionalText(_ name: String) -> String? {
+        reader.string(forKey: ConfigKey(Self.components(of: name))).flatMap { $0.isEmpty ? nil : $0 }
+    }
+
     /// One of a few words, or the default.
     public func choice<T: RawRepresentable & CaseIterable>(
         _ name: String, default defaultValue: T
