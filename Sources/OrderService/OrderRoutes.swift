@@ -60,8 +60,7 @@ struct OrderRoutes: Sendable {
     }
 
     private func origin(_ command: Command) -> SagaOrigin {
-        let isRecorded = environment.traces != nil && command.trace.isSampled
-        return SagaOrigin(requestID: command.requestID, trace: isRecorded ? command.trace : nil)
+        SagaOrigin(requestID: command.requestID, trace: environment.traces == nil ? nil : command.trace)
     }
 
     /// Why no checkout may begin now: a service that every checkout needs is known to be in trouble (HT-13).

@@ -17,7 +17,7 @@ struct Lease: Hashable, Sendable {
 struct SagaOrigin: Equatable, Sendable {
     /// The request that began it, under which all its calls are logged, whoever makes them.
     let requestID: Correlation.RequestID
-    /// The span that it began in, if that is recorded.
+    /// The span that it began in, recorded or not, if spans are recorded at all.
     let trace: TraceContext?
 }
 

@@ -173,6 +173,7 @@ BAD = [
     ("order", "PAYMENT_BASE_URL", "ftp://127.0.0.1:1"), ("stock", "IDEMPOTENCY_BACKEND", "floppy"), ("order", "IDEMPOTENCY_TTL_SECONDS", "day"),
     ("stock", "RESERVATION_TTL_SECONDS", "x"), ("stock", "STOCK_INITIAL_QUANTITY", "-5"), ("stock", "STOCK_INITIAL_QUANTITY", "1e99"),
     ("payment", "PAYMENT_TEST_METHODS", "maybe"), ("payment", "SHUTDOWN_TIMEOUT_SECONDS", "never"), ("order", "GATEWAY_TIMEOUT_SECONDS", "1e400"),
+    ("order", "OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"), ("stock", "OTEL_TRACES_SAMPLER", "sometimes"),
 ]
 
 

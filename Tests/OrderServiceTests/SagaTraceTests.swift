@@ -84,12 +84,8 @@ struct SagaTraceTests {
         #expect(fixture.shop.contexts.allSatisfy { $0.requestID.value == "request-1" })
     }
 
-    @Test("a trace that is not recorded makes no spans, and none when it is taken up")
+    @Test("a trace that its caller does not record makes no spans, and none when it is taken up")
     func unsampled() async throws {
-        fixture.shop.script(.charge) { $0 <= 40 ? .lose(.timedOut) : .answer }
-        let test = try TestEnvironment(migrations: OrderSchema.migrations)
-        let never = Sampler(share: 0, followsParent: true)
-        let fixture = OrderFixture(test, test.environment(recording: tracer, sampler: never))
         fixture.shop.script(.charge) { $0 <= 40 ? .lose(.timedOut) : .answer }
         try await fixture.run { client in
             _ = try await client.checkout(headers: ["traceparent": "\(Self.header)-00"])

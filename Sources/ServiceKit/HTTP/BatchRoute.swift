@@ -48,8 +48,11 @@ package struct BatchRoute: Sendable {
         let answer: CommandBatch.Answer
         let status: Int
         do {
-            let reply = try await ServerSpan.within(span) {
-                try await self.reply(to: received, requestID, trace, deadline, notes)
+            let reply: CommandReply
+            if let span {
+                reply = try await span.within { try await self.reply(to: received, requestID, trace, deadline, notes) }
+            } else {
+                reply = try await self.reply(to: received, requestID, trace, deadline, notes)
             }
             status = reply.status
             answer = .answered(status: status, body: reply.body, retryAfter: nil)

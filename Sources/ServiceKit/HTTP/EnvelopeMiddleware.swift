@@ -37,7 +37,11 @@ struct EnvelopeMiddleware: RouterMiddleware {
         do {
             let whole = try await request.withBody(upTo: Self.maximumBodyBytes(of: request.uri.path))
             try readHead(of: request, arrivedAt: start, into: &context)
-            response = try await ServerSpan.within(span) { try await next(whole, context) }
+            if let span {
+                response = try await span.within { try await next(whole, context) }
+            } else {
+                response = try await next(whole, context)
+            }
         } catch let error as HTTPParserError {
             span?.end(error)
             throw error

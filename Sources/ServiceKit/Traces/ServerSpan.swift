@@ -4,6 +4,9 @@ import Tracing
 
 /// The span of a request, or of a command that came in a batch, in the words of OpenTelemetry's semantic conventions for HTTP.
 struct ServerSpan {
+    /// What a client sends is kept up to this length, in characters, since many spans may wait.
+    private static let maximumText = 256
+
     private let span: any Span
     private let method: String
 
@@ -17,9 +20,11 @@ struct ServerSpan {
         method = RequestMetrics.known(request.method.rawValue)
         span.updateAttributes { attributes in
             attributes["http.request.method"] = method
-            attributes["url.path"] = path
+            attributes["url.path"] = String(path.prefix(Self.maximumText))
             attributes["url.scheme"] = "http"
-            if let agent = request.headers[.userAgent] { attributes["user_agent.original"] = agent }
+            if let agent = request.headers[.userAgent] {
+                attributes["user_agent.original"] = String(agent.prefix(Self.maximumText))
+            }
         }
     }
 
@@ -37,9 +42,8 @@ struct ServerSpan {
     }
 
     /// Does something in the span, so that what it does is recorded below it.
-    static func within<T>(_ span: ServerSpan?, _ body: () async throws -> T) async rethrows -> T {
-        guard let span else { return try await body() }
-        return try await InstrumentationContext.withValue(span.span.context) { try await body() }
+    func within<T>(_ body: () async throws -> T) async rethrows -> T {
+        try await InstrumentationContext.withValue(span.context) { try await body() }
     }
 
     /// The request has its answer. To a server only a 5xx is an error of its own.
