@@ -5,7 +5,7 @@ import Testing
 
 @testable import Audit
 
-@Suite("An audit of the three services", .timeLimit(.minutes(1)))
+@Suite("An audit of the three services", .timeLimit(.minutes(5)))
 struct AuditRunTests {
     private func audit(_ source: FakeSource) async throws -> AuditReport {
         var run = AuditRun(source, rules: Records.rules)

@@ -9,7 +9,7 @@ import Testing
 
 @testable import Audit
 
-@Suite("Reading the services over HTTP", .timeLimit(.minutes(1)))
+@Suite("Reading the services over HTTP", .timeLimit(.minutes(5)))
 struct HTTPAuditSourceTests {
     private static let bases: [AuditedService: String] = [
         .order: "http://order", .stock: "http://stock", .payment: "http://payment",

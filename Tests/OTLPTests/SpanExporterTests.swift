@@ -11,7 +11,7 @@ import Tracing
 
 @testable import OTLP
 
-@Suite("Span exporter", .timeLimit(.minutes(1)))
+@Suite("Span exporter", .timeLimit(.minutes(5)))
 struct SpanExporterTests {
     private let registry = PrometheusRegistry([SpanCounters.family])
     private let time = ManualTime()

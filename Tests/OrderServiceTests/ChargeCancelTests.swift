@@ -5,7 +5,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("A charge that Payment did not execute, and a copy of which may still arrive", .timeLimit(.minutes(1)))
+@Suite("A charge that Payment did not execute, and a copy of which may still arrive", .timeLimit(.minutes(5)))
 struct ChargeCancelTests {
     @Test("a charge that Payment did not execute is canceled by its id after the release, and then the key is free")
     func notExecuted() async throws {

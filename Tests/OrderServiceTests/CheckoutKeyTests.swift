@@ -4,7 +4,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("The key of a checkout", .timeLimit(.minutes(1)))
+@Suite("The key of a checkout", .timeLimit(.minutes(5)))
 struct CheckoutKeyTests {
     private static let other = #"{"itemId":1,"quantity":3}"#
 

@@ -9,7 +9,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("A checkout that goes well", .timeLimit(.minutes(1)))
+@Suite("A checkout that goes well", .timeLimit(.minutes(5)))
 struct CheckoutTests {
     @Test("reserves, charges and completes, in this order and each once, under the ids of the order")
     func success() async throws {

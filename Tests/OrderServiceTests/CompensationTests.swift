@@ -6,7 +6,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("A checkout that must go back, or insist on going forward", .timeLimit(.minutes(1)))
+@Suite("A checkout that must go back, or insist on going forward", .timeLimit(.minutes(5)))
 struct CompensationTests {
     // MARK: - Complete refused
 

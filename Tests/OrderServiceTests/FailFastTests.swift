@@ -8,7 +8,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("Failing fast behind a breaker", .timeLimit(.minutes(1)))
+@Suite("Failing fast behind a breaker", .timeLimit(.minutes(5)))
 struct FailFastTests {
     /// Opens at the fifth failure in a row: those of one round.
     private static let breaker = CircuitBreaker.Settings(

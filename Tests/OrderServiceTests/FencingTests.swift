@@ -7,7 +7,7 @@ import Testing
 @testable import OrderService
 
 /// A process is frozen in the middle of a call, another takes its order over and ends it, and the first wakes (hazard 18).
-@Suite("A driver whose saga another process has taken over", .timeLimit(.minutes(1)))
+@Suite("A driver whose saga another process has taken over", .timeLimit(.minutes(5)))
 struct FencingTests {
     private let test: TestEnvironment
     private let first: OrderFixture

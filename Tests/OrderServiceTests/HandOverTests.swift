@@ -6,7 +6,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("What becomes of sagas when their process stops", .timeLimit(.minutes(1)))
+@Suite("What becomes of sagas when their process stops", .timeLimit(.minutes(5)))
 struct HandOverTests {
     private let test: TestEnvironment
     private let first: OrderFixture

@@ -6,7 +6,7 @@ import Testing
 @testable import OrderService
 
 /// Two processes on one store: the first is at work on an order, the second looks for dead owners.
-@Suite("Keeping a lease, and taking over from the dead", .timeLimit(.minutes(1)))
+@Suite("Keeping a lease, and taking over from the dead", .timeLimit(.minutes(5)))
 struct LeaseRenewalTests {
     private let test: TestEnvironment
     private let first: OrderFixture

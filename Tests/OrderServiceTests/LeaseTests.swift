@@ -8,7 +8,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("The leases of sagas", .timeLimit(.minutes(1)))
+@Suite("The leases of sagas", .timeLimit(.minutes(5)))
 struct LeaseTests {
     private let fixture: OrderFixture
     private let lease = Duration.seconds(10)

@@ -8,7 +8,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("What Order shows an audit", .timeLimit(.minutes(1)))
+@Suite("What Order shows an audit", .timeLimit(.minutes(5)))
 struct OrderAuditTests {
     private func entries(_ client: RouteClient, _ query: String = "") async throws -> [OrderEntry] {
         try await page(client, query).entries

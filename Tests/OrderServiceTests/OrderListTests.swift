@@ -5,7 +5,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("The orders that a user sees", .timeLimit(.minutes(1)))
+@Suite("The orders that a user sees", .timeLimit(.minutes(5)))
 struct OrderListTests {
     @Test("another user's order is not found, nor is one that does not exist (hazard 69)")
     func foreignOrder() async throws {

@@ -8,7 +8,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("A store of the version before leases", .timeLimit(.minutes(1)))
+@Suite("A store of the version before leases", .timeLimit(.minutes(5)))
 struct OrderMigrationTests {
     private let directory: TemporaryDirectory
     private var path: String { directory.file("order.sqlite") }

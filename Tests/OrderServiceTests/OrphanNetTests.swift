@@ -5,7 +5,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("Sagas that nobody drives although they are this process's", .timeLimit(.minutes(1)))
+@Suite("Sagas that nobody drives although they are this process's", .timeLimit(.minutes(5)))
 struct OrphanNetTests {
     private static let warning = "unfinished orders of this process had no driver and are taken up again"
 

@@ -6,7 +6,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("A saga that does not come to an end", .timeLimit(.minutes(1)))
+@Suite("A saga that does not come to an end", .timeLimit(.minutes(5)))
 struct ParkingTests {
     /// Opens at the third failure in a row, and for longer than a parked saga waits.
     private static let breaker = CircuitBreaker.Settings(

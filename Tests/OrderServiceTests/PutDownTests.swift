@@ -5,7 +5,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("A saga that nobody waits for", .timeLimit(.minutes(1)))
+@Suite("A saga that nobody waits for", .timeLimit(.minutes(5)))
 struct PutDownTests {
     @Test("when its client's deadline has passed it is put down, and its place is free for another checkout")
     func placeIsFree() async throws {

@@ -11,7 +11,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("Orders that an earlier process left unfinished", .timeLimit(.minutes(1)))
+@Suite("Orders that an earlier process left unfinished", .timeLimit(.minutes(5)))
 struct RecoveryTests {
     private static let goods = FakeShop.goods([LineRequest(itemID: 1, quantity: 2)])
     private static let failure = Failure(.declined)

@@ -9,7 +9,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("The turns in which unfinished orders are taken up", .timeLimit(.minutes(1)))
+@Suite("The turns in which unfinished orders are taken up", .timeLimit(.minutes(5)))
 struct RecoveryTurnTests {
     // MARK: - Many
 

@@ -6,7 +6,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("A checkout whose reserve goes wrong", .timeLimit(.minutes(1)))
+@Suite("A checkout whose reserve goes wrong", .timeLimit(.minutes(5)))
 struct ReserveFailureTests {
     // MARK: - Refused
 

@@ -6,7 +6,7 @@ import Testing
 @testable import OrderService
 
 /// What Order's log tells of a checkout at the level `info`, which is the usual one (OP-03).
-@Suite("The story of a checkout in the log", .timeLimit(.minutes(1)))
+@Suite("The story of a checkout in the log", .timeLimit(.minutes(5)))
 struct SagaStoryTests {
     private let fixture: OrderFixture
 

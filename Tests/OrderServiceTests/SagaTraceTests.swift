@@ -8,7 +8,7 @@ import Tracing
 
 @testable import OrderService
 
-@Suite("The trace of a checkout", .timeLimit(.minutes(1)))
+@Suite("The trace of a checkout", .timeLimit(.minutes(5)))
 struct SagaTraceTests {
     private static let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7"
     private let tracer = RecordingTracer()

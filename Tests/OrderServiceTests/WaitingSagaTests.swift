@@ -5,7 +5,7 @@ import Testing
 
 @testable import OrderService
 
-@Suite("Sagas that wait to be driven", .timeLimit(.minutes(1)))
+@Suite("Sagas that wait to be driven", .timeLimit(.minutes(5)))
 struct WaitingSagaTests {
     private let fixture: OrderFixture
     private let longestWait = Duration.seconds(130)

@@ -8,7 +8,7 @@ import Testing
 @testable import ServiceClient
 
 /// When commands go together, when they wait, and what a batch as a whole can come to.
-@Suite("Batched calls", .timeLimit(.minutes(1)))
+@Suite("Batched calls", .timeLimit(.minutes(5)))
 struct BatchedCallsTests {
     // MARK: Together
 

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// What every carrier of commands does, whether it sends them one by one or together.
-@Suite("Command carriers", .timeLimit(.minutes(1)))
+@Suite("Command carriers", .timeLimit(.minutes(5)))
 struct CommandCarrierTests {
     /// The carriers there are.
     enum Form: CaseIterable {

@@ -6,7 +6,7 @@ import Tracing
 
 @testable import ServiceClient
 
-@Suite("Traced calls", .timeLimit(.minutes(1)))
+@Suite("Traced calls", .timeLimit(.minutes(5)))
 struct TracedCallsTests {
     private let tracer = RecordingTracer()
     private var traces: Traces { Traces(tracer, sampler: .parentBasedAlwaysOn) }

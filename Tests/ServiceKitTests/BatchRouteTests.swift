@@ -15,7 +15,7 @@ private struct SecretError: Error, CustomStringConvertible {
     let description = "password=hunter2"
 }
 
-@Suite("The route of batches", .timeLimit(.minutes(1)))
+@Suite("The route of batches", .timeLimit(.minutes(5)))
 struct BatchRouteTests {
     private let test: TestEnvironment
     private let service: BuiltService

@@ -11,7 +11,7 @@ import Tracing
 
 @testable import ServiceKit
 
-@Suite("Spans of a service", .timeLimit(.minutes(1)))
+@Suite("Spans of a service", .timeLimit(.minutes(5)))
 struct ServerSpanTests {
     private static let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7"
     private let test: TestEnvironment

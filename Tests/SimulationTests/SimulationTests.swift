@@ -77,6 +77,7 @@ struct SimulationTests {
         arguments: [
             "stock-unchecked", "no-charge-tombstone", "refund-skipped", "time-out-is-refusal", "end-overwritten",
             "driver-lost",
+            "payment-unknown-is-nothing", "payment-closed-unasked", "payment-not-released",
             "charge-not-posted", "refund-not-posted", "event-not-recorded", "wallet-unchecked", "wallet-of-another",
         ])
     func planted(_ name: String) throws {

@@ -24,7 +24,8 @@ final class ProviderBooks: Sendable {
 
     /// Looks at or changes what is known of a reference.
     func with<Value>(_ reference: String, _ body: (inout Entry) -> Value) -> Value {
-        body(&entries.value[reference, default: Entry(number: entries.value.count + 1)])
+        let new = Entry(number: entries.value.count + 1)
+        return body(&entries.value[reference, default: new])
     }
 
     /// What is known of a reference; nil when nobody has asked for it.

@@ -41,9 +41,10 @@ extension Node {
             service = StockService.build(environment, reservationTimeToLive: world.deployment.reservationTimeToLive)
         case .payment:
             let provider = LedgerProvider(incarnation: incarnation)
+            let gateway = SimulatedGateway(incarnation: incarnation)
             let parts = PaymentService.Parts(
                 environment, provider: world.mistake.provider?(provider) ?? provider,
-                gateway: SimulatedGateway(incarnation: incarnation), configuration: payments(incarnation))
+                gateway: world.mistake.gateway?(gateway) ?? gateway, configuration: payments(incarnation))
             service = parts.service()
             incarnation.inbox.value = parts.inbox
             incarnation.spawn {

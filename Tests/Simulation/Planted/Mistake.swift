@@ -27,6 +27,8 @@ struct Mistake: Sendable {
     var payment: (@Sendable (any PaymentClient) -> any PaymentClient)?
     /// Stands in front of the provider.
     var provider: (@Sendable (any PaymentProvider) -> any PaymentProvider)?
+    /// Stands in front of the outside providers of payments.
+    var gateway: (@Sendable (any ProviderGateway) -> any ProviderGateway)?
     /// Decides instead of the saga.
     var decide: SagaDecision?
     /// Changes the settings.

@@ -17,7 +17,7 @@ public enum PlantedMistakes {
         }
     }
 
-    static let all = statements + readings + messages + decisions + others
+    static let all = statements + readings + messages + decisions + others + payments
 
     /// How many there are.
     public static var count: Int { all.count }

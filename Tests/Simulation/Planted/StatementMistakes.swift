@@ -132,7 +132,7 @@ extension PlantedMistakes {
         }
     }
 
-    private static func leftOut(
+    static func leftOut(
         _ name: String, _ sentence: String, _ role: Node.Role, _ condition: @escaping @Sendable (SQLStatement) -> Bool
     ) -> Mistake {
         Mistake(name, sentence).with { mistake in
@@ -140,7 +140,7 @@ extension PlantedMistakes {
         }
     }
 
-    private static func rewritten(
+    static func rewritten(
         _ name: String, _ sentence: String, _ role: Node.Role, _ part: String, _ other: String
     ) -> Mistake {
         Mistake(name, sentence).with { mistake in
