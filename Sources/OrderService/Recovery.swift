@@ -138,8 +138,7 @@ package final class Recovery: Sendable {
         // A half-open breaker knows no more than that some time has passed.
         guard runner.servicesAreWell else { return memory.withLock { $0.sawTrouble = true } }
         guard memory.withLock({ $0.sawTrouble }) else { return }
-        var page = Self.pageSize
-        while page == Self.pageSize { page = try await log.unpark(limit: Self.pageSize) }
+        try await environment.stepByStep { try await log.unpark(limit: Self.pageSize) == Self.pageSize }
         memory.withLock { $0.sawTrouble = false }
     }
 

@@ -34,17 +34,19 @@ public enum StockService {
             background: [sweep])
     }
 
-    /// Cancels what has expired and forgets old refusals, in transactions of bounded size.
+    /// Cancels what has expired and forgets old refusals, in transactions of bounded size between which requests are served.
     static func sweep(_ environment: ServiceEnvironment) async throws {
         let time = environment.time
-        var swept = sweepLimit
-        while swept == sweepLimit {
-            swept = try await environment.store.transaction { transaction in
+        try await environment.stepByStep {
+            let (forgotten, expired) = try await environment.store.transaction { transaction in
                 let inventory = Inventory(transaction: transaction, now: time.now)
                 let oldest = time.now.advanced(by: .zero - refusalMemory)
-                _ = try inventory.forgetRefusals(before: oldest, limit: sweepLimit)
-                return try inventory.expire(limit: sweepLimit)
+                return (
+                    try inventory.forgetRefusals(before: oldest, limit: sweepLimit),
+                    try inventory.expire(limit: sweepLimit)
+                )
             }
+            return max(forgotten, expired) == sweepLimit
         }
     }
 }

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from api import Api, Background, assert_first, assert_json, assert_problem, at_once, money, new_key
-from stack import Service
+from stack import Service, eventually, get
 from test_audit import Shop, found
 
 
@@ -100,6 +100,75 @@ def test_the_check_is_true_while_money_moves(api, wallet, item, user):
     while not moving.done:
         assert api.ledger()["balanced"] is True
     assert set(moving.result()) == {200}
+
+
+# ---------------------------------------------------------------- long work, and the requests meanwhile
+
+def alive_while(url: str, is_going_on) -> int:
+    """How many times in a row a service has answered while something went on."""
+    count = 0
+    while count < 1000 and is_going_on():
+        assert get(f"{url}/health/live", 30).status_code == 200
+        count += 1
+    return count
+
+
+def numbers(count: int, insert: str) -> str:
+    return f"WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {count}) {insert}"
+
+
+def fill(path, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA synchronous = OFF")
+        for statement in statements:
+            db.execute(statement)
+        db.commit()
+
+
+def test_requests_are_answered_while_a_long_ledger_is_checked(tmp_path):
+    with Service("payment", data_dir=tmp_path) as service:
+        api = Api(service.url, service.url, service.url)
+        assert_first(api.open_account("ann", 1), 201)
+        assert service.terminate() == 0
+        fill(tmp_path / "payment.sqlite", numbers(
+            200_000, "INSERT INTO ledger_entries (transaction_id, type, debit_account, credit_account, amount, currency,"
+            " created_at) SELECT 'd', 'deposit', -100211904, 1, 1, 'USD', 0 FROM n"))
+        service.start()
+        check = Background(lambda: api.call("GET", "payment", "/ledger/check"))
+        assert alive_while(service.url, lambda: not check.done) >= 10
+        body = assert_json(check.result())
+        assert body["balanced"] is True and body["entries"] == 200_001
+        api.close()
+
+
+SWEPT = {
+    "charges of before the ledger": (
+        "payment", "SELECT count(*) FROM charges WHERE in_ledger = 0",
+        "INSERT INTO charges (charge_id, user_id, method, amount, currency, status, operation_key, created_at)"
+        " SELECT 'c' || n, '', 'card', 1000, 'USD', 'succeeded', 'k' || n, 0 FROM n"),
+    "keys whose time is over": (
+        "payment", "SELECT count(*) FROM idempotency_keys",
+        "INSERT INTO idempotency_keys (user_id, operation, key, fingerprint, state, attempt, reference, expires_at)"
+        " SELECT '', 'charge', 'k' || n, x'00', 'failed', 1, 'r', 1 FROM n"),
+    "reservations whose time is over": (
+        "stock", "SELECT count(*) FROM reservations WHERE status = 'reserved'",
+        "INSERT INTO reservations (reservation_id, status, lines, total, currency, created_at, expires_at)"
+        " SELECT 'r' || n, 'reserved', '{\"lines\":[]}', 0, 'USD', 0, 1 FROM n"),
+}
+
+
+@pytest.mark.parametrize("what", SWEPT)
+def test_requests_are_answered_while_much_is_swept(tmp_path, what):
+    name, rest, insert = SWEPT[what]
+    with Service(name, data_dir=tmp_path) as service:
+        assert service.terminate() == 0
+        path = tmp_path / f"{name}.sqlite"
+        fill(path, numbers(20_000, insert))
+        service.spawn()
+        eventually(lambda: get(f"{service.url}/health/live", 30).status_code == 200, "it answers", every=0.001)
+        with closing(sqlite3.connect(path)) as db:
+            assert alive_while(service.url, lambda: db.execute(rest).fetchone()[0] > 0) >= 10
+            eventually(lambda: db.execute(rest).fetchone()[0] == 0, "all is swept", 60)
 
 
 @pytest.fixture(scope="module")

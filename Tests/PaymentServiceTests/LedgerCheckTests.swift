@@ -69,6 +69,82 @@ struct LedgerCheckTests {
         }
     }
 
+    @Test("it says when it began, whenever the check before it ended")
+    func checkedAt() async throws {
+        let fixture = try PaymentFixture.simulated()
+        try await fixture.run { client in
+            for seconds in [5, 7] {
+                fixture.test.time.advance(by: .seconds(seconds))
+                let now = fixture.test.time.now
+                let check = try await client.get("/ledger/check")
+                #expect(check.text("checkedAt") == now.description)
+            }
+        }
+    }
+
+    @Test("who has waited long enough for a long check is told that it is running, and it goes on to its end")
+    func patience() async throws {
+        let fixture = try PaymentFixture.simulated()
+        _ = try await fixture.run { try await $0.openWallet("ann", "1.00") }
+        let count = LedgerSums.entriesPerStep * 30
+        try await tamper(
+            fixture,
+            """
+            WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < \(count))
+            INSERT INTO ledger_entries (transaction_id, type, debit_account, credit_account, amount, currency, created_at)
+            SELECT 'deposit', 'deposit', -100211904, 1, 1, 'USD', 0 FROM numbers
+            """)
+        // Each step takes the millisecond of its pause.
+        let check = LedgerCheck(fixture.environment, patience: .milliseconds(10))
+        await #expect(throws: Problem.ledgerCheckRunning) { try await check.outcome() }
+        let sleeps = fixture.sleeps.count
+        #expect((10...15).contains(sleeps), "\(sleeps)")
+        var report: LedgerCheck.Report?
+        try await eventually {
+            report = try? await check.outcome()
+            return report != nil
+        }
+        #expect(report?.isBalanced == true)
+        #expect(report?.progress.through == count + 1)
+        // It took longer than its outcome is given for at the least; a request within that time adds nothing.
+        let after = fixture.sleeps.count
+        fixture.test.time.advance(by: .milliseconds(900))
+        _ = try await check.outcome()
+        #expect(fixture.sleeps.count == after)
+    }
+
+    @Test("the outcome of a check that took long is given for as long as it took")
+    func freshness() async throws {
+        let fixture = try PaymentFixture.simulated()
+        let time = fixture.test.time
+        let late = LateStore(fixture.test.store) { time.advance(by: .seconds(4)) }
+        let check = LedgerCheck(fixture.test.environment(on: late))
+        let first = try await check.outcome()
+        time.advance(by: .milliseconds(3999))
+        #expect(try await check.outcome().at == first.at)
+        time.advance(by: .milliseconds(1))
+        #expect(try await check.outcome().at > first.at)
+    }
+
+    @Test("of a check that failed half way nothing is kept: the next one looks at all accounts")
+    func anew() async throws {
+        let fixture = try PaymentFixture.simulated()
+        let gated = GatedStore(fixture.test.store)
+        try await fixture.run { client in
+            for number in 0..<(LedgerCheck.accountsPerStep + 5) {
+                _ = try await client.openWallet("user-\(number)", "1.00")
+            }
+        }
+        let check = LedgerCheck(fixture.test.environment(on: gated))
+        gated.failNext(1, after: 1)
+        await #expect(throws: StoreError.full) { try await check.outcome() }
+        try await tamper(fixture, "UPDATE accounts SET balance_low = balance_low + 1 WHERE account_number = 1")
+        let report = try await check.outcome()
+        #expect(report.faultyAccounts == 1)
+        #expect(report.accounts == LedgerCheck.accountsPerStep + 6)
+        #expect(try fixture.test.log.events("the ledger is out of balance").count == 1)
+    }
+
     @Test("it goes through a ledger of many steps while money moves, and never says that what moves is wrong")
     func busy() async throws {
         let fixture = try PaymentFixture.simulated()

@@ -3,8 +3,8 @@ import Resilience
 import ServiceKit
 import Storage
 
-/// Enters charges and refunds into the ledger that were made before there was one, in steps that leave room for requests between
-/// them. Each is marked in the transaction of its entry, so that a crash between two steps enters none twice; and whatever is
+/// Enters charges and refunds into the ledger that were made before there was one, in steps between which requests are served.
+/// Each is marked in the transaction of its entry, so that a crash between two steps enters none twice; and whatever is
 /// charged meanwhile is entered when it is made.
 struct EarlierPayments: Sendable {
     /// How many records one transaction enters.
@@ -14,10 +14,8 @@ struct EarlierPayments: Sendable {
 
     /// Goes on until there are none left.
     func enterAll() async throws {
-        var entered = Self.stepSize
-        while entered == Self.stepSize { entered = try await enterSome() }
-        entered = Self.stepSize
-        while entered == Self.stepSize { entered = try await enterSomeRefunds() }
+        try await environment.stepByStep { try await enterSome() == Self.stepSize }
+        try await environment.stepByStep { try await enterSomeRefunds() == Self.stepSize }
     }
 
     /// - Returns: how many charges were entered.

@@ -1,3 +1,4 @@
+import Logging
 import Resilience
 import ServiceKit
 import Storage
@@ -6,9 +7,9 @@ import Storage
 ///
 /// A check is a row of short transactions between which requests are served. Each first adds up the entries that have come
 /// since, and once there are none left compares a page of accounts in the same transaction, so that what it compares is of one
-/// moment. One check runs at a time, and who asks meanwhile gets its outcome; who asks within a second after it, too. So
-/// however often the public asks, it costs no more than one check does: the entries since the last one, and one look at each
-/// account. A check that is not done after `maximumSteps` goes on when it is asked for again.
+/// moment. One check runs at a time, for all who ask meanwhile, and to its end whether or not anybody still waits for it. Its
+/// outcome is given to others for a second, or for as long as it took. So however often the public asks, Payment spends a
+/// quarter of its time on it at the most: a check pauses for as long as it works, and then not less than that passes to the next.
 actor LedgerCheck {
     /// What a check has found.
     struct Report: Sendable {
@@ -17,6 +18,7 @@ actor LedgerCheck {
         var accounts = 0
         /// How many accounts differ from their entries.
         var faultyAccounts = 0
+        /// When it began to look: what was committed before then is in it.
         let at: Timestamp
 
         /// Whether all of the ledger is as it must be.
@@ -28,59 +30,83 @@ actor LedgerCheck {
 
     /// How many accounts one transaction compares.
     static let accountsPerStep = 500
-    /// How many transactions one request may cause, of some milliseconds each.
-    static let maximumSteps = 1000
-    /// How long an outcome is given to others.
-    static let freshness = Duration.seconds(1)
+    /// How long an outcome is given to others, at the least and at the most.
+    static let freshness = (least: Duration.seconds(1), most: Duration.seconds(600))
+    /// How long a request waits for a check that is under way, unless another time is given.
+    static let patience = Duration.seconds(5)
+    /// How many requests may wait for it; more are told at once that it is running.
+    static let maximumWaiting = 1024
 
     private let environment: ServiceEnvironment
+    private let patience: Duration
     private let sums = LedgerSums()
-    private var report: Report
-    private var cursor = Int64.min
-    private var latest: (report: Report, at: Duration)?
-    private var running: Task<Result<Report, any Error>, Never>?
+    private var latest: (report: Report, until: Duration)?
+    private var isRunning = false
+    private var waiting: [Waiter] = []
 
-    init(_ environment: ServiceEnvironment) {
-        self.environment = environment
-        report = Report(at: environment.time.now)
+    private struct Waiter {
+        let since: Duration
+        let continuation: CheckedContinuation<Report, any Error>
     }
 
-    /// The outcome of a check that ended within the last second.
+    init(_ environment: ServiceEnvironment, patience: Duration = LedgerCheck.patience) {
+        self.environment = environment
+        self.patience = patience
+    }
+
+    /// The outcome of the check that ended last, if that was just now, or else of the one that is under way or begins now.
     ///
-    /// - Throws: `Problem` when there is more to look at than one request may cause; or `StoreError`.
+    /// - Throws: `Problem` when it takes longer than a request may wait: it goes on meanwhile; or `StoreError`.
     func outcome() async throws -> Report {
-        if let latest, environment.time.uptime - latest.at < Self.freshness { return latest.report }
-        if let running { return try await running.value.get() }
-        let task = environment.detach { await self.run() }
-        running = task
-        return try await task.value.get()
+        let now = environment.time.uptime
+        if let latest, now < latest.until { return latest.report }
+        if !isRunning {
+            isRunning = true
+            environment.detach { await self.run() }
+        }
+        guard waiting.count < Self.maximumWaiting else { throw Problem.ledgerCheckRunning }
+        return try await withCheckedThrowingContinuation { waiting.append(Waiter(since: now, continuation: $0)) }
     }
 
     /// Accounts beside the sums of their entries, of one moment, for the audit.
     ///
-    /// - Throws: `Problem` when there is more to add up than one request may cause; or `StoreError`.
+    /// - Throws: `Problem` when there is more to add up than a request may wait for: what was added up stays so; or `StoreError`.
     nonisolated func accounts(after number: Int64, limit: Int) async throws -> [CheckedAccount] {
-        for _ in 0..<Self.maximumSteps {
-            if let page = try await step(after: number, limit: limit).page { return page }
+        let start = environment.time.uptime
+        var found: [CheckedAccount]?
+        try await environment.stepByStep {
+            found = try await step(after: number, limit: limit).page
+            return found == nil && environment.time.uptime - start < patience
         }
-        throw Problem.ledgerCheckRunning
+        guard let found else { throw Problem.ledgerCheckRunning }
+        return found
     }
 
-    private func run() async -> Result<Report, any Error> {
-        defer { running = nil }
+    // MARK: - The check
+
+    /// Ends because it has a bound: it adds up entries faster than they can be made, and then goes through the accounts once.
+    private func run() async {
+        let start = environment.time.uptime
+        var report = Report(at: environment.time.now)
+        var cursor = Int64.min
         do {
-            for _ in 0..<Self.maximumSteps {
+            try await environment.stepByStep {
                 let (progress, page) = try await step(after: cursor, limit: Self.accountsPerStep)
-                guard let page else { continue }
+                dismissImpatient()
+                guard let page else { return true }
                 report.progress = progress
                 report.accounts += page.count
                 report.faultyAccounts += page.count { !$0.isSound }
                 cursor = page.last?.number ?? cursor
-                if page.count < Self.accountsPerStep { return .success(finish()) }
+                return page.count == Self.accountsPerStep
             }
-            return .failure(Problem.ledgerCheckRunning)
+            tell(report)
+            let now = environment.time.uptime
+            latest = (report, now + min(max(now - start, Self.freshness.least), Self.freshness.most))
+            end(.success(report))
         } catch {
-            return .failure(error)
+            // Nothing of it is kept: the next one looks at every account anew.
+            end(.failure(error))
         }
     }
 
@@ -95,17 +121,35 @@ actor LedgerCheck {
         }
     }
 
-    private func finish() -> Report {
-        let done = report
-        latest = (done, environment.time.uptime)
-        report = Report(at: environment.time.now)
-        cursor = Int64.min
-        return done
+    private func dismissImpatient() {
+        let earliest = environment.time.uptime - patience
+        let impatient = waiting.filter { $0.since <= earliest }
+        guard !impatient.isEmpty else { return }
+        waiting.removeAll { $0.since <= earliest }
+        for waiter in impatient { waiter.continuation.resume(throwing: Problem.ledgerCheckRunning) }
+    }
+
+    private func end(_ outcome: Result<Report, any Error>) {
+        isRunning = false
+        let waiters = waiting
+        waiting = []
+        for waiter in waiters { waiter.continuation.resume(with: outcome) }
+    }
+
+    /// Whoever asked may be anybody: that the books are wrong is for the operator, once until they are right again.
+    private func tell(_ report: Report) {
+        guard !report.isBalanced, latest?.report.isBalanced ?? true else { return }
+        environment.logger.critical(
+            "the ledger is out of balance",
+            metadata: [
+                "faulty_entries": .stringConvertible(report.progress.faultyEntries),
+                "faulty_accounts": .stringConvertible(report.faultyAccounts),
+            ])
     }
 }
 
 extension Problem {
     static var ledgerCheckRunning: Problem {
-        Problem(.ledgerCheckRunning, "There is more to add up than one request may; ask again, and the check goes on.")
+        Problem(.ledgerCheckRunning, "The ledger is long and the check still at work: it goes on, so ask again.")
     }
 }

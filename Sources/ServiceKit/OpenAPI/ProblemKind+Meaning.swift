@@ -74,7 +74,7 @@ extension ProblemKind {
         case .checkoutUnavailable:
             "A service that a checkout needs does not answer. You owe nothing; retry with the same key."
         case .ledgerCheckRunning:
-            "There are more entries than one request may add up. Ask again, and the check goes on where it stopped."
+            "The ledger is so long that the check takes longer than a request may wait. It goes on: ask again."
         case .outcomeUnknown:
             """
             Whether the money moved is not known yet. The work goes on by itself; the same request with the same key brings \

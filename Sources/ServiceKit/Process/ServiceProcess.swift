@@ -184,17 +184,17 @@ public struct ServiceProcess: Sendable {
         return Listener(server: application, address: "\(host):\(port)")
     }
 
-    /// Forgets keys whose time is over, in steps that leave room for requests between them.
+    /// Forgets keys whose time is over, in steps between which requests are served.
     private func keySweeper(_ environment: ServiceEnvironment) -> PeriodicTask {
         PeriodicTask(
             name: "key sweep", interval: .seconds(10), sleeper: environment.sleeper, logger: environment.logger
         ) {
-            var deleted = Self.sweepLimit
-            while deleted == Self.sweepLimit {
-                deleted = try await environment.store.transaction { transaction in
+            try await environment.stepByStep {
+                let deleted = try await environment.store.transaction { transaction in
                     try environment.keys.forgetExpired(
                         now: environment.time.now, limit: Self.sweepLimit, in: transaction)
                 }
+                return deleted == Self.sweepLimit
             }
         }
     }
