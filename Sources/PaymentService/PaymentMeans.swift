@@ -8,12 +8,16 @@ enum PaymentMeans {
     case noWallet
     case provider(method: String)
 
-    /// The user's wallet in the currency if there is one, unless the client names another method. A request that names
-    /// nobody has no wallet, and costs no look.
+    /// The user's wallet in the currency if they have one, unless the client names another method. One that somebody else has
+    /// opened for them pays only when it is asked for, which claims it: nobody's request decides how a user pays. A request
+    /// that names nobody has no wallet, and costs no look.
     init(for request: ChargeRequest, user: String, _ ledger: Ledger) throws {
         if let method = request.method, method != ChargeRequest.walletMethod {
             self = .provider(method: method)
-        } else if !user.isEmpty, let wallet = try ledger.wallet(of: user, request.amount.currency) {
+        } else if !user.isEmpty, let wallet = try ledger.wallet(of: user, request.amount.currency),
+            wallet.isClaimed || request.method != nil
+        {
+            try ledger.claim(wallet, for: user)
             self = .wallet(wallet)
         } else {
             self = request.method == nil ? .provider(method: ChargeRequest.defaultMethod) : .noWallet

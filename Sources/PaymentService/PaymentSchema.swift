@@ -50,6 +50,8 @@ enum PaymentSchema {
             """
         ),
         LedgerSchema.migration,
+        LedgerCorrections.claims,
+        LedgerCorrections.keysOfCallers,
         PaymentsSchema.migration,
         OperatorLog.migration,
     ]

@@ -126,4 +126,40 @@ struct LedgerMigrationTests {
         #expect(books.balances == books.sums)
         try store.close()
     }
+
+    @Test("movements that may have been made in nobody's name are known under that key too, and their money moves once")
+    func movements() async throws {
+        let old = try self.store(PaymentSchema.migrations.prefix(3))
+        let body = #"{"amount":1,"userId":"u1"}"#
+        // As the version before did: under the key of the user whose account it is.
+        try await old.transaction { transaction in
+            let ledger = Ledger(transaction: transaction)
+            let now = Timestamp(milliseconds: 1_767_225_600_000)
+            for user in ["u1", "u2"] {
+                let wallet = try ledger.openWallet(
+                    id: user, user: user, openedBy: user == "u1" ? "" : user, currency: .usd, at: now)
+                guard let wallet else { continue }
+                let scope = IdempotencyScope(
+                    user: user, operation: "deposit", key: try IdempotencyKey(headerValue: "k"))
+                try ledger.post(
+                    .deposit("m-\(user)", .deposit, into: wallet, Money(minorUnits: 100, currency: .usd), at: now))
+                try Movements(transaction: transaction).insert(
+                    "m-\(user)", .deposit, scope, Fingerprint(operation: "deposit", fields: [user, "100", "USD"]),
+                    StoredResponse(status: 200, body: Array(#"{"was":"\#(user)"}"#.utf8)), at: now)
+            }
+        }
+        try old.close()
+        let store = try self.store(PaymentSchema.migrations)
+        try await fixture(store).run { client in
+            let replay = try await client.post("/accounts/deposit", body, key: "k")
+            #expect((replay.isReplayed, replay.text("was")) == (true, "u1"))
+            #expect(try await client.post("/accounts/deposit", #"{"amount":1}"#, key: "k", user: "u1").isReplayed)
+            #expect(try await client.post("/accounts/deposit", #"{"amount":1}"#, key: "k", user: "u2").isReplayed)
+            #expect(
+                try await client.post("/accounts/deposit", #"{"amount":1,"userId":"u2"}"#, key: "k").code
+                    == "idempotency-key-reused")
+            #expect(try await client.balance("u1") == 100)
+        }
+        try store.close()
+    }
 }

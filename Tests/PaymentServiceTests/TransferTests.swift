@@ -6,6 +6,19 @@ import Testing
 
 @Suite("Transfers", .timeLimit(.minutes(5)))
 struct TransferTests {
+    @Test("a transfer that is not valid leaves its key free for the one that is (IK-17)")
+    func invalidLeavesKey() async throws {
+        try await PaymentFixture.simulated().run { client in
+            let (ann, bob) = (try await client.openWallet("ann", "10.00"), try await client.openWallet("bob"))
+            let euro = try await client.openWallet("bob", currency: "EUR")
+            for (id, more) in [(bob, #","currency":"EUR""#), (euro, "")] {
+                let answer = try await client.transfer(ann, id, "1.00", key: "t", user: "ann", more: more)
+                #expect(answer.code == "validation-failed")
+            }
+            #expect(try await client.transfer(ann, bob, "1.00", key: "t", user: "ann").status == 201)
+        }
+    }
+
     @Test("a transfer moves money from one account to another at once")
     func transfer() async throws {
         let fixture = try PaymentFixture.simulated()

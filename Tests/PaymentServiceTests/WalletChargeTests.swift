@@ -72,6 +72,19 @@ struct WalletChargeTests {
         }
     }
 
+    @Test("an account that was opened in nobody's name for a user does not pay until the user has used it")
+    func notClaimed() async throws {
+        try await PaymentFixture.simulated().run { client in
+            _ = try await client.post("/accounts", #"{"userId":"vic"}"#)
+            #expect(try await client.charge("20.00", key: "a", user: "vic", more: #","chargeId":"a""#).status == 200)
+            #expect(try await client.get("/charges/a", user: "vic").text("method") == "card")
+            _ = try await client.deposit("30.00", key: "d", user: "vic")
+            #expect(try await client.charge("20.00", key: "b", user: "vic", more: #","chargeId":"b""#).status == 200)
+            #expect(try await client.get("/charges/b", user: "vic").text("method") == "wallet")
+            #expect(try await client.balance("vic") == 1000)
+        }
+    }
+
     @Test("how a charge is paid is decided once: an account that is opened later changes neither it nor its refund")
     func recorded() async throws {
         let provider = ScriptedProvider()

@@ -189,6 +189,37 @@ struct WalletTests {
         }
     }
 
+    @Test("what comes when its caller has stopped waiting is not begun (OP-06)")
+    func late() async throws {
+        let fixture = try PaymentFixture.simulated()
+        let time = fixture.test.time
+        let store = LateStore(fixture.test.store) { time.advance(by: .seconds(1)) }
+        let late = PaymentFixture(
+            fixture.test, fixture.test.environment(on: store),
+            SimulatedProvider(allowsTestMethods: true, sleeper: fixture.test.sleeper))
+        let ann = try await fixture.run { try await $0.openWallet("ann", "10.00") }
+        let bob = try await fixture.run { try await $0.openWallet("bob") }
+        let headers = ["X-Request-Timeout-Ms": "500"]
+        let commands = [
+            ("/accounts", #"{"currency":"EUR"}"#), ("/accounts/deposit", #"{"amount":1}"#),
+            ("/accounts/withdraw", #"{"amount":1}"#),
+            ("/transfers", #"{"sourceAccountId":"\#(ann)","destinationAccountId":"\#(bob)","amount":1}"#),
+        ]
+        try await late.run { client in
+            for (path, body) in commands {
+                let answer = try await client.post(path, body, key: "k", user: "ann", headers: headers)
+                #expect(answer.code == "deadline-exceeded", "\(path)")
+            }
+        }
+        try await fixture.run { client in
+            let balance = try await client.balance("ann")
+            #expect(balance == 1000)
+            for (path, body) in commands {
+                #expect(try await client.post(path, body, key: "k", user: "ann").status < 300, "\(path)")
+            }
+        }
+    }
+
     @Test("an account that is not there is 404, in this currency too")
     func unknown() async throws {
         try await PaymentFixture.simulated().run { client in
@@ -202,7 +233,9 @@ struct WalletTests {
         }
     }
 
-    @Test("the balance is asked for by user and currency", arguments: ["?currency=usd", "?limit=1", "?userId=bob"])
+    @Test(
+        "the balance is asked for by user and currency",
+        arguments: ["?currency=usd", "?limit=1", "?userId=bob", "?currency=EUR&currency=USD"])
     func badQuery(_ query: String) async throws {
         try await PaymentFixture.simulated().run { client in
             _ = try await client.openWallet("ann", "10.00")
@@ -251,6 +284,72 @@ struct WalletTests {
         }
     }
 
+    @Test("a user who comes in person takes over what was opened for them in nobody's name, by whatever they do first")
+    func claimed() async throws {
+        let commands: [@Sendable (RouteClient, String) async throws -> RouteResponse] = [
+            { client, _ in try await client.post("/accounts", "{}", user: "bob") },
+            { client, _ in try await client.deposit("1.00", key: "first", user: "bob") },
+            { client, _ in try await client.withdraw("1.00", key: "first", user: "bob") },
+            { client, id in
+                let other = try await client.openWallet("eve")
+                return try await client.transfer(id, other, "1.00", key: "first", user: "bob")
+            },
+            { client, _ in try await client.charge("1.00", key: "first", user: "bob", more: #","method":"wallet""#) },
+        ]
+        for (number, command) in commands.enumerated() {
+            try await PaymentFixture.simulated().run { client in
+                let opened = try await client.post("/accounts", #"{"userId":"bob","initialBalance":5}"#)
+                let id = try #require(opened.text("accountId"))
+                #expect(try await client.get("/accounts/\(id)").status == 200)
+                let answer = try await command(client, id)
+                #expect(number == 0 ? answer.code == "account-exists" : answer.status < 300, "\(number)")
+                let balance = try await client.balance("bob")
+                let more = #","userId":"bob""#
+                #expect(
+                    try await client.withdraw("0.01", key: "w", more: more).code == "account-not-found", "\(number)")
+                #expect(try await client.deposit("0.01", key: "d", more: more).code == "account-not-found", "\(number)")
+                #expect(try await client.get("/accounts/\(id)").code == "account-not-found", "\(number)")
+                #expect(try await client.balance("bob") == balance)
+            }
+        }
+    }
+
+    @Test("the database lets an account be claimed by its own user, once")
+    func claimedOnce() async throws {
+        let fixture = try PaymentFixture.simulated()
+        try await fixture.run { client in _ = try await client.post("/accounts", #"{"userId":"bob"}"#) }
+        func open(by user: String) async throws {
+            try await fixture.test.store.transaction { transaction in
+                _ = try transaction.run("UPDATE accounts SET opened_by = ? WHERE user_id = 'bob'", [.text(user)])
+            }
+        }
+        await #expect(throws: StoreError.self) { try await open(by: "eve") }
+        try await open(by: "bob")
+        for user in ["", "eve"] { await #expect(throws: StoreError.self) { try await open(by: user) } }
+        await #expect(throws: StoreError.self) {
+            try await fixture.test.store.transaction { transaction in
+                _ = try transaction.run("UPDATE accounts SET user_id = 'eve'", [])
+            }
+        }
+    }
+
+    @Test("to have a key does not help anybody to another's account: not its answers, and not the key (IK-14, INV-15)")
+    func keysOfOthers() async throws {
+        try await PaymentFixture.simulated().run { client in
+            let named = #"{"userId":"ann","initialBalance":5}"#
+            let opened = try await client.post("/accounts", #"{"initialBalance":5}"#, key: "k", user: "ann")
+            #expect(opened.status == 201)
+            #expect(try await client.post("/accounts", named, key: "k").code == "account-exists")
+            #expect(try await client.deposit("1.00", key: "k", user: "ann").status == 200)
+            let more = #","userId":"ann""#
+            #expect(try await client.deposit("1.00", key: "k", more: more).code == "account-not-found")
+            // Nor does it take the key from her.
+            #expect(try await client.withdraw("1.00", key: "w", more: more).code == "account-not-found")
+            #expect(try await client.withdraw("2.00", key: "w", user: "ann").status == 200)
+            #expect(try await client.balance("ann") == 400)
+        }
+    }
+
     // MARK: - Statements
 
     @Test("the transactions of an account are listed newest first, page by page, and add up to its balance")
@@ -279,8 +378,10 @@ struct WalletTests {
             #expect(types == ["refund", "charge", "withdrawal", "transfer", "transfer", "deposit", "opening"])
             #expect(changes == [100, -300, -100, 50, -200, 500, 1000])
             #expect(try await client.balance("ann") == changes.reduce(0, +))
-            let page = try await client.get("/accounts/\(ann)/transactions?cursor=x", user: "ann")
-            #expect(page.code == "invalid-parameter")
+            for query in ["cursor=x", "cursor=-5", "cursor=%2B5", "cursor=9223372036854775808", "limit=1&limit=2"] {
+                let page = try await client.get("/accounts/\(ann)/transactions?\(query)", user: "ann")
+                #expect(page.code == "invalid-parameter", "\(query)")
+            }
         }
     }
 }

@@ -83,6 +83,15 @@ struct Ledger {
             "\(Self.selectWallet) WHERE account_id = ? AND kind = 'wallet'", [.text(id)], Self.wallet)
     }
 
+    /// Makes a wallet its user's alone, when it was opened for them in nobody's name and they now use it in their own. From then
+    /// on a request that names nobody can neither see nor use it.
+    func claim(_ wallet: Wallet, for caller: String) throws {
+        guard caller == wallet.user, !wallet.isClaimed else { return }
+        try transaction.run(
+            "UPDATE accounts SET opened_by = user_id WHERE account_number = ? AND opened_by = ''",
+            [.integer(wallet.number)])
+    }
+
     private static let selectWallet = """
         SELECT account_number, account_id, user_id, opened_by, currency, balance_high, balance_low, version, created_at
         FROM accounts

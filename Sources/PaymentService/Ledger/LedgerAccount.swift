@@ -94,7 +94,7 @@ struct Wallet: Hashable, Sendable {
     let id: String
     /// Whose it is.
     let user: String
-    /// The user in whose name the opening request came; empty when it named none.
+    /// The user in whose name it was opened, or else claimed; empty while it has only been used in nobody's name.
     let openedBy: String
     let currency: Currency
     /// Minor units. A refund may bring it above what `Money` holds.
@@ -106,4 +106,8 @@ struct Wallet: Hashable, Sendable {
     /// Whether a request in this user's name may see and use it; empty is a request that names nobody. As with orders, what
     /// was opened in nobody's name is open to requests in nobody's name (INV-15).
     func isVisible(to user: String) -> Bool { user.isEmpty ? openedBy.isEmpty : user == self.user }
+
+    /// Whether its user has opened or claimed it. One that somebody has opened for them is theirs to use, and does not pay for
+    /// what they buy before they have.
+    var isClaimed: Bool { openedBy == user }
 }

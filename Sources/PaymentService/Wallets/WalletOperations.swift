@@ -45,8 +45,9 @@ enum WalletOperations {
     static let open = APIOperation(
         "openAccount", "Open an account",
         """
-        There is one for each user and currency. One that is opened with `X-User-ID` is that user's alone from then on; one that \
-        is opened for a `userId` without it may be used without it too.
+        There is one for each user and currency. One that is opened with `X-User-ID` is that user's alone from then on. One that \
+        is opened for a `userId` without it may be used without it too, and pays for no checkout, until its user first opens, \
+        uses or names it with `X-User-ID`: then it is that user's alone.
         """,
         body: .object(
             isClosed: true,
@@ -147,7 +148,10 @@ enum WalletOperations {
 
     static let checkLedger = APIOperation(
         "checkLedger", "Whether the books balance",
-        "All debits equal all credits, and each balance is the sum of its entries. An outcome is given for a second.",
+        """
+        All debits equal all credits, and each balance is the sum of its entries. An outcome is given for a second, or for as long \
+        as it took.
+        """,
         answers: [
             .init(
                 "The outcome, with the sums that show it.",
@@ -165,7 +169,7 @@ enum WalletOperations {
                                 .required("debits", .integer("In minor units.")),
                                 .required("credits", .integer("In minor units.")),
                             ]))),
-                    .required("checkedAt", moment),
+                    .required("checkedAt", .string("When the check began.", format: "date-time")),
                 ]))
         ],
         problems: [.ledgerCheckRunning])

@@ -23,14 +23,14 @@ struct WalletRoutes: Sendable {
         routes.post("/accounts", as: Described.open, open)
         routes.keyedCommand("/accounts/deposit", as: Described.deposit) { command, key in
             let request = try MovementRequest(json: command.body, caller: command.user)
-            return try await wallets.deposit(request, caller: command.user, key: key)
+            return try await wallets.deposit(request, by: Caller(command), key: key)
         }
         routes.keyedCommand("/accounts/withdraw", as: Described.withdraw) { command, key in
             let request = try MovementRequest(json: command.body, caller: command.user)
-            return try await wallets.withdraw(request, caller: command.user, key: key)
+            return try await wallets.withdraw(request, by: Caller(command), key: key)
         }
         routes.keyedCommand("/transfers", as: Described.transfer) { command, key in
-            try await wallets.transfer(try TransferRequest(json: command.body), caller: command.user, key: key)
+            try await wallets.transfer(try TransferRequest(json: command.body), by: Caller(command), key: key)
         }
         routes.get("/accounts/balance", as: Described.ownBalance, ownBalance)
         routes.get("/accounts/:id", as: Described.getAccount) { request, context in
@@ -49,12 +49,13 @@ struct WalletRoutes: Sendable {
     private func open(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let key = try request.optionalIdempotencyKey()
         let command = try OpenRequest(json: try await request.json(), caller: context.user)
-        return .command(try await wallets.open(command, caller: context.user, key: key))
+        return .command(try await wallets.open(command, by: Caller(context), key: key))
     }
 
     /// What is in the user's account in a currency: `?currency=USD`, and `?userId=` when `X-User-ID` names nobody.
     private func ownBalance(_ request: Request, _ context: ServiceContext) async throws -> Response {
         var (currency, user) = (Currency.usd, context.user)
+        try request.checkQueryHasNoRepetition()
         for (name, value) in request.uri.queryParameters {
             switch name {
             case "currency":
@@ -78,7 +79,7 @@ struct WalletRoutes: Sendable {
         let wallet = try await environment.store.transaction { transaction in
             try Ledger(transaction: transaction).wallet(of: name, unit, visibleTo: caller)
         }
-        guard let wallet else { throw Problem.noAccount(in: currency) }
+        guard let wallet else { throw Problem.noAccount(in: currency, for: context.user) }
         return .json(wallet.balanceJSON())
     }
 
@@ -92,9 +93,7 @@ struct WalletRoutes: Sendable {
 
     private func transactions(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let (limit, cursor) = try request.page()
-        guard let before = cursor.map({ Int64($0) }) ?? Int64.max else {
-            throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
-        }
+        guard let before = cursor.map({ Int64(cursor: $0) }) ?? Int64.max else { throw Problem.badCursor }
         let wallet = try await wallet(context)
         let found = try await environment.store.transaction { transaction in
             try Ledger(transaction: transaction).entries(of: wallet, before: before, limit: limit + 1)

@@ -7,7 +7,8 @@ import Storage
 import StrictJSON
 
 /// What clients do with their accounts: open them, put money in, take it out, send it to another. Each is one transaction with
-/// its entry in the ledger, at once and without a fee.
+/// its entry in the ledger, at once and without a fee. What was opened for a user in nobody's name is claimed by the first of
+/// these that comes in the user's own.
 ///
 /// A key is remembered twice: with its answer for as long as all keys are, and for ever with the movement that it made, by a
 /// unique constraint. So a key that is used again a month later still moves nothing twice.
@@ -19,16 +20,20 @@ struct Wallets: Sendable {
     /// Opens an account: one for each user and currency, whatever the key.
     ///
     /// - Throws: `Problem`, or `StoreError`.
-    func open(_ request: OpenRequest, caller: String, key: IdempotencyKey?) async throws -> CommandReply {
+    func open(_ request: OpenRequest, by caller: Caller, key: IdempotencyKey?) async throws -> CommandReply {
         let id = environment.identifiers.next()
         let result: Result<CommandReply, Problem> = try await environment.store.transaction {
             [environment] transaction in
+            if caller.isTooLate(on: environment.time) { return .failure(.tooLate) }
             let now = environment.time.now
             func open() throws -> Result<[UInt8], Problem> {
                 let ledger = Ledger(transaction: transaction)
                 let opened = try ledger.openWallet(
-                    id: id, user: request.user, openedBy: caller, currency: request.currency, at: now)
-                guard var wallet = opened else { return .failure(.accountExists(request)) }
+                    id: id, user: request.user, openedBy: caller.user, currency: request.currency, at: now)
+                guard var wallet = opened else {
+                    _ = try ledger.wallet(of: request.user, request.currency, usedBy: caller.user)
+                    return .failure(.accountExists(request))
+                }
                 if request.initialBalance.minorUnits > 0 {
                     try ledger.post(.deposit(id, .opening, into: wallet, request.initialBalance, at: now))
                     wallet = try ledger.wallet(id: id) ?? wallet
@@ -36,7 +41,7 @@ struct Wallets: Sendable {
                 return .success(wallet.json())
             }
             guard let key else { return try open().map { .created($0) } }
-            let scope = IdempotencyScope(user: request.user, operation: "open account", key: key)
+            let scope = IdempotencyScope(user: caller.user, operation: "open account", key: key)
             return try environment.once(scope, request.fields, reference: id, now, transaction) {
                 try open().map { .created($0) }
             }
@@ -45,10 +50,10 @@ struct Wallets: Sendable {
     }
 
     /// Puts money into the user's account. - Throws: `Problem`, or `StoreError`.
-    func deposit(_ request: MovementRequest, caller: String, key: IdempotencyKey) async throws -> CommandReply {
-        try await move(.deposit, request.user, key, request.fields, status: 200) { ledger, id, now in
-            guard let wallet = try ledger.wallet(of: request.user, request.amount.currency, visibleTo: caller) else {
-                return .failure(.noAccount(in: request.amount.currency))
+    func deposit(_ request: MovementRequest, by caller: Caller, key: IdempotencyKey) async throws -> CommandReply {
+        try await move(.deposit, caller, key, request.fields, status: 200) { ledger, id, now in
+            guard let wallet = try ledger.wallet(of: request.user, request.amount.currency, usedBy: caller.user) else {
+                return .failure(.noAccount(in: request.amount.currency, for: caller.user))
             }
             guard wallet.canHold(request.amount) else { return .failure(.balanceLimitExceeded) }
             try ledger.post(.deposit(id, .deposit, into: wallet, request.amount, at: now))
@@ -58,10 +63,10 @@ struct Wallets: Sendable {
     }
 
     /// Takes money out of the user's account. - Throws: `Problem`, or `StoreError`.
-    func withdraw(_ request: MovementRequest, caller: String, key: IdempotencyKey) async throws -> CommandReply {
-        try await move(.withdrawal, request.user, key, request.fields, status: 200) { ledger, id, now in
-            guard let wallet = try ledger.wallet(of: request.user, request.amount.currency, visibleTo: caller) else {
-                return .failure(.noAccount(in: request.amount.currency))
+    func withdraw(_ request: MovementRequest, by caller: Caller, key: IdempotencyKey) async throws -> CommandReply {
+        try await move(.withdrawal, caller, key, request.fields, status: 200) { ledger, id, now in
+            guard let wallet = try ledger.wallet(of: request.user, request.amount.currency, usedBy: caller.user) else {
+                return .failure(.noAccount(in: request.amount.currency, for: caller.user))
             }
             guard wallet.balance >= request.amount.minorUnits else { return .failure(.declined(.insufficientFunds)) }
             try ledger.post(.withdrawal(id, from: wallet, request.amount, at: now))
@@ -72,16 +77,18 @@ struct Wallets: Sendable {
     }
 
     /// Sends money from an account of the caller's to any other in the same currency. - Throws: `Problem`, or `StoreError`.
-    func transfer(_ request: TransferRequest, caller: String, key: IdempotencyKey) async throws -> CommandReply {
+    func transfer(_ request: TransferRequest, by caller: Caller, key: IdempotencyKey) async throws -> CommandReply {
         try await move(.transfer, caller, key, request.fields, status: 201) { ledger, id, now in
-            guard let source = try ledger.wallet(id: request.sourceID), source.isVisible(to: caller) else {
+            guard let source = try ledger.wallet(id: request.sourceID), source.isVisible(to: caller.user) else {
                 return .failure(
                     Problem(.accountNotFound, "There is no account of yours with the id of sourceAccountId."))
             }
+            try ledger.claim(source, for: caller.user)
             guard let destination = try ledger.wallet(id: request.destinationID) else {
                 return .failure(Problem(.accountNotFound, "There is no account with the id of destinationAccountId."))
             }
-            if let failure = request.mismatch(source, destination) { return .failure(Problem(failure)) }
+            // Thrown, which undoes the claim of the key: a command that is not valid does not use it up (IK-17).
+            if let failure = request.mismatch(source, destination) { throw Problem(failure) }
             guard source.balance >= request.amount.minorUnits else { return .failure(.declined(.insufficientFunds)) }
             guard destination.canHold(request.amount) else { return .failure(.balanceLimitExceeded) }
             try ledger.post(.transfer(id, from: source, to: destination, request.amount, at: now))
@@ -93,15 +100,18 @@ struct Wallets: Sendable {
 
     /// Moves money once for a key, now or at any time later.
     ///
-    /// - Parameter body: looks first and posts last; what it refuses has changed nothing.
+    /// - Parameter body: looks first and posts last; what it refuses has moved nothing.
     private func move(
-        _ type: PostingType, _ user: String, _ key: IdempotencyKey, _ fields: [String?], status: Int,
+        _ type: PostingType, _ caller: Caller, _ key: IdempotencyKey, _ fields: [String?], status: Int,
         _ body: @escaping @Sendable (Ledger, String, Timestamp) throws -> Result<[UInt8], Problem>
     ) async throws -> CommandReply {
         let id = environment.identifiers.next()
-        let scope = IdempotencyScope(user: user, operation: type.rawValue, key: key)
+        // Of whoever has sent it, and not of whose account it is about: otherwise a request in nobody's name could have the
+        // answers of any user whose key it knows, and use their keys up (IK-14, INV-15).
+        let scope = IdempotencyScope(user: caller.user, operation: type.rawValue, key: key)
         let result: Result<CommandReply, Problem> = try await environment.store.transaction {
             [environment] transaction in
+            if caller.isTooLate(on: environment.time) { return .failure(.tooLate) }
             let now = environment.time.now
             let movements = Movements(transaction: transaction)
             let fingerprint = Fingerprint(operation: scope.operation, fields: fields)
@@ -124,10 +134,35 @@ struct Wallets: Sendable {
     }
 }
 
+/// Who sends a command, and for how long they wait.
+struct Caller: Sendable {
+    /// The user of `X-User-ID`; empty without one.
+    let user: String
+    /// Nothing is begun after it (OP-06).
+    let deadline: Deadline?
+
+    init(_ command: Command) {
+        (user, deadline) = (command.user, command.deadline)
+    }
+
+    init(_ context: ServiceContext) {
+        (user, deadline) = (context.user, context.deadline)
+    }
+
+    fileprivate func isTooLate(on time: some TimeSource) -> Bool { deadline?.hasPassed(on: time) ?? false }
+}
+
 extension Ledger {
     /// A user's wallet in a currency, unless the caller may not see it.
     func wallet(of user: String, _ currency: Currency, visibleTo caller: String) throws -> Wallet? {
         try wallet(of: user, currency).flatMap { $0.isVisible(to: caller) ? $0 : nil }
+    }
+
+    /// The same for a command, by which its user claims it.
+    func wallet(of user: String, _ currency: Currency, usedBy caller: String) throws -> Wallet? {
+        guard let wallet = try wallet(of: user, currency, visibleTo: caller) else { return nil }
+        try claim(wallet, for: caller)
+        return wallet
     }
 }
 
@@ -152,8 +187,13 @@ extension TransferRequest {
 }
 
 extension Problem {
-    static func noAccount(in currency: Currency) -> Problem {
-        Problem(.accountNotFound, "You have no account in \(currency); POST /accounts opens one.")
+    /// - Parameter caller: for a request in nobody's name, an account that is its user's alone does not exist either.
+    static func noAccount(in currency: Currency, for caller: String) -> Problem {
+        Problem(
+            .accountNotFound,
+            caller.isEmpty
+                ? "There is no account of this user in \(currency) that a request without X-User-ID may use."
+                : "You have no account in \(currency); POST /accounts opens one.")
     }
 
     static var balanceLimitExceeded: Problem {

@@ -82,6 +82,7 @@ extension Request {
     public func page() throws -> (limit: Int, cursor: String?) {
         var limit = 20
         var cursor: String?
+        try checkQueryHasNoRepetition()
         for (name, value) in uri.queryParameters {
             switch name {
             case "limit":
@@ -90,15 +91,38 @@ extension Request {
                 }
                 limit = number
             case "cursor":
-                guard (1...128).contains(value.utf8.count) else {
-                    throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
-                }
+                guard (1...128).contains(value.utf8.count) else { throw Problem.badCursor }
                 cursor = String(value)
             default:
                 throw Problem(.invalidParameter, "The only query parameters are limit and cursor.")
             }
         }
         return (limit, cursor)
+    }
+
+    /// A parameter that is there twice says nothing: which one counts would be a guess. - Throws: `Problem`.
+    public func checkQueryHasNoRepetition() throws {
+        var names: Set<Substring> = []
+        for (name, _) in uri.queryParameters where !names.insert(name).inserted {
+            throw Problem(.invalidParameter, "A query parameter may be there once.")
+        }
+    }
+}
+
+extension Problem {
+    /// A place in a list that no page of it gave out.
+    public static var badCursor: Problem {
+        Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
+    }
+}
+
+extension Int64 {
+    /// A place in a list that is numbered from 0: 1 to 18 digits and nothing else, not even a sign.
+    public init?(cursor: String) {
+        guard (1...18).contains(cursor.utf8.count), cursor.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
+            return nil
+        }
+        self.init(cursor)
     }
 }
 

@@ -1,0 +1,34 @@
+import Storage
+
+/// What the schema of the ledger did not hold to in its first version.
+enum LedgerCorrections {
+    /// An account that was opened in nobody's name may become its user's, once; nothing else of what it is ever changes.
+    static let claims = Migration(
+        "accounts are claimed",
+        """
+        DROP TRIGGER accounts_never_renamed;
+        CREATE TRIGGER accounts_never_renamed
+        BEFORE UPDATE OF account_number, account_id, kind, currency, debit_sign, user_id ON accounts BEGIN
+            SELECT RAISE(ABORT, 'an account stays what it is');
+        END;
+        CREATE TRIGGER accounts_claimed_once
+        BEFORE UPDATE OF opened_by ON accounts WHEN OLD.opened_by IS NOT '' OR NEW.opened_by IS NOT OLD.user_id BEGIN
+            SELECT RAISE(ABORT, 'an account is claimed by its own user, and once');
+        END;
+        """
+    )
+
+    /// Keys were those of the user whose account moved, and are those of the caller now. What may have been moved in nobody's name
+    /// is known under both, so that whoever moved it moves nothing twice.
+    static let keysOfCallers = Migration(
+        "keys of movements by caller",
+        """
+        INSERT OR IGNORE INTO movements
+            (movement_id, type, user_id, operation_key, fingerprint, status, receipt, created_at)
+        SELECT movement_id || ' in nobody''s name', type, '', operation_key, fingerprint, status, receipt, created_at
+        FROM movements
+        WHERE type IN ('deposit', 'withdrawal') AND user_id IN (SELECT user_id FROM accounts WHERE opened_by = '')
+        ORDER BY created_at;
+        """
+    )
+}
