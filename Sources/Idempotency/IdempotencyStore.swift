@@ -84,3 +84,20 @@ public protocol IdempotencyStore: Sendable {
     /// Deletes terminal keys whose time is over, at most `limit`. - Returns: how many.
     func forgetExpired(now: Timestamp, limit: Int, in transaction: any Transaction) throws -> Int
 }
+
+extension IdempotencyStore {
+    /// Notes that a key is the id of what it asks for, so that it is not used without the id as well (IK-13). What has come of the
+    /// command is known by the id, for ever, and never replayed from this record.
+    ///
+    /// - Returns: false when the key was used for something else.
+    public func noteKeyIsID(
+        _ scope: IdempotencyScope, now: Timestamp, in transaction: any Transaction
+    ) throws -> Bool {
+        let fingerprint = Fingerprint(operation: "\(scope.operation), the key is the id", fields: [])
+        let claim = try claim(
+            scope, fingerprint: fingerprint, reference: scope.key.value, now: now, in: transaction)
+        guard claim != .mismatch else { return false }
+        try fail(scope, reference: scope.key.value, now: now, in: transaction)
+        return true
+    }
+}

@@ -31,10 +31,12 @@ struct ChargeRequest: Hashable, Sendable {
         self.amount = amount
     }
 
-    /// The command's fields for its fingerprint.
-    var fields: [String?] {
-        [chargeID, orderID, String(amount.minorUnits), amount.currency.code, method ?? Self.defaultMethod]
-    }
+    /// The command's fields for its fingerprint. To name no method is another command than to name the card: it may be paid from
+    /// the wallet.
+    var fields: [String?] { [chargeID, orderID, String(amount.minorUnits), amount.currency.code, method] }
+
+    /// What the fields were before there were wallets.
+    var fieldsOfVersionBefore: [String?] { fields.dropLast() + [method ?? Self.defaultMethod] }
 
     /// Whether a charge made under this method is one that the request could have made.
     func accepts(method made: String) -> Bool {

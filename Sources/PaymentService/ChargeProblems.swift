@@ -1,6 +1,18 @@
+import Money
 import ServiceKit
 
 extension Problem {
+    /// Why a charge took nothing.
+    static func declined(_ charge: Charge) -> Problem {
+        guard charge.declineCode == .methodNotSupported, charge.method == ChargeRequest.walletMethod else {
+            return declined(charge.declineCode)
+        }
+        return Problem(
+            .paymentDeclined,
+            "The payment was declined: there is no account of the user's in \(charge.amount.currency) to pay from.",
+            declineCode: DeclineCode.methodNotSupported.rawValue)
+    }
+
     static func declined(_ code: DeclineCode?) -> Problem {
         let detail =
             switch code {

@@ -42,7 +42,8 @@ struct Charging: Sendable {
         let id = request.chargeID ?? environment.identifiers.next()
         let beginning = try await environment.store.transaction { transaction in
             if let deadline, deadline.hasPassed(on: environment.time) { return Beginning.reply(.problem(.tooLate)) }
-            let beginning = try begin(request, id: id, user: user, key: key, in: transaction)
+            let beginning = try begin(
+                request, id: id, user: user, key: key, isBatched: !mayAskProvider, in: transaction)
             // Thrown inside the transaction, which undoes the beginning.
             if case .ask = beginning, !mayAskProvider { throw NotInBatch() }
             return beginning
@@ -74,21 +75,24 @@ struct Charging: Sendable {
 
     // MARK: - Steps
 
+    /// - Parameter isBatched: only other services send batches. A key of theirs that is the charge's id is never used for anything
+    ///   else; whoever comes by the public route may do that, and so it is noted (IK-13).
     private func begin(
-        _ request: ChargeRequest, id: String, user: String, key: IdempotencyKey, in transaction: any Transaction
+        _ request: ChargeRequest, id: String, user: String, key: IdempotencyKey, isBatched: Bool,
+        in transaction: any Transaction
     ) throws -> Beginning {
         let now = environment.time.now
         let scope = Self.scope(user, key)
         let book = PaymentBook(transaction: transaction)
         if id == key.value {
+            guard try isBatched || environment.keys.noteKeyIsID(scope, now: now, in: transaction) else {
+                return .reply(.problem(.keyReused))
+            }
             let known = try book.charge(id)
             return try known.map { repeated($0, request, user: user, in: transaction) }
                 ?? make(request, id: id, user: user, key: key, now: now, in: transaction)
         }
-        let claim = try environment.keys.claim(
-            scope, fingerprint: Fingerprint(operation: scope.operation, fields: request.fields), reference: id,
-            now: now, in: transaction)
-        switch claim {
+        switch try claim(scope, for: request, reference: id, now: now, in: transaction) {
         case .replay(let response): return .reply(.replayed(response))
         case .mismatch: return .reply(.problem(.keyReused))
         case .inProgress(let reference):
@@ -101,16 +105,22 @@ struct Charging: Sendable {
         if let known = try book.charge(id) {
             return .reply(try reply(for: known, to: request, user: user, scope: scope, now: now, in: transaction))
         }
+        // The key is the id of a charge that was made under it, of which there is no note or none any more. Thrown, which undoes
+        // the claim.
+        if let known = try book.charge(key.value), known.isMade(by: user, under: key) {
+            throw Problem.keyReused
+        }
         return try make(request, id: id, user: user, key: key, now: now, in: transaction)
     }
 
     /// A command came again whose charge's id is its key, as Order's commands do. The charge says all that a record of the
-    /// key would, for ever, so there is none.
+    /// key would, for ever, so there is none to replay from.
     private func repeated(
         _ known: Charge, _ request: ChargeRequest, user: String, in transaction: any Transaction
     ) -> Beginning {
         guard known.status == .canceled || known.isFor(request, user: user) else {
-            return .reply(.problem(known.key == known.id ? .keyReused : .chargeIDReused))
+            let isSameKey = known.isMade(by: user, under: IdempotencyKey(stored: known.id))
+            return .reply(.problem(isSameKey ? .keyReused : .chargeIDReused))
         }
         return known.status == .pending ? take(known, in: transaction) : .reply(Self.outcome(of: known, isReplay: true))
     }
@@ -142,33 +152,6 @@ struct Charging: Sendable {
         guard inFlight.begin(charge.id) else { return .reply(.problem(.inProgress)) }
         transaction.onRollback { inFlight.end(charge.id) }
         return .ask(charge, isFirst: isFirst)
-    }
-
-    /// A charge with this id exists, made under another key or another attempt of this one: its outcome is final.
-    private func reply(
-        for known: Charge, to request: ChargeRequest, user: String, scope: IdempotencyScope, now: Timestamp,
-        in transaction: any Transaction
-    ) throws -> MoneyReply {
-        let isSame = known.status == .canceled || known.isFor(request, user: user)
-        let reply = isSame ? Self.outcome(of: known) : .problem(.chargeIDReused)
-        if case .made(let response) = reply {
-            try environment.keys.succeed(scope, reference: known.id, response: response, now: now, in: transaction)
-        } else {
-            try environment.keys.fail(scope, reference: known.id, now: now, in: transaction)
-        }
-        return reply
-    }
-
-    private static func outcome(of charge: Charge, isReplay: Bool = false) -> MoneyReply {
-        switch charge.status {
-        case .succeeded:
-            let response = StoredResponse(status: 200, body: charge.receiptJSON())
-            return isReplay ? .replayed(response) : .made(response)
-        case .failed: return .problem(.declined(charge.declineCode))
-        case .pending: return .problem(.inProgress)
-        case .canceled:
-            return .problem(Problem(.chargeStateConflict, "The charge was canceled; its id cannot be charged again."))
-        }
     }
 
     /// Asks the provider and stores what it says. The caller has taken the charge.
@@ -212,26 +195,15 @@ struct Charging: Sendable {
         }
         return try settleKey(of: settled, now: now, in: transaction)
     }
-
-    /// Settles the record of the key, if there is one: also of a charge that is its own key, when an older version made it.
-    private func settleKey(of charge: Charge, now: Timestamp, in transaction: any Transaction) throws -> MoneyReply {
-        let reply = Self.outcome(of: charge)
-        let scope = Self.scope(charge.user, IdempotencyKey(stored: charge.key ?? ""))
-        if case .made(let response) = reply {
-            try environment.keys.succeed(scope, reference: charge.id, response: response, now: now, in: transaction)
-        } else {
-            try environment.keys.fail(scope, reference: charge.id, now: now, in: transaction)
-        }
-        return reply
-    }
-
-    private static func scope(_ user: String, _ key: IdempotencyKey) -> IdempotencyScope {
-        IdempotencyScope(user: user, operation: "charge", key: key)
-    }
 }
 
 extension Charge {
-    fileprivate func isFor(_ request: ChargeRequest, user: String) -> Bool {
+    /// Whether it was this user's key that it was made under.
+    func isMade(by user: String, under key: IdempotencyKey) -> Bool {
+        self.user == user && self.key == key.value
+    }
+
+    func isFor(_ request: ChargeRequest, user: String) -> Bool {
         self.user == user && amount == request.amount && orderID == request.orderID && request.accepts(method: method)
     }
 

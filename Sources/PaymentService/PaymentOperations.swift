@@ -14,7 +14,10 @@ enum PaymentOperations {
 
     static let charge = APIOperation(
         "charge", "Take money",
-        "A `chargeId` of the caller's own is one attempt: its outcome is final, whatever key it comes with.",
+        """
+        A `chargeId` of the caller's own is one attempt: its outcome is final, whatever key it comes with. Under another key than \
+        its first the outcome is answered as that key's own, without `Idempotent-Replayed`.
+        """,
         body: .object(
             isClosed: true,
             [
@@ -25,8 +28,8 @@ enum PaymentOperations {
                     "method",
                     .string(
                         """
-                        The payment method: `wallet`, the user's account in the currency, or `card`. Left out, the account if there \
-                        is one, and otherwise the card. Another one is declined.
+                        The payment method: `wallet`, the user's account in the currency, or `card`. Left out, the account if the \
+                        user has opened or used one, and otherwise the card. Another one is declined.
                         """, length: 1...64, example: ChargeRequest.defaultMethod)),
             ]),
         example: #"{"amount":{"amount":2000,"currency":"USD"}}"#,

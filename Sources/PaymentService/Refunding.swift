@@ -131,7 +131,7 @@ struct Refunding: Sendable {
         guard charge.user == user else { return try failed(.chargeNotFound) }
         switch charge.status {
         // Thrown, so that the key is not recorded: nothing was decided yet.
-        case .pending: throw Problem.inProgress
+        case .pending: throw Problem.chargePending
         case .failed, .canceled:
             if request.orCancel { return try succeeded(.nothing(id: id, charge: charge)) }
             return try failed(Problem(.chargeStateConflict, "The charge took no money; there is nothing to refund."))
@@ -139,12 +139,11 @@ struct Refunding: Sendable {
         }
 
         if let amount = request.amount, amount.currency != charge.amount.currency {
-            return try failed(
-                Problem(ValidationFailure("#/amount/currency", "must be that of the charge, \(charge.amount.currency)"))
-            )
+            // Thrown as well: a command that is not valid does not use its key up (IK-17).
+            throw ValidationFailure("#/amount/currency", "must be that of the charge, \(charge.amount.currency)")
         }
         // A part that has no answer yet may still be dropped: the whole is not given back before that is known.
-        if request.amount == nil, try book.hasPendingRefund(ofCharge: charge.id) { throw Problem.inProgress }
+        if request.amount == nil, try book.hasPendingRefund(ofCharge: charge.id) { throw Problem.refundPending }
         if request.amount == nil, charge.refundable == 0, let latest = try book.latestRefund(ofCharge: charge.id) {
             return try succeeded(RefundReceipt(latest, of: charge))
         }
@@ -246,4 +245,18 @@ extension RefundReceipt {
 
 extension Problem {
     static var chargeNotFound: Problem { Problem(.chargeNotFound, "There is no charge with this id.") }
+
+    /// Neither the charge's outcome nor that of its refunds is the matter of this request's key.
+    fileprivate static var chargePending: Problem {
+        Problem(
+            .requestInProgress, "The charge has no outcome yet, so nothing can be refunded; send the refund again soon."
+        )
+    }
+
+    fileprivate static var refundPending: Problem {
+        Problem(
+            .requestInProgress,
+            "An earlier refund of the charge has no outcome yet, so what is left is not known; send the refund again soon."
+        )
+    }
 }

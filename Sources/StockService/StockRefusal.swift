@@ -23,6 +23,9 @@ public struct StockRefusal: Error, Equatable, Sendable {
     /// The member at fault, for `invalid`.
     public let pointer: String
 
+    /// Whether the command was refused for what it is, and not for how things stand: then its key is not recorded (IK-17).
+    var leavesKeyFree: Bool { code == .invalid || code == .idReused }
+
     init(_ code: Code, _ detail: String, pointer: String = "#") {
         self.code = code
         self.detail = detail

@@ -43,11 +43,12 @@ struct StockRoutes: Sendable {
         guard let lines else { throw Problem(.validationFailed, "The command has no lines.") }
 
         let timeToLive = ttlSeconds.map { Duration.seconds($0) } ?? reservationTimeToLive
+        let scope = IdempotencyScope(user: command.user, operation: "reserve", key: key)
         if let reservationID, reservationID == key.value {
             return try await reserve(
-                reservationID, lines, timeToLive, isStated: ttlSeconds != nil, until: command.deadline)
+                reservationID, lines, timeToLive, isStated: ttlSeconds != nil, until: command.deadline,
+                noting: command.isBatched ? nil : scope)
         }
-        let scope = IdempotencyScope(user: command.user, operation: "reserve", key: key)
         let fingerprint = Fingerprint(
             operation: scope.operation,
             fields: [reservationID, ttlSeconds.map(String.init)] + lines.map { "\($0.itemID):\($0.quantity)" })
@@ -60,14 +61,20 @@ struct StockRoutes: Sendable {
     }
 
     /// Reserves under an id that is its own key, as Order does. The reservation says all that a record of the key would, for
-    /// ever, so there is none; a repetition gets the answer of the first time, whatever the reservation has become.
+    /// ever, so there is none to replay from; a repetition gets the answer of the first time, whatever the reservation has become.
+    ///
+    /// - Parameter scope: the key's, to be noted. Nil in a batch, which only other services send: a key of theirs that is an id is
+    ///   never used for anything else, as it may be by whoever comes by the public route (IK-13).
     private func reserve(
-        _ id: String, _ lines: [LineRequest], _ timeToLive: Duration, isStated: Bool, until deadline: Deadline?
+        _ id: String, _ lines: [LineRequest], _ timeToLive: Duration, isStated: Bool, until deadline: Deadline?,
+        noting scope: IdempotencyScope?
     ) async throws -> CommandReply {
-        let time = environment.time
+        let (time, keys) = (environment.time, environment.keys)
         let outcome: Result<Reserved, Problem> = try await environment.store.transaction { transaction in
             if let deadline, deadline.hasPassed(on: time) { return .failure(.tooLate) }
-            return try Inventory(transaction: transaction, now: time.now)
+            let now = time.now
+            if let scope, try !keys.noteKeyIsID(scope, now: now, in: transaction) { return .failure(.keyReused) }
+            return try Inventory(transaction: transaction, now: now)
                 .reserve(id: id, lines: lines, timeToLive: timeToLive, rememberRefusal: true)
                 .mapError(Problem.init)
         }
@@ -110,9 +117,7 @@ struct StockRoutes: Sendable {
 
     private func items(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let (limit, cursor) = try request.page()
-        guard let after = cursor.map({ Int64($0) }) ?? 0 else {
-            throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
-        }
+        guard let after = cursor.map({ Int64(cursor: $0) }) ?? 0 else { throw Problem.badCursor }
         let found = try await environment.store.transaction { transaction in
             try Catalogue(transaction: transaction).items(after: after, limit: limit + 1)
         }
@@ -219,44 +224,6 @@ struct StockRoutes: Sendable {
                 }
             }
         }
-    }
-
-    // MARK: - Keys
-
-    /// Runs a command once for its key: the key's record and the command's effect commit together (DESIGN.md, rule 2).
-    ///
-    /// - Parameter deadline: when the caller stops waiting; nothing is begun after it (OP-06).
-    private func once(
-        _ scope: IdempotencyScope,
-        _ fingerprint: Fingerprint,
-        reference: String,
-        until deadline: Deadline? = nil,
-        _ command: @escaping @Sendable (any Transaction, Timestamp) throws -> Result<[UInt8], StockRefusal>
-    ) async throws -> CommandReply {
-        let (keys, time) = (environment.keys, environment.time)
-        let result: Result<CommandReply, Problem> = try await environment.store.transaction { transaction in
-            if let deadline, deadline.hasPassed(on: time) { return .failure(.tooLate) }
-            let now = time.now
-            let claim = try keys.claim(
-                scope, fingerprint: fingerprint, reference: reference, now: now, in: transaction)
-            switch claim {
-            case .started:
-                let outcome = try command(transaction, now)
-                switch outcome {
-                case .success(let body):
-                    let stored = StoredResponse(status: 200, body: body)
-                    try keys.succeed(scope, reference: reference, response: stored, now: now, in: transaction)
-                    return .success(.made(body))
-                case .failure(let refusal):
-                    try keys.fail(scope, reference: reference, now: now, in: transaction)
-                    return .failure(Problem(refusal))
-                }
-            case .replay(let stored): return .success(.replayed(stored))
-            case .mismatch: return .failure(Problem.keyReused)
-            case .inProgress: return .failure(Problem.inProgress)
-            }
-        }
-        return try result.get()
     }
 }
 

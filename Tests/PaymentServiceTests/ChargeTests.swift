@@ -282,6 +282,55 @@ struct ChargeTests {
         #expect(provider.charges.count == 1)
     }
 
+    @Test("a key takes money once, whether or not it is the charge's id as well (IK-13)", arguments: [false, true])
+    func keyAndID(idFirst: Bool) async throws {
+        let fixture = try PaymentFixture.simulated()
+        try await fixture.run { client in
+            let commands = [("20", ""), ("30", #","chargeId":"k""#)]
+            let (first, second) = idFirst ? (commands[1], commands[0]) : (commands[0], commands[1])
+            let taken = try await client.charge(first.0, key: "k", user: "ann", more: first.1)
+            #expect(taken.status == 200)
+            #expect(
+                try await client.charge(second.0, key: "k", user: "ann", more: second.1).code
+                    == "idempotency-key-reused")
+            #expect(try await client.charge(first.0, key: "k", user: "ann", more: first.1).body == taken.body)
+            // The charge's id is there for ever, and so is what its key stands for.
+            guard idFirst else { return }
+            fixture.test.time.advance(by: .seconds(90_000))
+            #expect(try await client.charge("20", key: "k", user: "ann").code == "idempotency-key-reused")
+            let again = try await client.charge("30", key: "k", user: "ann", more: #","chargeId":"k""#)
+            #expect((again.body == taken.body, again.isReplayed) == (true, true))
+            #expect(try await client.charge("20", key: "k", user: "bob").status == 200)
+        }
+    }
+
+    @Test(
+        "another user's charge whose id is its key is no matter of this user's key (IK-14)", arguments: [false, true])
+    func keyAndIDOfAnother(inBatch: Bool) async throws {
+        try await PaymentFixture.simulated().run { client in
+            let sender = inBatch ? client.batching : client
+            let hers = try await sender.charge(id: "k", key: "k", user: "ann")
+            #expect(hers.status == 200)
+            #expect(try await sender.charge(id: "k", key: "k", user: "eve").code == "charge-state-conflict")
+            #expect(try await client.charge(key: "k", user: "zoe").status == 200)
+        }
+    }
+
+    @Test("to name the card is another command than to name nothing, which may be paid from the account (IK-13)")
+    func methodAsSent() async throws {
+        try await PaymentFixture.simulated().run { client in
+            _ = try await client.openWallet("ann", "5.00")
+            let card = #","method":"card""#
+            for (amount, status) in [("3.00", 200), ("20.00", 402)] {
+                #expect(try await client.charge(amount, key: "k\(amount)", user: "ann").status == status)
+                #expect(
+                    try await client.charge(amount, key: "k\(amount)", user: "ann", more: card).code
+                        == "idempotency-key-reused")
+            }
+            #expect(try await client.balance("ann") == 200)
+        }
+    }
+
     @Test("of fifty charges at once with one key, the provider is asked for one (IK-16)")
     func concurrentKey() async throws {
         let provider = ScriptedProvider()

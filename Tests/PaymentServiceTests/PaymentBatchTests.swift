@@ -157,7 +157,9 @@ struct PaymentBatchTests {
         provider.scriptCharges(.answer(.unknown))
         try await fixture.run { client in
             #expect(try await client.charge(id: "c", key: "k").code == "outcome-unknown")
-            let batch = try await client.batch([Self.charge(key: "k", id: "c"), Self.charge(key: "other", id: "c")])
+            let batch = try await client.batch([
+                Self.charge(key: "k", id: "c", method: "card"), Self.charge(key: "other", id: "c"),
+            ])
             #expect(batch.names("answers/0") == ["alone"])
             #expect(batch.text("answers/1/body/code") == "request-in-progress")
             #expect(batch.integer("answers/1/retryAfter") == 1)
@@ -176,11 +178,11 @@ struct PaymentBatchTests {
         try await fixture.run { client in
             async let pending = client.charge(id: "c", key: "k")
             await gate.arrival()
-            let batch = try await client.batch([Self.charge(key: "k", id: "c")])
+            let batch = try await client.batch([Self.charge(key: "k", id: "c", method: "card")])
             #expect(batch.text("answers/0/body/code") == "request-in-progress")
             gate.open()
             let first = try await pending
-            let replay = try await client.batch([Self.charge(key: "k", id: "c")])
+            let replay = try await client.batch([Self.charge(key: "k", id: "c", method: "card")])
             #expect(replay.body == CommandBatch.write([.answered(status: 200, body: first.body, retryAfter: nil)]))
         }
         #expect(provider.charges.count == 1)

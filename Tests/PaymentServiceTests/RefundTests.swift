@@ -8,6 +8,16 @@ import Testing
 struct RefundTests {
     // MARK: - Whole and partial
 
+    @Test("a refund that is not valid leaves its key free for the one that is (IK-17)")
+    func invalidLeavesKey() async throws {
+        try await PaymentFixture.simulated().run { client in
+            _ = try await client.charge(id: "c", key: "k")
+            let euro = try await client.refund("c", #"{"amount":500,"currency":"EUR"}"#, key: "r")
+            #expect(euro.text("errors/0/pointer") == "#/amount/currency")
+            #expect(try await client.refund("c", "5.00", key: "r").status == 200)
+        }
+    }
+
     @Test("a refund without an amount gives all of it back")
     func whole() async throws {
         let fixture = try PaymentFixture.simulated()
@@ -183,6 +193,8 @@ struct RefundTests {
                 #expect(early.status == 409)
                 #expect(early.code == "request-in-progress")
                 #expect(early.header("Retry-After") == "1")
+                // Of the charge, and not of this key, which was never used.
+                #expect(early.text("detail")?.contains("The charge has no outcome yet") == true)
             }
             try await fixture.settleOpen()
             // Another command under the key: it would be refused if the key had been recorded.

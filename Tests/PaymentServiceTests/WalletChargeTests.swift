@@ -68,6 +68,7 @@ struct WalletChargeTests {
             for (id, user) in [("f", "bob"), ("g", nil)] {
                 let none = try await client.charge(id: id, key: id, user: user, method: "wallet")
                 #expect(none.text("declineCode") == "payment_method_not_supported")
+                #expect(none.text("detail")?.contains("no account of the user's in USD") == true)
             }
         }
     }

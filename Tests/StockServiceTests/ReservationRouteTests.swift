@@ -255,6 +255,30 @@ struct ReservationRouteTests {
         #expect(try await fixture.levels(1) == Levels(onHand: 5, reserved: 0))
     }
 
+    @Test(
+        "a key takes goods once, whether or not it is the reservation's id as well (IK-13)", arguments: [false, true])
+    func keyAndID(idFirst: Bool) async throws {
+        try await fixture.stock(1, onHand: 5)
+        try await fixture.run { client in
+            let commands = [#"{"itemId":1,"quantity":1}"#, #"{"itemId":1,"quantity":2,"reservationId":"k"}"#]
+            let (first, second) = idFirst ? (commands[1], commands[0]) : (commands[0], commands[1])
+            let taken = try await client.post("/reserve", first, key: "k")
+            #expect(taken.status == 200)
+            #expect(try await client.post("/reserve", second, key: "k").code == "idempotency-key-reused")
+            #expect(try await client.post("/reserve", first, key: "k").body == taken.body)
+        }
+    }
+
+    @Test("a cart that is not valid leaves its key free for the one that is (IK-17)")
+    func invalidLeavesKey() async throws {
+        try await fixture.stock(1, price: Int64.max, onHand: 5)
+        try await fixture.run { client in
+            let tooMuch = try await client.reserve(2, key: "k")
+            #expect(tooMuch.code == "validation-failed")
+            #expect(try await client.reserve(1, key: "k").status == 200)
+        }
+    }
+
     @Test("a failed key may be tried again, and then takes the goods that have come (IK-18)")
     func again() async throws {
         try await fixture.stock(1, onHand: 1)
