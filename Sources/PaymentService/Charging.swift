@@ -182,7 +182,7 @@ struct Charging: Sendable {
         switch answer {
         case .approved, .declined: try book.settle(settled, at: now)
         case .unavailable where isFirst:
-            try book.dropPendingCharge(charge.id, at: now)
+            try book.dropPendingCharge(charge, at: now)
             if let key = charge.key {
                 try environment.keys.fail(
                     Self.scope(charge.user, IdempotencyKey(stored: key)), reference: charge.id, now: now,

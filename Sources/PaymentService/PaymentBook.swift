@@ -56,10 +56,10 @@ struct PaymentBook {
     }
 
     /// Forgets a pending charge of which it is known that nothing was taken: its id may be charged again.
-    func dropPendingCharge(_ id: String, at now: Timestamp) throws {
+    func dropPendingCharge(_ charge: Charge, at now: Timestamp) throws {
         let dropped = try transaction.run(
-            "DELETE FROM charges WHERE charge_id = ? AND status = 'pending'", [.text(id)])
-        if dropped == 1 { try record(PaymentEvent(kind: .dropped, at: now), of: id) }
+            "DELETE FROM charges WHERE charge_id = ? AND status = 'pending'", [.text(charge.id)])
+        if dropped == 1 { try recordDrop(of: charge, at: now) }
     }
 
     // MARK: - Refunds

@@ -68,6 +68,8 @@ struct PaymentEvent: Hashable, Sendable {
 struct RecordedEvent: Hashable, Sendable {
     let sequence: Int64
     let event: PaymentEvent
+    /// That of a charge which was dropped later; nil is that of the payment as it is now.
+    var currency: Currency?
 
     /// - Parameter codeName: what the code is.
     func write(to json: inout JSONWriter, currency: Currency, codeName: String = "declineCode") {
@@ -75,7 +77,7 @@ struct RecordedEvent: Hashable, Sendable {
             json.integer("sequence", sequence)
             json.string("type", event.kind.rawValue)
             if let amount = event.amount {
-                json.money("amount", Money(minorUnits: amount, currency: currency))
+                json.money("amount", Money(minorUnits: amount, currency: self.currency ?? currency))
             }
             if let refundID = event.refundID { json.string("refundId", refundID) }
             if let code = event.code { json.string(codeName, code) }
@@ -97,14 +99,36 @@ extension PaymentBook {
             ])
     }
 
-    /// The events of a payment, oldest first. - Parameter cursor: only events after this one.
-    func events(of paymentID: String, after cursor: Int64, limit: Int) throws -> [RecordedEvent] {
+    /// The event of a charge that is forgotten, so that its id is free: it keeps what the events before it are to be read by.
+    func recordDrop(of charge: Charge, at now: Timestamp) throws {
+        try transaction.run(
+            """
+            INSERT INTO payment_events (payment_id, sequence, type, at, user_id, currency)
+            SELECT ?1, ifnull(max(sequence), 0) + 1, ?2, ?3, ?4, ?5 FROM payment_events WHERE payment_id = ?1
+            """,
+            [
+                .text(charge.id), .text(PaymentEvent.Kind.dropped.rawValue), .integer(now.milliseconds),
+                .text(charge.user), .text(charge.amount.currency.code),
+            ])
+    }
+
+    /// The events of a payment, oldest first.
+    ///
+    /// - Parameters:
+    ///   - user: whose payment it is now. Of charges that had the id before and were dropped, only this user's are shown (INV-15).
+    ///   - cursor: only events after this one.
+    func events(of paymentID: String, for user: String, after cursor: Int64, limit: Int) throws -> [RecordedEvent] {
         try transaction.all(
             """
-            SELECT sequence, type, refund_id, amount, code, at FROM payment_events
-            WHERE payment_id = ? AND sequence > ? ORDER BY sequence LIMIT ?
+            SELECT event.sequence, event.type, event.refund_id, event.amount, event.code, event.at, ending.currency
+            FROM payment_events AS event LEFT JOIN payment_events AS ending
+                ON ending.payment_id = event.payment_id AND ending.sequence = (
+                    SELECT min(sequence) FROM payment_events
+                    WHERE payment_id = event.payment_id AND sequence >= event.sequence AND type = 'dropped')
+            WHERE event.payment_id = ?1 AND event.sequence > ?2 AND (ending.sequence IS NULL OR ending.user_id = ?4)
+            ORDER BY event.sequence LIMIT ?3
             """,
-            [.text(paymentID), .integer(cursor), .integer(Int64(limit))]
+            [.text(paymentID), .integer(cursor), .integer(Int64(limit)), .text(user)]
         ) { row in
             guard let kind = PaymentEvent.Kind(rawValue: row.text(1)) else {
                 throw StoreError.failed("payment \(paymentID) has an event of the kind \(row.text(1))")
@@ -113,7 +137,8 @@ extension PaymentBook {
                 sequence: row.integer(0),
                 event: PaymentEvent(
                     kind: kind, refundID: row.optionalText(2), amount: row.optionalInteger(3),
-                    code: row.optionalText(4), at: Timestamp(milliseconds: row.integer(5))))
+                    code: row.optionalText(4), at: Timestamp(milliseconds: row.integer(5))),
+                currency: row.optionalText(6).flatMap { Currency(code: $0) })
         }
     }
 }

@@ -63,13 +63,12 @@ struct PaymentRoutes: Sendable {
     /// What became of a charge, oldest first.
     private func events(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let (limit, cursor) = try request.page()
-        guard let after = cursor.map({ Int64($0) }) ?? 0 else {
-            throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
-        }
+        guard let after = cursor.map({ Int64(cursor: $0) }) ?? 0 else { throw Problem.badCursor }
         let id = try context.parameters.require("id")
         let (charge, found) = try await environment.store.transaction { transaction in
             let book = PaymentBook(transaction: transaction)
-            return (try book.charge(id), try book.events(of: id, after: after, limit: limit + 1))
+            let events = try book.events(of: id, for: context.user, after: after, limit: limit + 1)
+            return (try book.charge(id), events)
         }
         guard let charge, charge.user == context.user else { throw Problem.chargeNotFound }
         return .events(found, limit: limit, charge.amount.currency)

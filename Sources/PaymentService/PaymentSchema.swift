@@ -52,6 +52,7 @@ enum PaymentSchema {
         LedgerSchema.migration,
         LedgerCorrections.claims,
         LedgerCorrections.keysOfCallers,
+        LedgerCorrections.droppedCharges,
         PaymentsSchema.migration,
         OperatorLog.migration,
     ]

@@ -237,4 +237,5 @@ def back_to_before_the_ledger(db) -> None:
     db.execute("ALTER TABLE refunds DROP COLUMN in_ledger")
     assert db.execute("DELETE FROM grdb_migrations WHERE identifier IN ('ledger',"
                       " 'accounts are claimed',"
-                      " 'keys of movements by caller')").rowcount == 3
+                      " 'keys of movements by caller',"
+                      " 'dropped charges are known by their events')").rowcount == 4

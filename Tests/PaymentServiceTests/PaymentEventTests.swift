@@ -76,6 +76,36 @@ struct PaymentEventTests {
         }
     }
 
+    @Test("what was dropped keeps its currency, and stays unseen by whoever uses the id next (INV-15)")
+    func reused() async throws {
+        let provider = ScriptedProvider()
+        provider.scriptCharges(.answer(.unavailable), .answer(.unavailable), .answer(.unavailable), .answer(.approved))
+        try await PaymentFixture(provider).run { client in
+            let yen = #"{"amount":2000,"currency":"JPY"}"#
+            #expect(try await client.charge(yen, key: "a", user: "ann", more: #","chargeId":"c""#).status == 503)
+            #expect(try await client.charge(id: "c", "7.00", key: "b", user: "bob").status == 503)
+            #expect(try await client.charge(id: "c", "1.00", key: "c", user: "ann").status == 503)
+            #expect(try await client.charge(id: "c", "3.00", key: "d", user: "ann").status == 200)
+            let answer = try await client.get("/charges/c/events", user: "ann")
+            let seen = (0..<(answer.count("events") ?? 0)).map { number in
+                [
+                    answer.text("events/\(number)/type"), answer.number("events/\(number)/amount/amount"),
+                    answer.text("events/\(number)/amount/currency"),
+                ].compactMap(\.self).joined(separator: " ")
+            }
+            #expect(
+                seen == [
+                    "pending 2000 JPY", "dropped", "pending 100 USD", "dropped", "pending 300 USD", "succeeded 300 USD",
+                ])
+            let page = try await client.get("/charges/c/events?limit=2", user: "ann")
+            #expect(page.count("events") == 2)
+            let next = try #require(page.text("nextCursor"))
+            let second = try await client.get("/charges/c/events?limit=2&cursor=\(next)", user: "ann")
+            #expect(second.integer("events/0/amount/amount") == 100)
+            #expect(try await client.get("/charges/c/events", user: "bob").code == "charge-not-found")
+        }
+    }
+
     @Test("pages follow one another")
     func pages() async throws {
         let fixture = try PaymentFixture.simulated()

@@ -31,4 +31,15 @@ enum LedgerCorrections {
         ORDER BY created_at;
         """
     )
+
+    /// With a charge that is dropped goes the record of whose it was and in which currency; its last event keeps that. The index
+    /// has only these events in it, so that no other costs more.
+    static let droppedCharges = Migration(
+        "dropped charges are known by their events",
+        """
+        ALTER TABLE payment_events ADD COLUMN user_id TEXT;
+        ALTER TABLE payment_events ADD COLUMN currency TEXT;
+        CREATE INDEX payment_events_dropped ON payment_events (payment_id, sequence) WHERE type = 'dropped';
+        """
+    )
 }
