@@ -9,8 +9,8 @@ import StockAPI
 /// it depends on: an order before its reservation and charge, a charge before its order. What still seems wrong is read
 /// again, in the same order, and only what is wrong then too is a finding.
 ///
-/// Memory: two pages, the findings (`AuditReport.maximumFindings`), `KeyUses` for the orders of one key's life, and
-/// `ReservedGoodsSums` and two lists of all items. Time: for a million orders some hundred thousand requests, one after the
+/// Memory: two pages, the findings (`AuditReport.maximumFindings`), `KeyUses` for the orders of one key's life, two sums for each
+/// currency, and `ReservedGoodsSums` and two lists of all items. Time: for a million orders some hundred thousand requests, one after the
 /// other.
 public struct AuditRun {
     /// How many orders or charges are read at once: as many as can be asked for by id.
@@ -36,7 +36,9 @@ public struct AuditRun {
         report = AuditReport(grace: rules.grace)
         settlements = [:]
         try await readOrders()
-        try await readCharges()
+        let before = try await salesAccounts()
+        let sums = try await readCharges()
+        report.add(rules.judge(sums, before: before, after: try await salesAccounts()))
         try await readStock()
         try await readPayments()
         try await readLedger()
@@ -101,10 +103,13 @@ public struct AuditRun {
 
     // MARK: - Charges
 
-    private mutating func readCharges() async throws(AuditError) {
+    /// - Returns: what the ledger must say of all of them.
+    private mutating func readCharges() async throws(AuditError) -> SalesSums {
+        var sums = SalesSums()
         var cursor: String?
         repeat {
             let page = try await source.page(of: ChargeEntry.self, after: cursor, limit: Self.pageSize)
+            page.entries.forEach { sums.add($0) }
             var suspects: [String] = []
             for chargeCase in try await cases(page) {
                 report.charges[chargeCase.charge.status, default: 0] += 1
@@ -122,6 +127,7 @@ public struct AuditRun {
             }
             cursor = page.nextCursor
         } while cursor != nil
+        return sums
     }
 
     private func cases(_ page: AuditPage<ChargeEntry>) async throws(AuditError) -> [ChargeCase] {
@@ -185,7 +191,21 @@ public struct AuditRun {
 
     // MARK: - Ledger
 
+    /// The ledger's accounts of what was sold, by currency. The system's own accounts come before all wallets.
+    private func salesAccounts() async throws(AuditError) -> [String: AccountEntry] {
+        var found: [String: AccountEntry] = [:]
+        var cursor: String?
+        repeat {
+            let page = try await source.page(of: AccountEntry.self, after: cursor, limit: AuditLimits.page.upperBound)
+            for account in page.entries where account.kind == "sales" { found[account.currency] = account }
+            cursor = page.entries.last.map { $0.number > 0 } ?? true ? nil : page.nextCursor
+        } while cursor != nil
+        return found
+    }
+
     private mutating func readLedger() async throws(AuditError) {
+        let ledger = try await source.page(of: LedgerEntry.self, after: nil, limit: 1)
+        for entry in ledger.entries { report.add(rules.judge(entry)) }
         var cursor: String?
         repeat {
             let page = try await source.page(of: AccountEntry.self, after: cursor, limit: AuditLimits.page.upperBound)

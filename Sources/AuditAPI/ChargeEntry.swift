@@ -31,6 +31,10 @@ public struct ChargeEntry: AuditEntry {
     public let refundPendingSince: Timestamp?
     /// Whether the charge was asked for under its own id as the key, as Order does.
     public let isKeyedByID: Bool
+    /// Whether its payment is in the ledger: not if it took nothing, nor, until it is entered, if it was made before there was one.
+    public let isInLedger: Bool
+    /// How much of it the refunds gave back that are in the ledger, in minor units.
+    public let refundedInLedger: Int64
     /// When it was made.
     public let createdAt: Timestamp
 
@@ -38,7 +42,7 @@ public struct ChargeEntry: AuditEntry {
     public init(
         id: String, user: String, orderID: String?, status: Status, amount: Amount, refunded: Int64,
         refundRecords: Int64, refundedUnderKeys: Int64, refundPendingSince: Timestamp?, isKeyedByID: Bool,
-        createdAt: Timestamp
+        isInLedger: Bool, refundedInLedger: Int64, createdAt: Timestamp
     ) {
         self.id = id
         self.user = user
@@ -50,6 +54,8 @@ public struct ChargeEntry: AuditEntry {
         self.refundedUnderKeys = refundedUnderKeys
         self.refundPendingSince = refundPendingSince
         self.isKeyedByID = isKeyedByID
+        self.isInLedger = isInLedger
+        self.refundedInLedger = refundedInLedger
         self.createdAt = createdAt
     }
 
@@ -65,6 +71,8 @@ public struct ChargeEntry: AuditEntry {
             json.integer("refundedUnderKeys", refundedUnderKeys)
             if let refundPendingSince { json.integer("refundPendingSinceMs", refundPendingSince.milliseconds) }
             json.bool("keyIsChargeId", isKeyedByID)
+            json.bool("inLedger", isInLedger)
+            json.integer("refundedInLedger", refundedInLedger)
             json.integer("createdAtMs", createdAt.milliseconds)
         }
     }
@@ -81,14 +89,16 @@ public struct ChargeEntry: AuditEntry {
         let refundedUnderKeys = reader.wholeNumber("refundedUnderKeys")
         let refundPendingSince = reader.timestamp("refundPendingSinceMs", required: false)
         let isKeyedByID = reader.bool("keyIsChargeId")
+        let isInLedger = reader.bool("inLedger")
+        let refundedInLedger = reader.wholeNumber("refundedInLedger")
         let createdAt = reader.timestamp("createdAtMs")
         try reader.finish()
         guard let id, let user, let status, let amount, let refunded, let refundRecords, let refundedUnderKeys,
-            let isKeyedByID, let createdAt
+            let isKeyedByID, let isInLedger, let refundedInLedger, let createdAt
         else { throw ValidationFailure("#", "is not a charge") }
         self.init(
             id: id, user: user, orderID: orderID, status: status, amount: amount, refunded: refunded,
             refundRecords: refundRecords, refundedUnderKeys: refundedUnderKeys, refundPendingSince: refundPendingSince,
-            isKeyedByID: isKeyedByID, createdAt: createdAt)
+            isKeyedByID: isKeyedByID, isInLedger: isInLedger, refundedInLedger: refundedInLedger, createdAt: createdAt)
     }
 }

@@ -15,6 +15,7 @@ struct PaymentAudit: Sendable {
         routes.get(
             ClearingEntry.path, as: .audit("auditClearing", "What is set aside for open payments", byID: false),
             clearing)
+        routes.get(LedgerEntry.path, as: .audit("auditLedger", "The entries of the ledger", byID: false), ledger)
         routes.get(AccountEntry.path, as: .audit("auditAccounts", "Accounts of the ledger", byID: false), accounts)
     }
 
@@ -77,6 +78,13 @@ struct PaymentAudit: Sendable {
         return .audit(selection, readAt: now, found: found)
     }
 
+    private func ledger(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let selection = try request.auditSelection(byID: false)
+        let progress = try await ledgerCheck.entries()
+        let entry = LedgerEntry(entries: progress.through, faultyEntries: progress.faultyEntries)
+        return .audit(selection, readAt: environment.time.now, found: [entry])
+    }
+
     /// The accounts of the ledger, each beside the sums of its entries.
     private func accounts(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let selection = try request.auditSelection(byID: false)
@@ -127,7 +135,8 @@ struct PaymentAudit: Sendable {
             (SELECT ifnull(sum(amount), 0) FROM refunds WHERE refunds.charge_id = charges.charge_id
                 AND operation_key IN (SELECT value FROM json_each(?))),
             (SELECT min(created_at) FROM refunds WHERE refunds.charge_id = charges.charge_id AND status = 'pending'),
-            ifnull(operation_key = charge_id, 0), created_at
+            ifnull(operation_key = charge_id, 0), created_at, in_ledger,
+            (SELECT ifnull(sum(amount), 0) FROM refunds WHERE refunds.charge_id = charges.charge_id AND in_ledger = 1)
         FROM charges
         """
 
@@ -141,6 +150,7 @@ struct PaymentAudit: Sendable {
             amount: Amount(row.integer(4), row.text(5)), refunded: row.integer(6), refundRecords: row.integer(7),
             refundedUnderKeys: row.integer(8),
             refundPendingSince: row.optionalInteger(9).map { Timestamp(milliseconds: $0) },
-            isKeyedByID: row.integer(10) == 1, createdAt: Timestamp(milliseconds: row.integer(11)))
+            isKeyedByID: row.integer(10) == 1, isInLedger: row.integer(12) == 1, refundedInLedger: row.integer(13),
+            createdAt: Timestamp(milliseconds: row.integer(11)))
     }
 }

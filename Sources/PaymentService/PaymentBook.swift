@@ -136,24 +136,6 @@ struct PaymentBook {
             of: refund.chargeID)
     }
 
-    // MARK: - Totals
-
-    /// Per currency: what was captured, and what of it was given back.
-    func totals() throws -> [(currency: String, captured: Int128, refunded: Int128)] {
-        try transaction.all(
-            """
-            SELECT currency, sum(amount / 1000000000), sum(amount % 1000000000),
-                sum(refunded / 1000000000), sum(refunded % 1000000000)
-            FROM charges WHERE status = 'succeeded' GROUP BY currency ORDER BY currency
-            """, []
-        ) { row in
-            (
-                row.text(0), Int128(high: row.integer(1), low: row.integer(2)),
-                Int128(high: row.integer(3), low: row.integer(4))
-            )
-        }
-    }
-
     // MARK: - Rows
 
     private static let selectCharge = """

@@ -76,15 +76,13 @@ struct PaymentRoutes: Sendable {
 
     /// What was captured and refunded in all (INV-3), for the operator; not reachable through nginx.
     private func totals(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let totals = try await environment.store.transaction { transaction in
-            try PaymentBook(transaction: transaction).totals()
-        }
+        let totals = try await PaymentTotals(in: environment)
         return .json { json in
             json.object { json in
                 json.array("currencies") { json in
-                    for total in totals {
+                    for (currency, total) in totals.byCurrency.sorted(by: { $0.key < $1.key }) {
                         json.object { json in
-                            json.string("currency", total.currency)
+                            json.string("currency", currency)
                             json.integer("captured", total.captured)
                             json.integer("refunded", total.refunded)
                             json.integer("net", total.captured - total.refunded)

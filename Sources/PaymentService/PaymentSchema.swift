@@ -53,6 +53,7 @@ enum PaymentSchema {
         LedgerCorrections.claims,
         LedgerCorrections.keysOfCallers,
         LedgerCorrections.droppedCharges,
+        LedgerCorrections.countedEntries,
         PaymentsSchema.migration,
         OperatorLog.migration,
     ]

@@ -89,7 +89,8 @@ struct AuditRunTests {
         var state = FakeSource.State.healthy(1)
         state.accounts = (0..<7).map { number in
             Records.account(
-                "account-\(number)", number: number - 3, balance: number == 5 ? 7 : 10, debits: 0, credits: 10)
+                "account-\(number)", kind: "fees", number: number - 3, balance: number == 5 ? 7 : 10, debits: 0,
+                credits: 10)
         }
         let report = try await audit(FakeSource(state))
         #expect(report.accounts == 7)
@@ -97,6 +98,36 @@ struct AuditRunTests {
         #expect(report.findingCounts == [11: 1])
         #expect(report.text.contains("INV-11  account account-5"))
         #expect(String(decoding: report.json, as: UTF8.self).contains(#""accounts":{"total":7}"#))
+    }
+
+    @Test("faulty entries of the ledger are a finding, and so is a charge that was entered twice")
+    func enteredTwice() async throws {
+        var state = FakeSource.State.healthy(0)
+        state.charges = ["a", "b"].map {
+            Records.charge($0, of: nil, refunded: 500, isKeyedByID: false, refundedInLedger: 500)
+        }
+        state.accounts = [Records.account("sales:USD", balance: 3000, debits: 1000, credits: 4000)]
+        #expect(try await audit(FakeSource(state)).findings.isEmpty)
+        state.ledger = LedgerEntry(entries: 5, faultyEntries: 1)
+        state.accounts = [Records.account("sales:USD", balance: 5000, debits: 1000, credits: 6000)]
+        let report = try await audit(FakeSource(state))
+        #expect(report.findings.map(\.subjects) == [[.currency("USD")], []])
+        #expect(report.findings.map(\.invariant) == [11, 11])
+        #expect(report.findings.first?.explanation.contains("20.00 USD stand in it twice") == true)
+    }
+
+    @Test("a charge that is made and entered while the audit reads is no finding")
+    func enteredMeanwhile() async throws {
+        var state = FakeSource.State.healthy(0)
+        state.accounts = [Records.account("sales:USD", balance: 0, debits: 0, credits: 0)]
+        for read in 3...5 {
+            let source = FakeSource(state) { _, number, state in
+                guard number == read else { return }
+                state.charges = [Records.charge("a", of: nil, isKeyedByID: false, refundedInLedger: 0)]
+                state.accounts = [Records.account("sales:USD", balance: 2000, debits: 0, credits: 2000)]
+            }
+            #expect(try await audit(source).findings.isEmpty, "\(read)")
+        }
     }
 
     // MARK: - A busy system
@@ -121,10 +152,10 @@ struct AuditRunTests {
         let healthy = FakeSource.State.healthy(1)
         let charge = healthy.charges[0]
         let source = FakeSource(healthy) { _, read, state in
-            // Read 4 is the page of charges; after it they are as they were.
-            guard read == 4 || read == 6 else { return }
+            // Read 4 is of the accounts of sales, 5 the page of charges; after it they are as they were.
+            guard read == 5 || read == 7 else { return }
             state.charges[0] =
-                read == 4
+                read == 5
                 ? Records.charge(charge.id, of: charge.orderID, refunded: 5, refundRecords: 0) : charge
         }
         #expect(try await audit(source).findings.isEmpty)
@@ -132,15 +163,15 @@ struct AuditRunTests {
 
     @Test("sums of goods that are wrong once and right the next time are no finding")
     func passingSums() async throws {
-        // 7 is the first reading of the reservations, between two of the items.
+        // 9 is the first reading of the reservations, between two of the items.
         let source = FakeSource(FakeSource.State.healthy(1)) { _, read, state in
-            if read == 7 { state.reservations.append(Records.reservation("passing", .reserved)) }
-            if read == 8 { state.reservations.removeLast() }
+            if read == 9 { state.reservations.append(Records.reservation("passing", .reserved)) }
+            if read == 10 { state.reservations.removeLast() }
         }
         let report = try await audit(source)
         #expect(report.findings.isEmpty)
-        // The last are of the payments through providers, of clearing and of the ledger's accounts.
-        #expect(source.reads == 14)
+        // The last are of the payments through providers, of clearing, of the ledger and of its accounts.
+        #expect(source.reads == 17)
     }
 
     @Test("what is younger than the grace is counted and not judged")

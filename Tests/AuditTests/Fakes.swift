@@ -15,6 +15,7 @@ final class FakeSource: AuditSource {
         var payments: [PaymentEntry] = []
         var clearing: [ClearingEntry] = []
         var movements: [ProviderMovementEntry] = []
+        var ledger = LedgerEntry(entries: 0, faultyEntries: 0)
         /// What each charge lookup was asked for.
         var keys: [[String]] = []
         var reads = 0
@@ -26,6 +27,7 @@ final class FakeSource: AuditSource {
                 case OrderEntry.path: orders
                 case ReservationEntry.path: reservations
                 case ChargeEntry.path: charges
+                case LedgerEntry.path: [ledger]
                 case AccountEntry.path: accounts.sorted { $0.number < $1.number }
                 case ProviderMovementEntry.path: movements
                 case PaymentEntry.path: payments

@@ -34,6 +34,26 @@ struct LedgerRuleTests {
         #expect(findings.first?.explanation.contains("overdrawn by 0.01 USD") == true)
     }
 
+    @Test(
+        "what the charges add up to must lie between what was entered before they were read and after",
+        arguments: [
+            (4000, 4000, 4000, 0), (3999, 4000, 4000, 1), (4001, 4000, 4000, 1), (4500, 4000, 5000, 0),
+            (3999, 4000, 5000, 1),
+            (5001, 4000, 5000, 1),
+        ] as [(Int64, Int128, Int128, Int)])
+    func sales(captured: Int64, before: Int128, after: Int128, findings: Int) {
+        func accounts(_ sold: Int128) -> [String: AccountEntry] {
+            ["USD": Records.account("sales:USD", balance: sold, debits: 0, credits: sold)]
+        }
+        var sums = SalesSums()
+        sums.add(Records.charge(amount: Amount(captured, "USD"), refundedInLedger: 0))
+        sums.add(Records.charge(amount: Amount(77, "USD")))
+        let found = Records.rules.judge(sums, before: accounts(before), after: accounts(after))
+        #expect(found.count == findings)
+        #expect(Records.rules.judge(sums, before: [:], after: accounts(Int128(captured))).isEmpty)
+        #expect(Records.rules.judge(sums, before: [:], after: [:]).count == 1)
+    }
+
     @Test("an account is read as it was written, however large its sums are")
     func wire() throws {
         let account = Records.account(

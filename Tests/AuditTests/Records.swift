@@ -48,12 +48,13 @@ enum Records {
         _ id: String = chargeID, _ status: ChargeEntry.Status = .succeeded, of orderID: String? = orderID,
         amount: Amount = price, refunded: Int64 = 0, refundRecords: Int64? = nil, byOrder: Int64 = 0,
         refundPendingSince: Timestamp? = nil, isKeyedByID: Bool = true, user: String = "ada",
-        createdAt: Timestamp = made
+        refundedInLedger: Int64? = nil, createdAt: Timestamp = made
     ) -> ChargeEntry {
         ChargeEntry(
             id: id, user: user, orderID: orderID, status: status, amount: amount, refunded: refunded,
             refundRecords: refundRecords ?? refunded, refundedUnderKeys: byOrder,
-            refundPendingSince: refundPendingSince, isKeyedByID: isKeyedByID, createdAt: createdAt)
+            refundPendingSince: refundPendingSince, isKeyedByID: isKeyedByID, isInLedger: refundedInLedger != nil,
+            refundedInLedger: refundedInLedger ?? 0, createdAt: createdAt)
     }
 
     static func item(

@@ -195,6 +195,19 @@ def test_the_audit_is_clean_with_accounts_and_finds_a_balance_that_never_moved(s
     shop.clean()
 
 
+def test_the_audit_finds_a_charge_that_was_entered_twice(shop, user):
+    api = shop.api
+    charge = assert_first(api.charge(new_key(), money(700)))["chargeId"]
+    shop.clean()
+    shop.tamper("payment", "INSERT INTO ledger_entries (transaction_id, type, debit_account, credit_account, amount, currency,"
+                " created_at) SELECT transaction_id, type, debit_account, credit_account, amount, currency, created_at"
+                f" FROM ledger_entries WHERE transaction_id = '{charge}'")
+    assert api.ledger()["balanced"] is True  # The books balance: it is the charges that say less was sold.
+    code, report = shop.judge()
+    assert (code, found(report)) == (1, [("INV-11", {"USD"})])
+    assert "7.00 USD stand in it twice" in report["findings"][0]["explanation"]
+
+
 # ---------------------------------------------------------------- from the version before
 
 def test_a_store_of_the_version_before_the_ledger_is_brought_up_to_date(tmp_path):
@@ -238,4 +251,5 @@ def back_to_before_the_ledger(db) -> None:
     assert db.execute("DELETE FROM grdb_migrations WHERE identifier IN ('ledger',"
                       " 'accounts are claimed',"
                       " 'keys of movements by caller',"
-                      " 'dropped charges are known by their events')").rowcount == 4
+                      " 'dropped charges are known by their events',"
+                      " 'entries of accounts are counted')").rowcount == 5

@@ -195,6 +195,7 @@ struct LedgerCheckTests {
                     "UPDATE ledger_entries SET currency = 'EUR' WHERE entry_number = 1",
                 ], 1, 0
             ),
+            (["UPDATE accounts SET version = version + 1 WHERE kind = 'wallet'"], 0, 1),
             (["DROP TRIGGER accounts_never_deleted", "DELETE FROM accounts WHERE kind = 'wallet'"], 1, 0),
         ])
     func tampered(_ statements: [String], entries: Int64, accounts: Int64) async throws {
@@ -210,6 +211,26 @@ struct LedgerCheckTests {
             #expect(check.value("balanced") == .bool(false))
             #expect(check.integer("faultyEntries") == entries)
             #expect(check.integer("faultyAccounts") == accounts)
+        }
+    }
+
+    @Test("that the last entry was deleted is found by the process that has summed it")
+    func lastDeleted() async throws {
+        let fixture = try PaymentFixture.simulated()
+        try await fixture.run { client in
+            _ = try await client.openWallet("ann", "50.00")
+            _ = try await client.deposit("1.00", key: "d", user: "ann")
+            #expect(try await client.get("/ledger/check").value("balanced") == .bool(true))
+            try await tamper(
+                fixture, "DROP TRIGGER ledger_entries_never_deleted",
+                "DELETE FROM ledger_entries WHERE entry_number = 2")
+            for _ in 1...2 {
+                fixture.test.time.advance(by: .seconds(1))
+                let check = try await client.get("/ledger/check")
+                #expect(check.value("balanced") == .bool(false))
+                #expect(check.integer("faultyEntries") == 1)
+            }
+            #expect(try await client.get("/audit/ledger").integer("entries/0/faultyEntries") == 1)
         }
     }
 

@@ -72,10 +72,22 @@ actor LedgerCheck {
     ///
     /// - Throws: `Problem` when there is more to add up than a request may wait for: what was added up stays so; or `StoreError`.
     nonisolated func accounts(after number: Int64, limit: Int) async throws -> [CheckedAccount] {
+        try await upToDate(after: number, limit: limit).page
+    }
+
+    /// What all entries add up to, for the audit. - Throws: as `accounts`.
+    nonisolated func entries() async throws -> LedgerSums.Progress {
+        try await upToDate(after: Int64.max, limit: 0).progress
+    }
+
+    private nonisolated func upToDate(
+        after number: Int64, limit: Int
+    ) async throws -> (progress: LedgerSums.Progress, page: [CheckedAccount]) {
         let start = environment.time.uptime
-        var found: [CheckedAccount]?
+        var found: (LedgerSums.Progress, [CheckedAccount])?
         try await environment.stepByStep {
-            found = try await step(after: number, limit: limit).page
+            let (progress, page) = try await step(after: number, limit: limit)
+            found = page.map { (progress, $0) }
             return found == nil && environment.time.uptime - start < patience
         }
         guard let found else { throw Problem.ledgerCheckRunning }

@@ -42,4 +42,11 @@ enum LedgerCorrections {
         CREATE INDEX payment_events_dropped ON payment_events (payment_id, sequence) WHERE type = 'dropped';
         """
     )
+
+    static let countedEntries = Migration(
+        "entries of accounts are counted",
+        """
+        ALTER TABLE ledger_sums ADD COLUMN entries INTEGER NOT NULL DEFAULT 0;
+        """
+    )
 }

@@ -35,9 +35,11 @@ final class LedgerSums: Sendable {
     func advance(in transaction: any Transaction) throws -> Progress {
         let before = progress.withLock(\.self)
         let last = try transaction.first("SELECT max(entry_number) FROM ledger_entries", []) { $0.integer(0) } ?? 0
-        let end = min(last, before.through + Self.entriesPerStep)
+        let end = min(max(last, before.through), before.through + Self.entriesPerStep)
         var after = before
-        after.isUpToDate = end == last
+        after.isUpToDate = end >= last
+        // What was summed is not there any more: the last entries were deleted, though no other has been made since.
+        if last < before.through { after.faultyEntries += before.through - last }
         guard end > before.through else { return after }
         let range: [SQLValue] = [.integer(before.through), .integer(end)]
         after.through = end
@@ -77,9 +79,9 @@ final class LedgerSums: Sendable {
     }
 
     private static let add = """
-        INSERT INTO ledger_sums (account_number, check_id, debits_high, debits_low, credits_high, credits_low)
+        INSERT INTO ledger_sums (account_number, check_id, debits_high, debits_low, credits_high, credits_low, entries)
         SELECT account, ?3, sum(debit / 1000000000), sum(debit % 1000000000),
-            sum(credit / 1000000000), sum(credit % 1000000000)
+            sum(credit / 1000000000), sum(credit % 1000000000), count(*)
         FROM (
             SELECT debit_account AS account, amount AS debit, 0 AS credit FROM ledger_entries
             WHERE entry_number > ?1 AND entry_number <= ?2
@@ -91,6 +93,7 @@ final class LedgerSums: Sendable {
             debits_low = iif(check_id = excluded.check_id, debits_low, 0) + excluded.debits_low,
             credits_high = iif(check_id = excluded.check_id, credits_high, 0) + excluded.credits_high,
             credits_low = iif(check_id = excluded.check_id, credits_low, 0) + excluded.credits_low,
+            entries = iif(check_id = excluded.check_id, entries, 0) + excluded.entries,
             check_id = excluded.check_id
         """
 
@@ -100,7 +103,8 @@ final class LedgerSums: Sendable {
         try transaction.all(
             """
             SELECT accounts.account_number, account_id, kind, currency, debit_sign, balance_high, balance_low, version,
-                ifnull(debits_high, 0), ifnull(debits_low, 0), ifnull(credits_high, 0), ifnull(credits_low, 0)
+                ifnull(debits_high, 0), ifnull(debits_low, 0), ifnull(credits_high, 0), ifnull(credits_low, 0),
+                ifnull(entries, 0)
             FROM accounts
             LEFT JOIN ledger_sums ON ledger_sums.account_number = accounts.account_number AND check_id = ?
             WHERE accounts.account_number > ? ORDER BY accounts.account_number LIMIT ?
@@ -111,7 +115,7 @@ final class LedgerSums: Sendable {
                 number: row.integer(0), id: row.text(1), kind: row.text(2), currency: row.text(3),
                 debitSign: row.integer(4), balance: Int128(high: row.integer(5), low: row.integer(6)),
                 version: row.integer(7), debits: Int128(high: row.integer(8), low: row.integer(9)),
-                credits: Int128(high: row.integer(10), low: row.integer(11)))
+                credits: Int128(high: row.integer(10), low: row.integer(11)), entries: row.integer(12))
         }
     }
 }
@@ -127,11 +131,12 @@ struct CheckedAccount: Hashable, Sendable {
     let version: Int64
     let debits: Int128
     let credits: Int128
+    let entries: Int64
 
-    /// Whether the balance is the sum of the entries, and no wallet is overdrawn (INV-11).
+    /// Whether the balance is the sum of the entries, which are as many as have moved it, and no wallet is overdrawn (INV-11).
     var isSound: Bool {
         let kind = AccountKind(rawValue: kind)
-        return balance == Int128(debitSign) * (debits - credits) && debitSign == kind?.debitSign
+        return balance == Int128(debitSign) * (debits - credits) && version == entries && debitSign == kind?.debitSign
             && (kind != .wallet || balance >= 0)
     }
 }
