@@ -52,6 +52,7 @@ enum PaymentSchema {
         LedgerSchema.migration,
         LedgerCorrections.claims,
         LedgerCorrections.keysOfCallers,
+        LedgerCorrections.movementsKept,
         LedgerCorrections.droppedCharges,
         LedgerCorrections.countedEntries,
         PaymentsSchema.migration,

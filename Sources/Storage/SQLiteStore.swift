@@ -58,6 +58,8 @@ public final class SQLiteStore: Store {
             try database.execute(sql: "PRAGMA synchronous = FULL")
             // SQLite hides the failures of checkpoints that it makes by itself; ours are made by `checkpointIfDue`.
             try database.execute(sql: "PRAGMA wal_autocheckpoint = 0")
+            // Else what "never deleted" forbids could still be done by INSERT OR REPLACE.
+            try database.execute(sql: "PRAGMA recursive_triggers = ON")
             try database.execute(sql: "PRAGMA temp_store = MEMORY")
             try database.execute(sql: "PRAGMA cache_size = -32768")
             if let maximumPages { try database.execute(sql: "PRAGMA max_page_count = \(maximumPages)") }

@@ -178,4 +178,30 @@ struct LedgerTests {
         #expect(try await fixture.books().balances["sales:USD"] == Int128(Int64.max) * 5 + 2000)
         try await fixture.expectSoundBooks()
     }
+
+    @Test(
+        "what is kept for ever cannot be changed, deleted or replaced",
+        arguments: [
+            ("ledger_entries", "entry_number", "amount"), ("payment_events", "sequence", "at"),
+            ("movements", "movement_id", "created_at"),
+        ])
+    func kept(table: String, key: String, column: String) async throws {
+        let fixture = try PaymentFixture.simulated()
+        try await fixture.run { client in
+            _ = try await client.openWallet("ann", "10.00")
+            _ = try await client.deposit("1.00", key: "d", user: "ann")
+            _ = try await client.charge("5.00", key: "c", user: "ann")
+        }
+        let before = try await fixture.books()
+        for statement in [
+            "UPDATE \(table) SET \(column) = \(column) + 1", "DELETE FROM \(table)",
+            "INSERT OR REPLACE INTO \(table) SELECT * FROM \(table) ORDER BY \(key) LIMIT 1",
+            "UPDATE OR REPLACE \(table) SET \(key) = \(key)",
+        ] {
+            await #expect(throws: StoreError.self, "\(statement)") {
+                _ = try await fixture.test.store.transaction { try $0.run(statement, []) }
+            }
+        }
+        #expect(try await fixture.books() == before)
+    }
 }

@@ -32,6 +32,18 @@ enum LedgerCorrections {
         """
     )
 
+    static let movementsKept = Migration(
+        "movements are kept",
+        """
+        CREATE TRIGGER movements_never_changed BEFORE UPDATE ON movements BEGIN
+            SELECT RAISE(ABORT, 'a movement is never changed');
+        END;
+        CREATE TRIGGER movements_never_deleted BEFORE DELETE ON movements BEGIN
+            SELECT RAISE(ABORT, 'a movement is never deleted');
+        END;
+        """
+    )
+
     /// With a charge that is dropped goes the record of whose it was and in which currency; its last event keeps that. The index
     /// has only these events in it, so that no other costs more.
     static let droppedCharges = Migration(

@@ -1,12 +1,13 @@
 import Storage
 
-/// The tables of the ledger. What must hold of money whatever the code does is a rule here (INV-11):
+/// The tables of the ledger in their first version. What must hold of money whatever the code does is a rule here (INV-11):
 ///
 /// - An entry names the account that it debits, the account that it credits and one amount above zero, so no entry can be out
 ///   of balance; both accounts are in the entry's currency.
 /// - The database itself moves the balances when an entry is inserted: there is no entry without its effect.
 /// - A wallet's balance is never below zero.
-/// - Entries and events are never changed and never deleted.
+/// - Entries and events are never changed and never deleted. Nor are they replaced: the store runs the triggers for that too
+///   (`PRAGMA recursive_triggers`). Whoever opens the file with another program is bound by nothing; `LedgerCheck` finds that.
 ///
 /// A balance is `balance_high` × 10⁹ + `balance_low`, with the low part from 0 to 10⁹ - 1, because the system's own accounts
 /// take in the money of all customers: in 64 bits, one giant charge could leave no room for the next valid one (hazard 45).
