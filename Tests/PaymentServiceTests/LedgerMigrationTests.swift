@@ -128,6 +128,28 @@ struct LedgerMigrationTests {
         try store.close()
     }
 
+    @Test("enters all but those that the ledger refuses, which are logged each time and keep nothing else out")
+    func refused() async throws {
+        let store = try store(PaymentSchema.migrations)
+        let test = try TestEnvironment(migrations: PaymentSchema.migrations)
+        let fixture = PaymentFixture(test, test.environment(on: store), ScriptedProvider())
+        // The first in the order of ids: a step that began with it anew each time would never come further.
+        try await store.transaction { transaction in
+            _ = try transaction.run("UPDATE charges SET amount = 0, refunded = 0 WHERE charge_id = 'c0'", [])
+        }
+        for turn in 1...2 {
+            try await EarlierPayments(environment: fixture.environment).enterAll()
+            let events = try test.log.events("an earlier payment cannot be entered into the ledger")
+            #expect(events.count == turn)
+            #expect(events.last?["id"] == .string("c0"))
+        }
+        let charges = (0..<Self.count).count { [0, 1, 2].contains($0 % 6) }
+        let books = try await fixture.books()
+        #expect(books.entries.count { $0.hasPrefix("charge") } == charges - 1)
+        #expect(books.balances == books.sums)
+        try store.close()
+    }
+
     @Test("movements that may have been made in nobody's name are known under that key too, and their money moves once")
     func movements() async throws {
         let old = try self.store(PaymentSchema.migrations.prefix(3))

@@ -1,3 +1,4 @@
+import Logging
 import Money
 import Resilience
 import ServiceKit
@@ -12,52 +13,58 @@ struct EarlierPayments: Sendable {
 
     let environment: ServiceEnvironment
 
-    /// Goes on until there are none left.
+    /// Goes through all that are not in the ledger. One that the ledger refuses is left as it is, and logged, and keeps nothing
+    /// else out.
     func enterAll() async throws {
-        try await environment.stepByStep { try await enterSome() == Self.stepSize }
-        try await environment.stepByStep { try await enterSomeRefunds() == Self.stepSize }
-    }
-
-    /// - Returns: how many charges were entered.
-    private func enterSome() async throws -> Int {
-        try await environment.store.transaction { [environment] transaction in
-            let book = PaymentBook(transaction: transaction)
-            let now = environment.time.now
-            let ids = try transaction.all(
-                "SELECT charge_id FROM charges WHERE status = 'succeeded' AND in_ledger = 0 LIMIT ?",
-                [.integer(Int64(Self.stepSize))]
-            ) { $0.text(0) }
-            var entered = 0
-            for id in ids {
-                guard let charge = try book.charge(id) else { continue }
-                try book.ledger.post(.charge(charge, at: charge.createdAt))
-                try book.record(PaymentEvent(kind: .entered, amount: charge.amount.minorUnits, at: now), of: id)
-                try transaction.run("UPDATE charges SET in_ledger = 1 WHERE charge_id = ?", [.text(id)])
-                entered += 1
-            }
-            return entered
+        try await enter(
+            "charge", "SELECT charge_id FROM charges WHERE status = 'succeeded' AND in_ledger = 0 AND charge_id > ?1"
+        ) { book, id, now in
+            guard let charge = try book.charge(id) else { return }
+            try book.ledger.post(.charge(charge, at: charge.createdAt))
+            try book.record(PaymentEvent(kind: .entered, amount: charge.amount.minorUnits, at: now), of: id)
+            try book.transaction.run("UPDATE charges SET in_ledger = 1 WHERE charge_id = ?", [.text(id)])
+        }
+        try await enter(
+            "refund", "SELECT refund_id FROM refunds WHERE status = 'succeeded' AND in_ledger = 0 AND refund_id > ?1"
+        ) { book, id, now in
+            guard let refund = try book.refund(id), let charge = try book.charge(refund.chargeID) else { return }
+            try book.ledger.post(.refund(refund, of: charge, at: refund.createdAt))
+            try book.record(PaymentEvent(kind: .entered, refundID: id, amount: refund.amount, at: now), of: charge.id)
+            try book.transaction.run("UPDATE refunds SET in_ledger = 1 WHERE refund_id = ?", [.text(id)])
         }
     }
 
-    /// - Returns: how many refunds were entered.
-    private func enterSomeRefunds() async throws -> Int {
-        try await environment.store.transaction { [environment] transaction in
-            let book = PaymentBook(transaction: transaction)
-            let now = environment.time.now
-            let ids = try transaction.all(
-                "SELECT refund_id FROM refunds WHERE status = 'succeeded' AND in_ledger = 0 LIMIT ?",
-                [.integer(Int64(Self.stepSize))]
-            ) { $0.text(0) }
-            var entered = 0
-            for id in ids {
-                guard let refund = try book.refund(id), let charge = try book.charge(refund.chargeID) else { continue }
-                try book.ledger.post(.refund(refund, of: charge, at: refund.createdAt))
-                try book.record(
-                    PaymentEvent(kind: .entered, refundID: id, amount: refund.amount, at: now), of: charge.id)
-                try transaction.run("UPDATE refunds SET in_ledger = 1 WHERE refund_id = ?", [.text(id)])
-                entered += 1
+    /// - Parameters:
+    ///   - select: the ids after `?1`; the order and the limit are added.
+    ///   - enter: posts first: what the ledger refuses has then changed nothing.
+    private func enter(
+        _ kind: String, _ select: String,
+        _ enter: @escaping @Sendable (PaymentBook, String, Timestamp) throws -> Void
+    ) async throws {
+        var cursor = ""
+        try await environment.stepByStep {
+            let (ids, refused) = try await environment.store.transaction { [environment, cursor] transaction in
+                let book = PaymentBook(transaction: transaction)
+                let ids = try transaction.all(
+                    "\(select) ORDER BY 1 LIMIT ?2", [.text(cursor), .integer(Int64(Self.stepSize))]
+                ) { $0.text(0) }
+                var refused: [(id: String, reason: String)] = []
+                for id in ids {
+                    do {
+                        try enter(book, id, environment.time.now)
+                    } catch StoreError.constraint(let reason) {
+                        refused.append((id, reason))
+                    }
+                }
+                return (ids, refused)
             }
-            return entered
+            for (id, reason) in refused {
+                environment.logger.error(
+                    "an earlier payment cannot be entered into the ledger",
+                    metadata: ["kind": .string(kind), "id": .string(id), "error": .string(reason)])
+            }
+            cursor = ids.last ?? cursor
+            return ids.count == Self.stepSize
         }
     }
 }
