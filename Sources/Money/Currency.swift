@@ -1,6 +1,7 @@
 /// A currency of ISO 4217: its code and how many digits its minor unit has.
 ///
-/// The checkout honours the exponents 0 (yen), 2 (dollar) and 3 (dinar); codes with other exponents, and codes that
+/// `ANG` and `BGN` are no money any more (since 2025 and 2026) and stay here: what was charged in them can still be read and
+/// given back. The checkout honours the exponents 0 (yen), 2 (dollar) and 3 (dinar); codes with other exponents, and codes that
 /// name no money (gold, test codes), are not accepted.
 public struct Currency: Hashable, Sendable, CustomStringConvertible {
     /// Three upper-case letters, for example `USD`.
@@ -42,6 +43,7 @@ public struct Currency: Hashable, Sendable, CustomStringConvertible {
                 IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR \
                 MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD \
                 SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD YER \
+                XCG \
                 ZAR ZMW ZWG
                 """
             ),
