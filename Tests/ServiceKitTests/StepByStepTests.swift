@@ -57,8 +57,10 @@ struct StepByStepTests {
             .channelInitializer { $0.pipeline.addHandler(Notice(hasEchoed)) }
             .connect(to: try #require(server.localAddress)).get()
         let executor = EventLoopTaskExecutor(loop)
+        let opened = try SQLiteStore(path: nil, migrations: [], loop: loop)
         let environment = ServiceEnvironment(
-            store: try SQLiteStore(path: nil, migrations: [], loop: loop),
+            // A store that does everything on the loop, as small groups are committed there.
+            store: SQLiteStore(adopting: opened.database, loop: loop),
             keys: MemoryIdempotencyStore(timeToLive: .seconds(1)),
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, executor: executor)
         try await withTaskExecutorPreference(executor) {
