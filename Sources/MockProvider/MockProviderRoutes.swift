@@ -190,9 +190,7 @@ struct MockProviderRoutes: Sendable {
     }
 
     private static func number(_ cursor: String?, or start: Int64) throws(Problem) -> Int64 {
-        guard let number = cursor.map({ Int64($0) }) ?? start else {
-            throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
-        }
+        guard let number = cursor.map({ Int64(cursor: $0) }) ?? start else { throw Problem.badCursor }
         return number
     }
 }

@@ -105,9 +105,7 @@ struct OrderRoutes: Sendable {
 
     private func orders(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let (limit, cursor) = try request.page()
-        guard cursor.map(IdentifierSource.isIdentifier) ?? true else {
-            throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
-        }
+        guard cursor.map(IdentifierSource.isIdentifier) ?? true else { throw Problem.badCursor }
         let found = try await log.orders(user: context.user, before: cursor, limit: limit + 1)
         let page = found.prefix(limit)
         return .json { json in

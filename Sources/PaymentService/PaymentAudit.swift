@@ -88,9 +88,7 @@ struct PaymentAudit: Sendable {
     /// The accounts of the ledger, each beside the sums of its entries.
     private func accounts(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let selection = try request.auditSelection(byID: false)
-        guard let after = selection.cursor.map({ Int64($0) }) ?? Int64.min else {
-            throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
-        }
+        guard let after = selection.cursor.map({ Int64($0) }) ?? Int64.min else { throw Problem.badCursor }
         let found = try await ledgerCheck.accounts(after: after, limit: selection.limit + 1)
         let entries = found.map { account in
             AccountEntry(

@@ -63,9 +63,7 @@ struct StockAudit: Sendable {
 
     private func items(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let selection = try request.auditSelection(byID: false)
-        guard let after = selection.cursor.map({ Int64($0) }) ?? 0 else {
-            throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
-        }
+        guard let after = selection.cursor.map({ Int64($0) }) ?? 0 else { throw Problem.badCursor }
         let time = environment.time
         let (now, found) = try await environment.store.transaction { transaction in
             let found = try transaction.all(

@@ -258,6 +258,59 @@ struct PaymentsTests {
         }
     }
 
+    @Test("a user who pays in person takes over what was opened for them in nobody's name, with its payments")
+    func claimed() async throws {
+        let commands: [@Sendable (RouteClient, String, String) async throws -> RouteResponse] = [
+            { client, account, _ in try await client.pay("deposit", from: account, "1", key: "first", user: "cid") },
+            { client, _, _ in try await client.post("/payments/deposit", #"{"amount":1}"#, key: "first", user: "cid") },
+            { client, _, payment in try await client.refund(payment: payment, key: "first", user: "cid") },
+        ]
+        for (number, command) in commands.enumerated() {
+            let fixture = try PaymentFixture.withGateway(ScriptedGateway())
+            try await fixture.run { client in
+                let opened = try await client.post("/accounts", #"{"userId":"cid"}"#)
+                let account = try #require(opened.text("accountId"))
+                let paid = #"{"userId":"cid","amount":2}"#
+                let made = try await client.post("/payments/deposit", paid, key: "k")
+                let payment = try #require(made.text("paymentId"))
+                try await fixture.workAll()
+                #expect(try await client.get("/payments/\(payment)").text("status") == "succeeded")
+                #expect(try await command(client, account, payment).status == 202, "\(number)")
+                #expect(try await client.get("/payments/\(payment)").code == "payment-not-found")
+                #expect(try await client.get("/payments/\(payment)/events").code == "payment-not-found")
+                #expect(try await client.get("/payments").count("payments") == 0)
+                #expect(try await client.refund(payment: payment, key: "r").code == "payment-not-found")
+                #expect(try await client.post("/payments/\(payment)/cancel", "").code == "payment-not-found")
+                #expect(try await client.post("/payments/deposit", paid, key: "l").code == "account-not-found")
+            }
+        }
+    }
+
+    @Test("a key is the caller's: a request in nobody's name neither reads a user's answer by it nor uses it up (IK-14)")
+    func keysOfCallers() async throws {
+        let fixture = try PaymentFixture.withGateway(gateway)
+        try await fixture.run { client in
+            _ = try await client.openWallet("ann", "5")
+            let anonymous = #"{"userId":"ann","amount":1}"#
+            #expect(try await client.post("/payments/withdraw", anonymous, key: "k").code == "account-not-found")
+            let made = try await client.post("/payments/withdraw", #"{"amount":1}"#, key: "k", user: "ann")
+            #expect(made.status == 202)
+            #expect(try await client.post("/payments/withdraw", anonymous, key: "k").status == 404)
+        }
+    }
+
+    @Test("a payment in another currency than its account's is not valid, and leaves its key free (IK-17)")
+    func invalidLeavesKey() async throws {
+        let fixture = try PaymentFixture.withGateway(gateway)
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "5")
+            let other = #","currency":"EUR""#
+            let invalid = try await client.pay("deposit", from: account, "1", key: "k", user: "ann", more: other)
+            #expect(invalid.status == 422 && invalid.code == "validation-failed")
+            #expect(try await client.pay("deposit", from: account, "1", key: "k", user: "ann").status == 202)
+        }
+    }
+
     @Test("a list has pages, newest first, of one status or of all")
     func list() async throws {
         let fixture = try PaymentFixture.withGateway(gateway)

@@ -204,6 +204,7 @@ struct WalletTests {
             ("/accounts", #"{"currency":"EUR"}"#), ("/accounts/deposit", #"{"amount":1}"#),
             ("/accounts/withdraw", #"{"amount":1}"#),
             ("/transfers", #"{"sourceAccountId":"\#(ann)","destinationAccountId":"\#(bob)","amount":1}"#),
+            ("/payments/deposit", #"{"amount":1}"#),
         ]
         try await late.run { client in
             for (path, body) in commands {

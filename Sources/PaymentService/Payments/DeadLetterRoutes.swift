@@ -41,9 +41,7 @@ struct DeadLetterRoutes: Sendable {
 
     private func list(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let (limit, cursor) = try request.page()
-        guard cursor.map(IdentifierSource.isIdentifier) ?? true else {
-            throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
-        }
+        guard cursor.map(IdentifierSource.isIdentifier) ?? true else { throw Problem.badCursor }
         let found = try await environment.store.transaction { transaction in
             try PaymentRecords(transaction: transaction).openDeadLetters(after: cursor ?? "", limit: limit + 1)
         }

@@ -102,9 +102,6 @@ struct Payment: Hashable, Sendable {
     /// What can still be given back, in minor units.
     var refundable: Int64 { amount.minorUnits - refunding - refunded }
 
-    /// Whether a request in this user's name may see and use it; empty is a request that names nobody (INV-15).
-    func isVisible(to user: String) -> Bool { user.isEmpty ? madeBy.isEmpty : user == self.user }
-
     /// What a refund of so much gives back of the fee: in proportion to all that was given back with it, so that the parts of a
     /// whole refund add up to the whole fee, whatever the rounding of each.
     func feeBack(for part: Int64) -> Int64 {

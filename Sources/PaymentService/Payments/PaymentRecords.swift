@@ -24,6 +24,25 @@ struct PaymentRecords {
         try transaction.first("\(Self.select) WHERE payment_id = ?", [.text(id)], Self.payment)
     }
 
+    /// The payment if a request in this user's name may see and use it; empty is a request that names nobody. What such a request
+    /// has made is its user's alone as soon as the account is. Others' payments read as ones that do not exist (INV-15).
+    func payment(_ id: String, visibleTo user: String) throws -> Payment? {
+        try transaction.first(
+            "\(Self.select) WHERE payment_id = ? AND \(Self.visible(to: user))", [.text(id)] + Self.named(user),
+            Self.payment)
+    }
+
+    private static func visible(to user: String) -> String {
+        user.isEmpty
+            ? """
+            made_by = '' AND EXISTS (SELECT 1 FROM accounts
+                WHERE accounts.account_number = payments.account_number AND accounts.opened_by = '')
+            """
+            : "user_id = ?"
+    }
+
+    private static func named(_ user: String) -> [SQLValue] { user.isEmpty ? [] : [.text(user)] }
+
     /// The payment that a key has made, whatever is forgotten of the key elsewhere.
     func payment(madeBy scope: IdempotencyScope) throws -> (payment: Payment, fingerprint: Fingerprint)? {
         try transaction.first(
@@ -45,8 +64,8 @@ struct PaymentRecords {
     ///   - user: empty for those that were made in nobody's name.
     ///   - cursor: only payments with a smaller id.
     func page(user: String, status: Payment.Status?, before cursor: String?, limit: Int) throws -> [Payment] {
-        var conditions = ["refund_of IS NULL", user.isEmpty ? "made_by = ''" : "user_id = ?"]
-        var arguments: [SQLValue] = user.isEmpty ? [] : [.text(user)]
+        var conditions = ["refund_of IS NULL", Self.visible(to: user)]
+        var arguments = Self.named(user)
         if let status {
             conditions.append("status = ?")
             arguments.append(.text(status.rawValue))

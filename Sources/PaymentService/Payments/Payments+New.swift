@@ -7,6 +7,7 @@ import StrictJSON
 
 /// What a payment must have to be made.
 extension Payments {
+    /// The wallet that a payment is of, which its user claims by it.
     func find(_ request: PaymentRequest, _ caller: String, _ ledger: Ledger) throws -> Result<Wallet, Problem> {
         switch request.source {
         case .account(let id):
@@ -14,24 +15,24 @@ extension Payments {
                 return .failure(
                     Problem(.accountNotFound, "There is no account of yours with the id of sourceAccountId."))
             }
+            try ledger.claim(wallet, for: caller)
             return .success(wallet)
         case .user(let user):
             let currency = request.amount.currency
-            guard let wallet = try ledger.wallet(of: user, currency, visibleTo: caller) else {
-                return .failure(.noAccount(in: currency))
+            guard let wallet = try ledger.wallet(of: user, currency, usedBy: caller) else {
+                return .failure(.noAccount(in: currency, for: caller))
             }
             return .success(wallet)
         }
     }
 
-    func mismatch(_ request: PaymentRequest, _ wallet: Wallet) -> Problem? {
+    func mismatch(_ request: PaymentRequest, _ wallet: Wallet) -> ValidationFailure? {
         if wallet.currency != request.amount.currency {
-            return Problem(
-                ValidationFailure("#/amount", "must be in the currency of the account, \(wallet.currency)"))
+            return ValidationFailure("#/amount", "must be in the currency of the account, \(wallet.currency)")
         }
         let fee = request.kind.hasFee ? fee.share(of: request.amount).amount.minorUnits : 0
         guard !request.amount.minorUnits.addingReportingOverflow(fee).overflow else {
-            return Problem(ValidationFailure("#/amount", "is too large with its fee"))
+            return ValidationFailure("#/amount", "is too large with its fee")
         }
         return nil
     }

@@ -24,23 +24,18 @@ struct Payments: Sendable {
 
     /// Takes a payment on; money that goes out is set aside. - Throws: `Problem`, or `StoreError`.
     func create(
-        _ request: PaymentRequest, operation: String, caller: String, key: IdempotencyKey
+        _ request: PaymentRequest, operation: String, by caller: Caller, key: IdempotencyKey
     ) async throws -> CommandReply {
-        let user: String
-        switch request.source {
-        case .account: user = caller
-        case .user(let named): user = named
-        }
         let id = environment.identifiers.next()
-        let scope = IdempotencyScope(user: user, operation: operation, key: key)
-        return try await carryOut(scope, request.fields, id) { records, claim, now in
+        return try await carryOut(operation, caller, key, request.fields, id) { records, claim, now in
             let wallet: Wallet
-            switch try find(request, caller, records.ledger) {
+            switch try find(request, caller.user, records.ledger) {
             case .success(let found): wallet = found
             case .failure(let problem): return .failure(problem)
             }
-            if let problem = mismatch(request, wallet) { return .failure(problem) }
-            let payment = newPayment(id, request, wallet, madeBy: caller, at: now)
+            // Thrown, which undoes the claim of the key: a command that is not valid does not use it up (IK-17).
+            if let failure = mismatch(request, wallet) { throw Problem(failure) }
+            let payment = newPayment(id, request, wallet, madeBy: caller.user, at: now)
             return try insert(payment, wallet, records, claim)
         }
     }
@@ -49,20 +44,22 @@ struct Payments: Sendable {
     ///
     /// - Parameter read: the request, once the payment's currency is known.
     func refund(
-        _ id: String, caller: String, key: IdempotencyKey,
+        _ id: String, by caller: Caller, key: IdempotencyKey,
         _ read: @escaping @Sendable (Currency) throws -> PaymentRefundRequest
     ) async throws -> CommandReply {
-        let known = try await environment.store.transaction { try PaymentRecords(transaction: $0).payment(id) }
-        // Another user's payment reads as one that does not exist (INV-15).
-        guard let known, known.isVisible(to: caller) else { throw Problem.paymentNotFound }
+        let known = try await environment.store.transaction {
+            try PaymentRecords(transaction: $0).payment(id, visibleTo: caller.user)
+        }
+        guard let known else { throw Problem.paymentNotFound }
         let request = try read(known.amount.currency)
         let refundID = environment.identifiers.next()
-        let scope = IdempotencyScope(user: caller, operation: "refund payment", key: key)
         let fields = [id, request.amount.map { String($0.minorUnits) }]
-        return try await carryOut(scope, fields, refundID) { records, claim, now in
-            guard let payment = try records.payment(id) else { return .failure(.paymentNotFound) }
+        return try await carryOut("refund payment", caller, key, fields, refundID) { records, claim, now in
+            guard let payment = try records.payment(id, visibleTo: caller.user) else {
+                return .failure(.paymentNotFound)
+            }
             return try refund(
-                payment, request.amount?.minorUnits, as: refundID, madeBy: caller, records, claim, at: now)
+                payment, request.amount?.minorUnits, as: refundID, madeBy: caller.user, records, claim, at: now)
         }
     }
 
@@ -71,7 +68,7 @@ struct Payments: Sendable {
         let result: Result<(Payment, Bool), Problem> = try await environment.store.transaction {
             [environment] transaction in
             let records = PaymentRecords(transaction: transaction)
-            guard let payment = try records.payment(id), payment.isVisible(to: caller) else {
+            guard let payment = try records.payment(id, visibleTo: caller) else {
                 return .failure(.paymentNotFound)
             }
             if payment.status == .canceled { return .success((payment, false)) }
@@ -130,11 +127,15 @@ struct Payments: Sendable {
 
     // MARK: - Steps
 
+    /// Makes a payment once for a key, which is the caller's (IK-14).
     private func carryOut(
-        _ scope: IdempotencyScope, _ fields: [String?], _ id: String,
+        _ operation: String, _ caller: Caller, _ key: IdempotencyKey, _ fields: [String?], _ id: String,
         _ body: @escaping @Sendable (PaymentRecords, PaymentRecords.Claim, Timestamp) throws -> Result<Payment, Problem>
     ) async throws -> CommandReply {
-        let (result, made) = try await environment.store.transaction { [environment] transaction in
+        let scope = IdempotencyScope(user: caller.user, operation: operation, key: key)
+        let (result, made): (Result<CommandReply, Problem>, Payment?) = try await environment.store.transaction {
+            [environment] transaction in
+            if caller.isTooLate(on: environment.time) { return (.failure(.tooLate), nil) }
             let now = environment.time.now
             let records = PaymentRecords(transaction: transaction)
             let fingerprint = Fingerprint(operation: scope.operation, fields: fields)
@@ -187,6 +188,7 @@ struct Payments: Sendable {
                     .refundExceedsPayment, "Of the payment, \(payment.refundable) minor units are left to give back."))
         }
         guard let wallet = try records.ledger.wallet(id: payment.accountID) else { return .failure(.accountNotFound) }
+        try records.ledger.claim(wallet, for: caller)
         let refund = Payment(
             id: id, kind: .refund, direction: payment.direction == .inwards ? .outwards : .inwards, wallet,
             madeBy: caller, payment.provider, Money(minorUnits: part, currency: payment.amount.currency),

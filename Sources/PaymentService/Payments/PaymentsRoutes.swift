@@ -17,14 +17,14 @@ struct PaymentsRoutes: Sendable {
         typealias Described = PaymentsOperations
         routes.keyedCommand("/payments", as: Described.create) { command, key in
             let request = try PaymentRequest(json: command.body)
-            return try await payments.create(request, operation: "payment", caller: command.user, key: key)
+            return try await payments.create(request, operation: "payment", by: Caller(command), key: key)
                 .located(at: "payments/")
         }
         for (kind, operation) in [(Payment.Kind.deposit, Described.deposit), (.withdraw, Described.withdraw)] {
             routes.keyedCommand("/payments/\(kind.rawValue)", as: operation) { command, key in
                 let request = try PaymentRequest(kind, json: command.body, caller: command.user)
                 let name = "payment by \(kind.rawValue)"
-                return try await payments.create(request, operation: name, caller: command.user, key: key).located(
+                return try await payments.create(request, operation: name, by: Caller(command), key: key).located(
                     at: "")
             }
         }
@@ -36,7 +36,7 @@ struct PaymentsRoutes: Sendable {
         routes.keyedPost("/payments/:id/refund", as: Described.refund) { request, context, key in
             let id = try context.parameters.require("id")
             let json = try await request.json()
-            let reply = try await payments.refund(id, caller: context.user, key: key) { currency in
+            let reply = try await payments.refund(id, by: Caller(context), key: key) { currency in
                 try PaymentRefundRequest(json: json, currency)
             }
             return .command(reply.located(at: "../"))
@@ -57,9 +57,10 @@ struct PaymentsRoutes: Sendable {
 
     private func payment(_ context: ServiceContext) async throws -> Payment {
         let id = try context.parameters.require("id")
-        let payment = try await environment.store.transaction { try PaymentRecords(transaction: $0).payment(id) }
-        // Another user's payment reads as one that does not exist (INV-15).
-        guard let payment, payment.isVisible(to: context.user) else { throw Problem.paymentNotFound }
+        let payment = try await environment.store.transaction {
+            try PaymentRecords(transaction: $0).payment(id, visibleTo: context.user)
+        }
+        guard let payment else { throw Problem.paymentNotFound }
         return payment
     }
 
@@ -86,12 +87,10 @@ struct PaymentsRoutes: Sendable {
 
     private func events(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let (limit, cursor) = try request.page()
-        guard let after = cursor.map({ Int64($0) }) ?? 0 else {
-            throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
-        }
+        guard let after = cursor.map({ Int64(cursor: $0) }) ?? 0 else { throw Problem.badCursor }
         let payment = try await payment(context)
         let found = try await environment.store.transaction { transaction in
-            try PaymentBook(transaction: transaction).events(of: payment.id, after: after, limit: limit + 1)
+            try PaymentBook(transaction: transaction).events(of: payment.id, for: payment.user, after: after, limit: limit + 1)
         }
         return .events(found, limit: limit, payment.amount.currency, codeName: "reason")
     }
@@ -122,6 +121,7 @@ extension Request {
     fileprivate func paymentPage() throws -> (limit: Int, cursor: String?, status: Payment.Status?) {
         var (limit, status) = (20, Payment.Status?.none)
         var cursor: String?
+        try checkQueryHasNoRepetition()
         for (name, value) in uri.queryParameters {
             switch name {
             case "limit":
@@ -130,9 +130,7 @@ extension Request {
                 }
                 limit = number
             case "cursor":
-                guard IdentifierSource.isIdentifier(String(value)) else {
-                    throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
-                }
+                guard IdentifierSource.isIdentifier(String(value)) else { throw Problem.badCursor }
                 cursor = String(value)
             case "status":
                 guard let word = Payment.Status(rawValue: String(value)) else {

@@ -149,7 +149,7 @@ struct Caller: Sendable {
         (user, deadline) = (context.user, context.deadline)
     }
 
-    fileprivate func isTooLate(on time: some TimeSource) -> Bool { deadline?.hasPassed(on: time) ?? false }
+    func isTooLate(on time: some TimeSource) -> Bool { deadline?.hasPassed(on: time) ?? false }
 }
 
 extension Ledger {

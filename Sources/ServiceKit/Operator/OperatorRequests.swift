@@ -129,9 +129,7 @@ extension Request {
                 }
                 limit = number
             case "cursor":
-                guard (1...512).contains(value.utf8.count) else {
-                    throw Problem(.invalidParameter, "cursor must be the nextCursor of an earlier page.")
-                }
+                guard (1...512).contains(value.utf8.count) else { throw Problem.badCursor }
                 cursor = String(value)
             default: throw Problem(.invalidParameter, "There is no query parameter of this name here: \(name).")
             }
