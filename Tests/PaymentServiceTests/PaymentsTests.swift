@@ -286,7 +286,7 @@ struct PaymentsTests {
         }
     }
 
-    @Test("a key is the caller's: a request in nobody's name neither reads a user's answer by it nor uses it up (IK-14)")
+    @Test("a key is the caller's: a request in nobody's name neither reads by it nor uses it up (IK-14)")
     func keysOfCallers() async throws {
         let fixture = try PaymentFixture.withGateway(gateway)
         try await fixture.run { client in

@@ -72,7 +72,8 @@ public enum ProblemKind: String, Sendable, CaseIterable {
         case .methodNotAllowed: .methodNotAllowed
         case .requestTimeout: .requestTimeout
         case .requestInProgress, .insufficientStock, .orderStateConflict, .planOutdated, .sagaUnderWay,
-            .reservationStateConflict, .chargeStateConflict, .refundExceedsCharge, .paymentStateConflict, .accountExists,
+            .reservationStateConflict, .chargeStateConflict, .refundExceedsCharge, .paymentStateConflict,
+            .accountExists,
             .balanceLimitExceeded, .paymentCanceled:
             .conflict
         case .payloadTooLarge: .contentTooLarge
