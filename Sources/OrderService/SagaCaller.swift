@@ -261,8 +261,8 @@ extension CallFailure {
     /// What the failure says about the service as a whole.
     fileprivate var saysOfService: CircuitBreaker.Result {
         switch self {
-        // It is there and works.
-        case .refused, .unknown(.inProgress, _): .success
+        // It is there and works. That the provider behind Payment does not is no reason to refuse who pays from an account.
+        case .refused, .unknown(.inProgress, _), .notExecuted(.providerUnavailable, _): .success
         // There was no time to ask, or no room here.
         case .notSent(.timedOut), .notSent(.queueFull): .nothing
         case .notSent, .notExecuted, .unknown: .failure

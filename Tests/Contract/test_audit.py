@@ -168,16 +168,19 @@ def test_INV_8_a_charge_that_is_gone_is_found(shop, sold):
     shop.tamper("payment", f"DELETE FROM charges WHERE charge_id = '{sold['chargeId']}'")
     code, report = shop.judge()
     assert code == 1 and report["clean"] is False
-    assert found(report) == [("INV-8", {sold["orderId"], sold["chargeId"]}), ("INV-3", {"USD"})]
+    assert found(report) == [
+        ("INV-8", {sold["orderId"], sold["chargeId"]}), ("INV-11", {"USD"}), ("INV-3", {"USD"})]
     assert "nothing was paid" in report["findings"][0]["explanation"]
-    assert report["findingCounts"] == {"INV-3": 1, "INV-8": 1}
+    assert "for no charge" in report["findings"][1]["explanation"]
+    assert report["findingCounts"] == {"INV-3": 1, "INV-8": 1, "INV-11": 1}
 
     code, out, _ = shop.audit("--grace", "0")
     assert code == 1
     assert f"INV-8  order {sold['orderId']}  charge {sold['chargeId']}\n" in out
-    assert out.endswith("2 findings: INV-3: 1, INV-8: 1.\n")
-    # Younger than the grace, it does not count yet.
-    assert shop.audit()[0] == 0
+    assert out.endswith("3 findings: INV-3: 1, INV-8: 1, INV-11: 1.\n")
+    # Younger than the grace, the order does not count yet; the ledger is whole at any moment.
+    code, out, _ = shop.audit("--json")
+    assert found(json.loads(out)) == [("INV-11", {"USD"})]
 
     names = ", ".join(row)
     values = ", ".join("NULL" if v is None else repr(v) for v in row.values())
@@ -188,7 +191,7 @@ def test_INV_8_a_charge_that_is_gone_is_found(shop, sold):
 @pytest.mark.parametrize("service, change, undo, expected", [
     ("payment", "UPDATE charges SET amount = amount + 1 WHERE charge_id = '{chargeId}'",
      "UPDATE charges SET amount = amount - 1 WHERE charge_id = '{chargeId}'",
-     [("INV-8", ("orderId", "chargeId")), ("INV-3", ("USD",))]),
+     [("INV-8", ("orderId", "chargeId")), ("INV-11", ("USD",)), ("INV-3", ("USD",))]),
     ("payment", "UPDATE charges SET status = 'failed' WHERE charge_id = '{chargeId}'",
      "UPDATE charges SET status = 'succeeded' WHERE charge_id = '{chargeId}'",
      [("INV-8", ("orderId", "chargeId")), ("INV-3", ("USD",))]),

@@ -158,7 +158,8 @@ def drive(api: Api, sent: Sent, until: float) -> None:
             if not (answer.status_code == 409 and answer.json()["code"] == "request-in-progress"):
                 return
         time.sleep(0.1)
-    raise AssertionError(f"no definite outcome for {sent.key}: {sent.answers[-1]!r}")
+    last = sent.answers[-1]
+    raise AssertionError(f"no definite outcome for {sent.command}, at last {last is not None and last.text}")
 
 
 @pytest.mark.parametrize("victim", SERVICES)

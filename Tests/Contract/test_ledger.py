@@ -163,7 +163,7 @@ def test_requests_are_answered_while_much_is_swept(tmp_path, what):
     with Service(name, data_dir=tmp_path) as service:
         assert service.terminate() == 0
         path = tmp_path / f"{name}.sqlite"
-        fill(path, numbers(20_000, insert))
+        fill(path, numbers(60_000, insert))
         service.spawn()
         eventually(lambda: get(f"{service.url}/health/live", 30).status_code == 200, "it answers", every=0.001)
         with closing(sqlite3.connect(path)) as db:

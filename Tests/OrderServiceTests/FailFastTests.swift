@@ -251,7 +251,8 @@ struct FailFastTests {
         "an answer closes a half-open breaker whatever it says; silence, a broken line and rubbish open it again",
         arguments: [
             (Reply.answer, CircuitBreaker.State.closed), (.refuse(.insufficientStock), .closed),
-            (.lose(.inProgress), .closed), (.lose(.timedOut), .open), (.lose(.connectionLost), .open),
+            (.lose(.inProgress), .closed), (.notExecuted(.providerUnavailable), .closed), (.lose(.timedOut), .open),
+            (.lose(.connectionLost), .open),
             (.lose(.garbled), .open), (.notExecuted(.unavailable), .open), (.notSent(.unreachable), .open),
             (.notSent(.timedOut), .halfOpen), (.notSent(.queueFull), .halfOpen),
         ])
