@@ -37,7 +37,16 @@ let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let package = Package(
     name: "checkout",
     platforms: [.macOS(.v15)],
-    products: [.executable(name: "checkout", targets: ["checkout"])],
+    products: [
+        .executable(name: "checkout", targets: ["checkout"]),
+        // For Benchmarks/, which measures them.
+        .library(
+            name: "CheckoutParts",
+            targets: [
+                "Correlation", "Idempotency", "Money", "OrderService", "Resilience", "ServiceClient", "ServiceKit",
+                "StockAPI", "StockService", "Storage", "StrictJSON",
+            ]),
+    ],
     dependencies: [
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
