@@ -136,36 +136,36 @@ public struct JSONParser {
             guard isDigit(current) else { throw failure("a digit must follow the exponent mark") }
             while isDigit(current) { index += 1 }
         }
-        return .number(String(decoding: bytes[start..<index], as: UTF8.self))
+        return .number(String(decoding: UnsafeBufferPointer(rebasing: bytes[start..<index]), as: UTF8.self))
     }
 
     private mutating func string() throws(JSONSyntaxError) -> String {
         index += 1
-        let start = index
-        while let byte = current, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") {
-            guard byte >= 0x20 else { throw failure("a control character in a string must be escaped") }
-            index += 1
-        }
-        var text = try utf8(from: start)
+        var text = try run()
         while current == UInt8(ascii: "\\") {
             index += 1
             text.unicodeScalars.append(try escape())
-            let run = index
-            while let byte = current, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") {
-                guard byte >= 0x20 else { throw failure("a control character in a string must be escaped") }
-                index += 1
-            }
-            text += try utf8(from: run)
+            text += try run()
         }
         guard current == UInt8(ascii: "\"") else { throw failure("the text ends inside a string") }
         index += 1
         return text
     }
 
-    private func utf8(from start: Int) throws(JSONSyntaxError) -> String {
-        guard let text = String(validating: bytes[start..<index], as: UTF8.self) else {
-            throw failure("a string is not valid UTF-8")
+    /// What a string holds up to its end, or its next escape.
+    private mutating func run() throws(JSONSyntaxError) -> String {
+        let start = index
+        var allBits: UInt8 = 0
+        while let byte = current, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") {
+            guard byte >= 0x20 else { throw failure("a control character in a string must be escaped") }
+            allBits |= byte
+            index += 1
         }
+        let run = bytes[start..<index]
+        // Nearly every string is ASCII, which is valid UTF-8; the standard library's validation is generic, and costs more than
+        // the rest of a string.
+        if allBits < 0x80 { return String(decoding: UnsafeBufferPointer(rebasing: run), as: UTF8.self) }
+        guard let text = String(validating: run, as: UTF8.self) else { throw failure("a string is not valid UTF-8") }
         return text
     }
 
