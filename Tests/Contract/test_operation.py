@@ -539,6 +539,29 @@ def test_OP_09_the_stores_lie_on_volumes(compose, service):
     assert set(sources) & set(compose["volumes"]), "no named volume"
 
 
+# What compose sets by itself: where things are. The image has HOST and DATA_DIR; for operators the loopback interface is right.
+FIXED = {"HOST", "PORT", "DATA_DIR", "OPERATOR_HOST", "OPERATOR_PORT", "STOCK_BASE_URL", "PAYMENT_BASE_URL", "STRIPE_BASE_URL",
+         "PAYPAL_BASE_URL", "WEBHOOK_URL"}
+# They have no flags, and so are not in the help.
+SECRETS = {"STRIPE_WEBHOOK_SECRET", "PAYPAL_WEBHOOK_SECRET"}
+
+
+@pytest.mark.parametrize("service", [*SERVICES, "mock-provider"])
+def test_OP_09_compose_passes_on_every_setting_and_no_other(compose, service):
+    """A setting that compose does not name is silently ignored there."""
+    code, help_text = run(service, "--help")
+    assert code == 0
+    settings = set(re.findall(r"\(([A-Z][A-Z0-9_]+);\s", help_text))
+    assert {"PORT", "LOG_LEVEL", "IDEMPOTENCY_TTL_SECONDS"} <= settings and len(settings) > 10
+    if service in ("payment", "mock-provider"):
+        settings |= SECRETS
+    settings |= set(re.findall(r"OTEL_[A-Z_]*[A-Z]", (ROOT / "docs" / "operations.md").read_text()))
+    environment = compose["services"][service]["environment"]
+    assert settings - FIXED - set(environment) == set(), "not passed on"
+    assert set(environment) - settings == set(), "no such setting"
+    assert {name for name in environment if environment[name] is not None} <= FIXED
+
+
 def test_OP_09_the_services_find_each_other(compose):
     environment = compose["services"]["order"]["environment"]
     if isinstance(environment, list):
