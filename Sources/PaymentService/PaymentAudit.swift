@@ -61,9 +61,9 @@ struct PaymentAudit: Sendable {
                 """
                 SELECT account_id, currency, balance_high, balance_low,
                     (SELECT ifnull(sum(held / 1000000000), 0) FROM payments WHERE held > 0
-                        AND 'clearing:' || provider || ':' || payments.currency = account_id),
+                        AND 'clearing:' || payments.provider || ':' || payments.currency = accounts.account_id),
                     (SELECT ifnull(sum(held % 1000000000), 0) FROM payments WHERE held > 0
-                        AND 'clearing:' || provider || ':' || payments.currency = account_id)
+                        AND 'clearing:' || payments.provider || ':' || payments.currency = accounts.account_id)
                 FROM accounts WHERE account_number < 0 AND kind = 'clearing' AND account_id > ?
                 ORDER BY account_id LIMIT ?
                 """, [.text(selection.cursor ?? ""), .integer(Int64(selection.limit + 1))]

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 import raw
-from api import Api, Background, assert_json, assert_problem, money, new_key
+from api import Api, Background, assert_first, assert_json, assert_problem, money, new_key
 from stack import SERVICES, Service, binary, clean_environment, eventually, free_ports
 
 
@@ -17,7 +17,9 @@ class Shop:
     """The three services without nginx, on stores that can be changed while they are stopped."""
 
     def __init__(self):
-        self.stock, self.payment = Service("stock"), Service("payment")
+        self.stock = Service("stock")
+        # Payments through a provider that cannot be reached are given up within seconds.
+        self.payment = Service("payment", {"GATEWAY_BACKOFF_BASE_SECONDS": "3", "GATEWAY_BACKOFF_MAX_SECONDS": "3"})
         self.order = Service("order", {"STOCK_BASE_URL": self.stock.url, "PAYMENT_BASE_URL": self.payment.url})
         self.api = Api(self.order.url, self.stock.url, self.payment.url)
 
@@ -261,6 +263,29 @@ def test_INV_6_an_order_that_hangs_is_found_with_what_it_holds(shop, item, user)
     # At a busy moment what is younger than the grace is no finding.
     assert shop.audit("--grace", "60")[0] == 0
     assert_json(slow.result())
+    shop.clean()
+
+
+def test_INV_11_what_is_set_aside_for_an_open_payment_is_no_finding_and_what_is_not_is_one(shop, user):
+    """Nobody is where the provider should be, so that the payment stays open for as long as this takes."""
+    account = assert_first(shop.api.open_account(user, 102), 201)["accountId"]
+    body = {"type": "external_payment", "sourceAccountId": account, "amount": 10, "provider": "paypal"}
+    payment = assert_first(shop.api.call("POST", "payment", "/payments", body, new_key(), user), 202)["paymentId"]
+    assert assert_json(shop.api.call("GET", "payment", "/audit/clearing"))["entries"] == [
+        {"accountId": "clearing:paypal:USD", "currency": "USD", "balance": "-1000", "held": "1000"}]
+    code, out, _ = shop.audit("--json")
+    assert code == 0, out
+    shop.tamper("payment", f"UPDATE payments SET held = 600 WHERE payment_id = '{payment}'")
+    code, out, _ = shop.audit("--json")
+    assert code == 1 and found(json.loads(out)) == [("INV-11", {"clearing:paypal:USD"})]
+    assert "4.00 USD of customers' money is held for nothing" in out
+    shop.tamper("payment", f"UPDATE payments SET held = 1000 WHERE payment_id = '{payment}'")
+    assert shop.audit("--json")[0] == 0
+
+    def ended():
+        answer = assert_json(shop.api.call("GET", "payment", f"/payments/{payment}", user=user))
+        return answer["status"] == "failed"
+    eventually(ended, "the payment is given up", 60, every=0.5)
     shop.clean()
 
 

@@ -1,4 +1,6 @@
 import AuditAPI
+import ServiceKit
+import Storage
 import StrictJSON
 import TestSupport
 import Testing
@@ -77,6 +79,41 @@ struct PaymentAuditTests {
             #expect(found?.refunded == 100)
             try await fixture.settleOpen()
             #expect(try await charge(client, "a")?.refundPendingSince == nil)
+        }
+    }
+
+    @Test("what is set aside stands beside what the open payments hold, each provider and currency apart (INV-11)")
+    func clearing() async throws {
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway())
+        try await fixture.run { client in
+            func clearing() async throws -> [ClearingEntry] {
+                let answer = try await client.get("/audit/clearing")
+                return try AuditPage<ClearingEntry>(json: try JSONParser.parse(answer.body)).entries
+            }
+            let dollars = try await client.openWallet("ann", "100")
+            let euros = try await client.openWallet("ann", "100", currency: "EUR")
+            for (account, amount, provider) in [
+                (dollars, "10", "stripe"), (dollars, "7", "stripe"), (dollars, "1", "paypal"), (euros, "2", "stripe"),
+            ] {
+                let made = try await client.pay(
+                    "external_payment", from: account, amount, key: "\(account)\(amount)", user: "ann",
+                    provider: provider, more: account == euros ? #","currency":"EUR""# : "")
+                #expect(made.status == 202)
+            }
+            let found = try await clearing()
+            #expect(
+                found.map(\.id) == ["clearing:paypal:USD", "clearing:stripe:EUR", "clearing:stripe:USD"])
+            #expect(found.map(\.balance) == [-100, -200, -1700])
+            #expect(found.map(\.held) == [100, 200, 1700])
+
+            // Somebody has changed a payment: what it holds is no longer what was set aside for it.
+            try await fixture.environment.store.transaction { transaction in
+                _ = try transaction.run("UPDATE payments SET held = held - 400 WHERE amount = 1000", [])
+            }
+            let tampered = try await clearing()
+            #expect(tampered.last?.balance == -1700)
+            #expect(tampered.last?.held == 1300)
+            #expect(tampered.map(\.held) == [100, 200, 1300])
         }
     }
 
