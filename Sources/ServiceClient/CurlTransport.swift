@@ -19,9 +19,15 @@ public final class CurlTransport: Transport {
     public static let maximumConnections = 64
 
     private let loop: CurlLoop
+    private let noticesReplays: Bool
 
-    /// Starts the thread. - Parameter userAgent: names this service to the others.
-    public init(userAgent: String) {
+    /// Starts the thread.
+    ///
+    /// - Parameters:
+    ///   - userAgent: names this service to the others.
+    ///   - noticesReplays: whether responses are looked through for `Idempotent-Replayed`, which no service needs to know.
+    public init(userAgent: String, noticesReplays: Bool = false) {
+        self.noticesReplays = noticesReplays
         loop = CurlLoop(userAgent: userAgent)
         let loop = loop
         let thread = Thread { loop.run() }
@@ -33,7 +39,8 @@ public final class CurlTransport: Transport {
 
     public func send(_ request: ServiceRequest) async throws(TransportError) -> ServiceResponse {
         let result = await withCheckedContinuation { continuation in
-            loop.submit(CurlTransfer(request: request) { continuation.resume(returning: $0) })
+            loop.submit(
+                CurlTransfer(request: request, noticesReplays: noticesReplays) { continuation.resume(returning: $0) })
         }
         return try result.get()
     }
@@ -133,13 +140,18 @@ private final class CurlLoop: @unchecked Sendable {
 /// then on.
 private final class CurlTransfer: @unchecked Sendable {
     private let request: ServiceRequest
+    private let noticesReplays: Bool
     private let completion: @Sendable (Result<ServiceResponse, TransportError>) -> Void
     private var headerList: UnsafeMutablePointer<curl_slist>?
     private var body: [UInt8] = []
     private var isTooLarge = false
 
-    init(request: ServiceRequest, completion: @escaping @Sendable (Result<ServiceResponse, TransportError>) -> Void) {
+    init(
+        request: ServiceRequest, noticesReplays: Bool,
+        completion: @escaping @Sendable (Result<ServiceResponse, TransportError>) -> Void
+    ) {
         self.request = request
+        self.noticesReplays = noticesReplays
         self.completion = completion
     }
 
@@ -197,7 +209,16 @@ private final class CurlTransfer: @unchecked Sendable {
         var retryAfter: curl_off_t = 0
         _ = ccurl_get_offset(easy, CURLINFO_RETRY_AFTER, &retryAfter)
         let wait: Duration? = retryAfter > 0 ? .seconds(Int64(min(retryAfter, 3600))) : nil
-        complete(.success(ServiceResponse(status: status, body: body, retryAfter: wait)))
+        let isReplay = noticesReplays && isReplay(easy)
+        complete(.success(ServiceResponse(status: status, body: body, retryAfter: wait, isReplay: isReplay)))
+    }
+
+    private func isReplay(_ easy: UnsafeMutableRawPointer) -> Bool {
+        var header: UnsafeMutablePointer<curl_header>?
+        guard curl_easy_header(easy, "Idempotent-Replayed", 0, UInt32(CURLH_HEADER), -1, &header) == CURLHE_OK,
+            let header
+        else { return false }
+        return String(cString: header.pointee.value) == "true"
     }
 
     private func error(_ easy: UnsafeMutableRawPointer, _ code: CURLcode) -> TransportError {

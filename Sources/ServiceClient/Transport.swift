@@ -49,12 +49,15 @@ public struct ServiceResponse: Sendable, Equatable {
     public let body: [UInt8]
     /// The wait that a `Retry-After` header asks for.
     public let retryAfter: Duration?
+    /// Whether `Idempotent-Replayed: true` was there, if the transport looks for it.
+    public let isReplay: Bool
 
     /// A response.
-    public init(status: Int, body: [UInt8], retryAfter: Duration? = nil) {
+    public init(status: Int, body: [UInt8], retryAfter: Duration? = nil, isReplay: Bool = false) {
         self.status = status
         self.body = body
         self.retryAfter = retryAfter
+        self.isReplay = isReplay
     }
 }
 

@@ -14,6 +14,15 @@ func url(_ value: String) throws -> String {
     }
 }
 
+/// A flag's address that may have a path, as one behind nginx has. - Throws: `ValidationError`.
+func urlWithPath(_ value: String) throws -> String {
+    do {
+        return try Settings(flags: ["URL": value], environment: [:]).baseURL("URL", default: value, mayHavePath: true)
+    } catch {
+        throw ValidationError("it must be an address such as http://localhost:8080/order")
+    }
+}
+
 /// A flag's time, up to a year. - Throws: `ValidationError`.
 func seconds(_ value: String) throws -> Duration {
     do {

@@ -7,6 +7,7 @@ import Resilience
 import ServiceClient
 import ServiceKit
 import StrictJSON
+import Synchronization
 
 /// Many checkouts, and whether the books balance after them.
 struct LoadCommand: AsyncParsableCommand {
@@ -16,10 +17,11 @@ struct LoadCommand: AsyncParsableCommand {
         discussion: """
             Makes real checkouts: for systems whose goods and money are made for it. The item is restocked for the run. Clients \
             ask again under the same key until they know how their checkout has ended; with --duplicates, --replays and \
-            --abandon a share of them is difficult, as real ones are. At the end the services are waited for and audited.
+            --abandon a share of them is difficult, as real ones are. At the end the services are waited for, every order that a \
+            client was told is completed is looked for (the first 100000 of a run), and the services are audited.
 
             With --rate, checkouts begin at that rate whether or not the services keep up, and a checkout's time counts from when \
-            it was to begin. Ctrl-C stops beginning.
+            it was to begin. Ctrl-C stops beginning; those under way end, and the books are compared. A second Ctrl-C ends at once.
 
             Exit codes: 0 the books balance and no promise was broken; 1 they do not, or one was, or a checkout has no outcome; 64 \
             a flag is wrong; 69 a service cannot be reached; 78 an environment variable is wrong.
@@ -28,7 +30,8 @@ struct LoadCommand: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             "Where checkouts go: Order itself, or Order behind nginx (http://localhost:8080/order). Order's own by default.",
-            valueName: "url"))
+            valueName: "url"),
+        transform: urlWithPath)
     var target: String?
 
     @Option(
@@ -101,9 +104,22 @@ struct LoadCommand: AsyncParsableCommand {
             name: "load-\(ProcessInfo.processInfo.processIdentifier)-\(now.milliseconds)", seed: seed)
         try await reporting { try await restock(operatorClient(urls[.stock, default: ""])) }
         let run = LoadRun(settings, transport: ManyTransports(clients))
-        let report = await showingProgress(run, settings)
-        let found = audit ? try await books(urls) : nil
-        try tell(report, found)
+        let interrupts = handleInterrupts(run)
+        defer { interrupts.cancel() }
+        let ran = await showingProgress(run, settings)
+        guard audit else { return try tell(ran, nil) }
+        try await settle(operatorClient(urls[.order, default: ""]))
+        say("Looking for the orders that were answered as completed.")
+        let report = try await reporting {
+            try await run.checkAcknowledged(at: operatorClient(urls[.order, default: ""]))
+        }
+        say("Comparing the books of the three services.")
+        try tell(report, try await books(urls))
+    }
+
+    /// Tells a person what is waited for.
+    private func say(_ text: String) {
+        if !json { FileHandle.standardError.write(Data("\(text)\n".utf8)) }
     }
 
     /// Puts as much on the shelf as the run can sell, or as one restocking may add.
@@ -117,12 +133,28 @@ struct LoadCommand: AsyncParsableCommand {
         _ = try await client.post("/items/\(item)/restock", body: body)
     }
 
-    private func showingProgress(_ run: LoadRun, _ settings: LoadSettings) async -> LoadReport {
+    /// Until its process ends: a run's end is waited for as well.
+    private func handleInterrupts(_ run: LoadRun) -> any DispatchSourceSignal {
         signal(SIGINT, SIG_IGN)
         let interrupted = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
-        interrupted.setEventHandler { run.stop() }
+        let count = Mutex(0)
+        interrupted.setEventHandler { [self] in
+            let isFirst = count.withLock { count in
+                count += 1
+                return count == 1
+            }
+            guard isFirst else {
+                say("\nEnded. What was begun goes on by itself; nothing was compared.")
+                Foundation.exit(EXIT_FAILURE)
+            }
+            run.stop()
+            say("\nNo checkout begins any more; those under way are waited for. Ctrl-C once more ends at once.")
+        }
         interrupted.resume()
-        defer { interrupted.cancel() }
+        return interrupted
+    }
+
+    private func showingProgress(_ run: LoadRun, _ settings: LoadSettings) async -> LoadReport {
         guard isatty(STDERR_FILENO) == 1, !json else { return await run.run() }
         let bar = Task {
             while !Task.isCancelled {
@@ -142,17 +174,28 @@ struct LoadCommand: AsyncParsableCommand {
         return report
     }
 
-    /// The audit of a quiet moment.
-    private func books(_ urls: [AuditedService: String]) async throws -> AuditReport {
-        let client = operatorClient(urls[.order, default: ""])
+    /// Waits until nothing is pending any more, or for as long as the services may take.
+    private func settle(_ client: OperatorClient) async throws {
         let end = SystemTime().uptime + Self.settleTime
         try await reporting {
-            while try await client.get("/audit/totals")["orders"]?.integer("pending") ?? 0 > 0,
+            var told = false
+            while case let pending = try await client.get("/audit/totals")["orders"]?.integer("pending") ?? 0,
+                pending > 0,
                 SystemTime().uptime < end
             {
+                if !told {
+                    say(
+                        "Waiting for \(pending) checkouts that are pending, for \(Int(Self.settleTime.inSeconds)) s at the most."
+                    )
+                }
+                told = true
                 try await Task.sleep(for: .milliseconds(200))
             }
         }
+    }
+
+    /// The audit of a quiet moment.
+    private func books(_ urls: [AuditedService: String]) async throws -> AuditReport {
         do {
             let source = HTTPAuditSource(
                 baseURLs: urls, transport: CurlTransport(userAgent: "checkout-load/\(checkoutVersion)"))
@@ -184,7 +227,9 @@ private struct ManyTransports: Transport {
 
     init(_ clients: Int) {
         let count = (2 * clients + CurlTransport.maximumConnections - 1) / CurlTransport.maximumConnections
-        transports = (0..<count).map { _ in CurlTransport(userAgent: "checkout-load/\(checkoutVersion)") }
+        transports = (0..<count).map { _ in
+            CurlTransport(userAgent: "checkout-load/\(checkoutVersion)", noticesReplays: true)
+        }
     }
 
     func send(_ request: ServiceRequest) async throws(TransportError) -> ServiceResponse {

@@ -21,6 +21,8 @@ package struct LoadReport: Sendable {
     package var duplicated = 0
     package var replayed = 0
     package var abandoned = 0
+    /// How many orders were looked for at the end, of how many that were answered as completed; nil when nobody looked.
+    package var checked: (orders: Int, acknowledged: Int)?
     /// Answers that break a promise of the contract, at most 20 of them.
     package private(set) var violations: [String] = []
     package private(set) var violationCount = 0
@@ -59,6 +61,8 @@ package struct LoadReport: Sendable {
             .init("unanswered", .number(String(unanswered))), .init("requests", .number(String(requests))),
             .init("repeated", counts(repeated)), .init("duplicated", .number(String(duplicated))),
             .init("replayed", .number(String(replayed))), .init("abandoned", .number(String(abandoned))),
+            .init("acknowledged", checked.map { .number(String($0.acknowledged)) } ?? .null),
+            .init("checked", checked.map { .number(String($0.orders)) } ?? .null),
             .init(
                 "latencyMilliseconds",
                 .object(
@@ -85,6 +89,12 @@ package struct LoadReport: Sendable {
         if unanswered > 0 { lines.append("unanswered    \(unanswered)") }
         lines.append("requests      \(requests): duplicates \(duplicated), replays \(replayed), abandoned \(abandoned)")
         if !repeated.isEmpty { lines.append("asked again   \(counts(repeated))") }
+        if let checked {
+            let rest = checked.acknowledged - checked.orders
+            lines.append(
+                "looked for    \(checked.orders) orders that were answered as completed"
+                    + (rest > 0 ? "; \(rest) more were not looked for" : ""))
+        }
         lines += ["", "latency       from when a checkout was to begin until its outcome was known"]
         for percentile in Self.percentiles {
             let time = TopView.time(Double(latency.valueAtPercentile(percentile)) / 1_000_000)

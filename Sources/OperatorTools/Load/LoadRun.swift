@@ -1,3 +1,4 @@
+import AuditAPI
 import Correlation
 import Resilience
 import ServiceClient
@@ -13,6 +14,10 @@ package final class LoadRun: Sendable {
     static let longestWait = Duration.seconds(5)
     /// How long a patient client waits for an answer: longer than nginx.
     static let patience = Duration.seconds(60)
+    /// So soon at the latest a client that waits for its turn notices that the run is stopped.
+    static let longestDoze = Duration.milliseconds(200)
+    /// Of so many orders that were answered as completed the ids are kept, the first ones, to look for them at the end: some 20 MB.
+    package static let maximumKept = 100_000
 
     private let settings: LoadSettings
     private let transport: any Transport
@@ -25,6 +30,8 @@ package final class LoadRun: Sendable {
         var next = 0
         var isStopped = false
         var report = LoadReport()
+        var receipts: [Receipt] = []
+        var acknowledged = 0
     }
 
     package init(
@@ -50,6 +57,26 @@ package final class LoadRun: Sendable {
     /// No checkout begins any more; those under way end.
     package func stop() { state.withLock { $0.isStopped = true } }
 
+    private var isStopped: Bool { state.withLock { $0.isStopped } }
+
+    /// Looks for the orders that were answered as completed, and notes each that is not there, is not completed, or has another
+    /// charge than its client was told. - Throws: `ToolError` when Order cannot be asked.
+    package func checkAcknowledged(at order: OperatorClient) async throws(ToolError) -> LoadReport {
+        let (receipts, acknowledged) = state.withLock { ($0.receipts, $0.acknowledged) }
+        var rest = receipts[...]
+        while !rest.isEmpty {
+            let some = rest.prefix(AuditLimits.ids)
+            rest = rest.dropFirst(some.count)
+            let found = try await order.orders(some.map(\.orderID))
+            for receipt in some {
+                guard let fault = receipt.fault(found[receipt.orderID]) else { continue }
+                note { $0.violated("key \(receipt.key) was answered with order \(receipt.orderID), \(fault)") }
+            }
+        }
+        note { $0.checked = (receipts.count, acknowledged) }
+        return report
+    }
+
     /// Runs until every checkout of the run has ended.
     package func run() async -> LoadReport {
         await withTaskGroup { group in
@@ -61,10 +88,18 @@ package final class LoadRun: Sendable {
     private func client() async {
         while let index = nextIndex() {
             let start = settings.start(of: index).map { began + $0 } ?? time.uptime
-            let wait = start - time.uptime
-            if wait > .zero { try? await sleeper.sleep(for: wait) }
+            guard await doze(until: start) else { return }
             await checkout(index, since: start)
         }
+    }
+
+    /// Waits for a checkout's time, in short sleeps. - Returns: false when the run is stopped meanwhile.
+    private func doze(until start: Duration) async -> Bool {
+        while case let wait = start - time.uptime, wait > .zero {
+            guard !isStopped else { return false }
+            try? await sleeper.sleep(for: min(wait, Self.longestDoze))
+        }
+        return !isStopped
     }
 
     private func nextIndex() -> Int? {
@@ -80,7 +115,7 @@ package final class LoadRun: Sendable {
 
     /// How a client's asking has ended.
     private enum Ending: Equatable {
-        case completed([UInt8])
+        case completed(ServiceResponse)
         case refused(String)
         case unanswered
     }
@@ -98,22 +133,47 @@ package final class LoadRun: Sendable {
             }
             return await group.reduce(into: [Ending]()) { $0.append($1) }
         }
-        var bodies = Set<[UInt8]>()
-        for case .completed(let answer) in endings { bodies.insert(answer) }
-        let (took, isPaid) = (time.uptime - start, !bodies.isEmpty)
+        var answers: [ServiceResponse] = []
+        for case .completed(let answer) in endings { answers.append(answer) }
+        let took = time.uptime - start
         note { report in
             report.took(took)
-            if isPaid { return report.completed += 1 }
+            if !answers.isEmpty { return report.completed += 1 }
             switch endings.first {
             case .refused(let code): report.refused[code, default: 0] += 1
             case .completed, .unanswered, nil: report.unanswered += 1
             }
         }
-        if habits.isReplayed, isPaid {
-            note { $0.replayed += 1 }
-            if case .completed(let again) = await ask(key, patience: nil) { bodies.insert(again) }
-        }
+        guard let first = answers.first else { return }
+        keep(first, of: key)
+        if answers.count(where: { !$0.isReplay }) > 1 { note { $0.violated("key \(key) was executed twice") } }
+        if habits.isReplayed, let again = await replay(key) { answers.append(again) }
+        let bodies = Set(answers.map(\.body))
         if bodies.count > 1 { note { $0.violated("key \(key) was answered with \(bodies.count) different orders") } }
+    }
+
+    /// Asks once more for what was answered as completed (IK-11).
+    private func replay(_ key: String) async -> ServiceResponse? {
+        note { $0.replayed += 1 }
+        switch await ask(key, patience: nil) {
+        case .completed(let again):
+            if !again.isReplay { note { $0.violated("key \(key) was answered 200 again, and not as a replay") } }
+            return again
+        case .refused(let code): note { $0.violated("key \(key) was answered 200, and then \(code)") }
+        case .unanswered: note { $0.violated("key \(key) was answered 200, and then not any more") }
+        }
+        return nil
+    }
+
+    /// Remembers what a client was told, to look for it at the end.
+    private func keep(_ answer: ServiceResponse, of key: String) {
+        guard let receipt = Receipt(answer.body, key: key) else {
+            return note { $0.violated("key \(key): 200 without a completed order, its id and its charge") }
+        }
+        state.withLock { state in
+            state.acknowledged += 1
+            if state.receipts.count < Self.maximumKept { state.receipts.append(receipt) }
+        }
     }
 
     /// Asks until the answer is definite, or often enough.
@@ -150,7 +210,7 @@ package final class LoadRun: Sendable {
     }
 
     private func judge(_ response: ServiceResponse, _ key: String) -> Judgement {
-        if response.status == 200 { return .definite(.completed(response.body)) }
+        if response.status == 200 { return .definite(.completed(response)) }
         let problem = try? JSONParser.parse(response.body)
         guard let code = problem?.text("code") else {
             note { $0.violated("key \(key): \(response.status) without a problem document") }
@@ -175,18 +235,4 @@ package final class LoadRun: Sendable {
     }
 
     private func note(_ change: (inout LoadReport) -> Void) { state.withLock { change(&$0.report) } }
-}
-
-/// A progress bar, as one line.
-package enum ProgressBar {
-    /// - Parameter share: done, from 0 to 1; nil when nobody knows how much there is.
-    package static func line(_ share: Double?, _ report: LoadReport, width: Int) -> String {
-        let rate = TopView.number(Double(report.ended) / max(report.seconds, 0.001))
-        let text = " \(report.ended) checkouts  \(rate)/s"
-        guard let share, width > text.count + 12 else { return String(text.prefix(max(0, width))) }
-        let length = min(40, width - text.count - 8)
-        let done = Int((min(max(share, 0), 1) * Double(length)).rounded(.down))
-        let bar = String(repeating: "#", count: done) + String(repeating: ".", count: length - done)
-        return "[\(bar)] \(Int(min(max(share, 0), 1) * 100)) %\(text)"
-    }
 }
