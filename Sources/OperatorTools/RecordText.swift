@@ -48,7 +48,7 @@ package enum RecordText {
         }
     }
 
-    private static func list(
+    static func list(
         _ page: JSONValue, _ name: String, _ headings: [String], right: Set<Int>, none: String,
         _ row: (JSONValue) -> [String]
     ) -> String {
@@ -124,8 +124,8 @@ package enum RecordText {
 
     // MARK: - Plans
 
-    /// What a dry run prints. - Parameter commit: the command that carries the plan out.
-    package static func plan(_ plan: JSONValue, commit: String) -> String {
+    /// What a dry run prints. - Parameter commit: the command that carries the plan out; nil while nobody has said why.
+    package static func plan(_ plan: JSONValue, commit: String?) -> String {
         let calls = plan.elements("calls")
         var lines = fields([
             ("action", plan.text("action")), ("now", plan.text("from")), ("then", plan.text("to")),
@@ -137,7 +137,11 @@ package enum RecordText {
             lines.append("  \(number + 1). " + Table.clean("\(name) \(call.text("id") ?? "")"))
             lines.append("     " + Table.clean(call.text("effect") ?? ""))
         }
-        lines += ["", "Nothing was done. To do it:", "  \(Table.clean(commit))"]
+        if let commit {
+            lines += ["", "Nothing was done. To do it:", "  \(Table.clean(commit))"]
+        } else {
+            lines += ["", "Nothing was done. To do it, say why: with --reason TEXT the command is printed here."]
+        }
         return lines.joined(separator: "\n")
     }
 
@@ -149,7 +153,7 @@ package enum RecordText {
         return state + by + (saga.text("parkedFor").map { ": \($0)" } ?? "")
     }
 
-    private static func actions(_ record: JSONValue) -> [(String, String)] {
+    static func actions(_ record: JSONValue) -> [(String, String)] {
         record.elements("actions").map { action in
             let who = "\(action.text("operator") ?? "?"): \(action.text("reason") ?? "")"
             return (action.text("at") ?? "", "** \(action.text("action") ?? "") by \(who)")
@@ -157,12 +161,12 @@ package enum RecordText {
     }
 
     /// Several histories as one. What has the same time stays in the order in which the histories are given.
-    private static func timeline(_ histories: [(String, String)]...) -> [String] {
+    static func timeline(_ histories: [(String, String)]...) -> [String] {
         histories.joined().enumerated().sorted { ($0.element.0, $0.offset) < ($1.element.0, $1.offset) }
             .map { Table.clean("  \($0.element.0)  \($0.element.1)") }
     }
 
-    private static func fields(_ fields: [(String, String?)]) -> [String] {
+    static func fields(_ fields: [(String, String?)]) -> [String] {
         fields.compactMap { name, value in
             guard let value, !value.isEmpty else { return nil }
             return name + String(repeating: " ", count: max(1, 16 - name.count)) + Table.clean(value)

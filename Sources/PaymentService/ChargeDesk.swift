@@ -140,7 +140,10 @@ struct ChargeDesk: Sendable {
 
     private static let service = APIDescription(
         name: "payment", title: "Payment", port: 3142,
-        "What operators see and do of charges. `checkout charges` is a client of these routes.")
+        """
+        What operators see and do of charges, and of payments that were given up. `checkout charges` and `checkout dead-letters` are \
+        clients of these routes.
+        """)
 
     private static let charge = Schema.object(
         "A charge, whoever's it is.",

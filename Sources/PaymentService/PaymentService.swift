@@ -79,13 +79,17 @@ public enum PaymentService {
                 payments: PaymentsRoutes(environment: environment, payments: payments, inbox: inbox))
         }
 
-        /// For operators.
-        var desk: ChargeDesk { ChargeDesk(environment: environment, charging: charging, refunding: refunding) }
+        /// For operators, on a port of their own.
+        var operatorRoutes: RouteCatalogue {
+            var routes = ChargeDesk(environment: environment, charging: charging, refunding: refunding).catalogue()
+            DeadLetterDesk(environment: environment, payments: payments).add(to: &routes)
+            return routes
+        }
 
         package func service() -> BuiltService {
             BuiltService(
                 routes: routes.catalogue(),
-                operatorRoutes: desk.catalogue(),
+                operatorRoutes: operatorRoutes,
                 background: [
                     periodic("settle open payments", .seconds(2), environment) { [environment, charging, refunding] in
                         try await settleOpen(environment, charging, refunding)

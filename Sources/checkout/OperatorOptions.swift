@@ -22,6 +22,13 @@ struct ListOptions: ParsableArguments {
     @Flag(help: "Print the service's JSON on one line instead of text.")
     var json = false
 
+    func validate() throws {
+        guard (1...100).contains(limit) else { throw ValidationError("--limit must be from 1 to 100") }
+        guard cursor.map({ (1...512).contains($0.utf8.count) }) ?? true else {
+            throw ValidationError("--cursor must be what the page before ended with")
+        }
+    }
+
     /// A page with at least one entry, or the last: a service searches only so far for one page.
     func page(
         of path: String, _ name: String, from client: OperatorClient, state: String, user: String?
@@ -43,7 +50,7 @@ struct ListOptions: ParsableArguments {
 /// Who acts, and why: it is kept with the record.
 struct ActorOptions: ParsableArguments {
     @Option(name: .customLong("as"), help: ArgumentHelp("Who you are; kept with the record.", valueName: "name"))
-    var name: String = ProcessInfo.processInfo.environment["USER"] ?? "unknown"
+    var name: String = ProcessInfo.processInfo.environment["USER"].flatMap { $0.isEmpty ? nil : $0 } ?? "unknown"
 
     @Option(help: ArgumentHelp("Why you do it; kept with the record. Needed to do anything.", valueName: "text"))
     var reason: String?
@@ -51,17 +58,56 @@ struct ActorOptions: ParsableArguments {
     @Flag(help: "Print the service's JSON on one line instead of text.")
     var json = false
 
+    func validate() throws {
+        guard (1...64).contains(name.unicodeScalars.count), Self.saysSomething(name) else {
+            throw ValidationError("--as must be your name, of up to 64 characters")
+        }
+        guard reason.map({ (1...500).contains($0.unicodeScalars.count) && Self.saysSomething($0) }) ?? true else {
+            throw ValidationError("--reason must say why, in up to 500 characters")
+        }
+    }
+
+    /// Blanks and dots are no name, and no reason.
+    private static func saysSomething(_ text: String) -> Bool { text.contains { $0.isLetter || $0.isNumber } }
+
     func members(plan: String?) throws -> [(String, String?)] {
-        guard let reason, !reason.isEmpty else { throw ValidationError("say why: --reason 'the provider is back'") }
+        guard let reason else { throw ValidationError("say why: --reason 'the provider is back'") }
         return [("operator", name), ("reason", reason), ("plan", plan)]
     }
 
-    /// The flags that say the same again, for the command that a dry run prints.
-    var flags: String {
-        "--as \(Self.quoted(name)) --reason \(reason.map(Self.quoted) ?? "'...'")"
+    /// The command that carries a plan out, as it is to be typed; nil while nobody has said why.
+    ///
+    /// - Parameters:
+    ///   - words: what comes before the flags, without the id: `sagas retry`.
+    ///   - address: the flag that says where the service is, and its value, if one was given.
+    func commit(_ words: String, _ id: String, plan: String, at address: (flag: String, url: String?)) -> String? {
+        guard let reason else { return nil }
+        let place = address.url.map { " \(address.flag) \(Self.quoted($0))" } ?? ""
+        let who = "--as \(Self.quoted(name)) --reason \(Self.quoted(reason))"
+        return "checkout \(words) \(Self.quoted(id)) --commit \(Self.quoted(plan))\(place) \(who)"
     }
 
-    private static func quoted(_ text: String) -> String { "'\(text.replacing("'", with: "'\\''"))'" }
+    /// A word for a shell.
+    private static func quoted(_ text: String) -> String {
+        let isPlain =
+            !text.isEmpty
+            && text.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                    UInt8(ascii: ":"), UInt8(ascii: "/"):
+                    true
+                default: false
+                }
+            }
+        return isPlain ? text : "'\(text.replacing("'", with: "'\\''"))'"
+    }
+}
+
+/// The id of a record. - Throws: `ValidationError` for one that no record can have.
+func recordID(_ text: String) throws -> String {
+    guard (1...128).contains(text.unicodeScalars.count) else { throw ValidationError("the id must not be empty") }
+    return text
 }
 
 /// An age in seconds. - Throws: `ValidationError`.

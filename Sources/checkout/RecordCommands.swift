@@ -50,7 +50,7 @@ struct ReservationsCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show one reservation, and what operators did to it.", discussion: exitCodes)
         @OptionGroup var target: Target
-        @Argument(help: "The reservation's id.") var reservation: String
+        @Argument(help: "The reservation's id.", transform: recordID) var reservation: String
         @Flag(help: "Print the service's JSON on one line instead of text.") var json = false
 
         func run() async throws {
@@ -67,7 +67,7 @@ struct ReservationsCommand: ParsableCommand {
             discussion: "Without --commit a dry run that prints what would move, and a plan.\n\n\(exitCodes)")
         @OptionGroup var target: Target
         @OptionGroup var actor: ActorOptions
-        @Argument(help: "The reservation's id.") var reservation: String
+        @Argument(help: "The reservation's id.", transform: recordID) var reservation: String
         @Option(help: ArgumentHelp("Carry this plan out, which a dry run has printed.", valueName: "plan"))
         var commit: String?
 
@@ -79,10 +79,9 @@ struct ReservationsCommand: ParsableCommand {
                 guard let members else {
                     let plan = try await client.get("\(path)/plan")
                     let id = plan.text("plan") ?? ""
-                    return show(plan, asJSON: actor.json) { plan in
-                        RecordText.plan(
-                            plan, commit: "checkout reservations release \(reservation) --commit \(id) \(actor.flags)")
-                    }
+                    let commit = actor.commit(
+                        "reservations release", reservation, plan: id, at: ("--stock", target.stock))
+                    return show(plan, asJSON: actor.json) { RecordText.plan($0, commit: commit) }
                 }
                 let done = try await client.post("\(path)/release", members)
                 show(done, asJSON: actor.json) { _ in "Done: the goods are back." }
@@ -139,7 +138,7 @@ struct ChargesCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show one charge with all that became of it.", discussion: exitCodes)
         @OptionGroup var target: Target
-        @Argument(help: "The charge's id.") var charge: String
+        @Argument(help: "The charge's id.", transform: recordID) var charge: String
         @Flag(help: "Print the service's JSON on one line instead of text.") var json = false
 
         func run() async throws {
@@ -156,7 +155,7 @@ struct ChargesCommand: ParsableCommand {
             discussion: "It asks under the charge's own id, so that nothing is charged twice.\n\n\(exitCodes)")
         @OptionGroup var target: Target
         @OptionGroup var actor: ActorOptions
-        @Argument(help: "The charge's id.") var charge: String
+        @Argument(help: "The charge's id.", transform: recordID) var charge: String
 
         func run() async throws {
             let members = try actor.members(plan: nil)

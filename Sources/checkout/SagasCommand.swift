@@ -59,7 +59,7 @@ struct SagasCommand: ParsableCommand {
                 "Show one checkout with its whole history: each call, each failed attempt, each operator's action.",
             discussion: exitCodes)
         @OptionGroup var target: Target
-        @Argument(help: "The order's id.") var order: String
+        @Argument(help: "The order's id.", transform: recordID) var order: String
         @Flag(help: "Print the service's JSON on one line instead of text.") var json = false
 
         func run() async throws {
@@ -74,7 +74,7 @@ struct SagasCommand: ParsableCommand {
     struct Action: ParsableArguments {
         @OptionGroup var target: Target
         @OptionGroup var actor: ActorOptions
-        @Argument(help: "The order's id.") var order: String
+        @Argument(help: "The order's id.", transform: recordID) var order: String
         @Option(help: ArgumentHelp("Carry this plan out, which a dry run has printed.", valueName: "plan"))
         var commit: String?
 
@@ -86,10 +86,9 @@ struct SagasCommand: ParsableCommand {
                 guard let members else {
                     let plan = try await client.get("\(path)/plan", query: [("action", action)])
                     let id = plan.text("plan") ?? ""
-                    return show(plan, asJSON: actor.json) { plan in
-                        RecordText.plan(
-                            plan, commit: "checkout sagas \(action) \(order) --commit \(id) \(actor.flags)")
-                    }
+                    let commit = actor.commit(
+                        "sagas \(action)", order, plan: id, at: ("--order", target.order))
+                    return show(plan, asJSON: actor.json) { RecordText.plan($0, commit: commit) }
                 }
                 let done = try await client.post("\(path)/\(action)", members)
                 show(done, asJSON: actor.json) { done in

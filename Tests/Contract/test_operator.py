@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import struct
 import subprocess
 import termios
@@ -25,7 +26,8 @@ from stack import SERVICES, Service, binary, clean_environment, eventually, free
 
 WHO = ("--as", "ann", "--reason", "the customer called")
 TOOLS = {"sagas": ("list", "show", "retry", "compensate", "park"), "reservations": ("list", "show", "release"),
-         "charges": ("list", "show", "settle"), "audit": (), "top": (), "load": ()}
+         "charges": ("list", "show", "settle"),
+         "dead-letters": ("list", "show", "retry", "discard"), "audit": (), "top": (), "load": ()}
 
 
 def tool(*args: str, env: dict | None = None, within: float = 60) -> tuple[int, str, str]:
@@ -293,9 +295,31 @@ def test_operator_port_that_is_taken_is_named_and_ends_the_process():
 
 def test_operator_commands_are_taken_as_json_only(lab):
     """So that no page in a browser can send one without asking the service first."""
-    for kind in ("text/plain", "application/x-www-form-urlencoded"):
-        answer = raw.request(lab.order.operator_url, "POST", "/sagas/x/retry", [("Content-Type", kind)], b'{"operator":"a","reason":"r"}')
-        assert_problem(answer, 415, "unsupported-media-type")
+    commands = []
+    for service in (lab.order, lab.stock, lab.payment):
+        for path, item in operators_document(service.operator_url)["paths"].items():
+            commands += [(service, path.replace("{id}", "x"))] if "post" in item else []
+    assert len(commands) >= 7
+    for service, path in commands:
+        for kind in ("text/plain", "application/x-www-form-urlencoded"):
+            answer = raw.request(service.operator_url, "POST", path, [("Content-Type", kind)], b'{"operator":"a","reason":"r"}')
+            assert_problem(answer, 415, "unsupported-media-type")
+
+
+def test_operator_a_dry_run_prints_the_command_that_carries_it_out(lab, goods):
+    """With the address that was given, in words that a shell takes apart as they were meant; and none before somebody has said why."""
+    where = ("--stock", lab.stock.operator_url)
+    reservation = assert_json(lab.api.reserve(new_key(), goods, 3))["reservationId"]
+    code, out, err = tool("reservations", "release", reservation, *where)
+    assert code == 0 and "say why" in out and "--commit" not in out, (out, err)
+    code, out, err = tool("reservations", "release", reservation, *where, "--as", "o'hara", "--reason", "it's $HOME; \"now\"")
+    assert code == 0, err
+    printed = shlex.split(out.splitlines()[-1])
+    assert printed[0] == "checkout"
+    code, out, err = tool(*printed[1:])
+    assert code == 0 and out == "Done: the goods are back.\n", err
+    actions = json.loads(tool("reservations", "show", reservation, *where, "--json")[1])["actions"]
+    assert [(a["operator"], a["reason"]) for a in actions] == [("o'hara", "it's $HOME; \"now\"")]
 
 
 # ---------------------------------------------------------------- the command line
@@ -316,9 +340,12 @@ def test_operator_help_says_what_a_command_does_and_how_it_ends(command):
 @pytest.mark.parametrize("command,code", [
     (("sagas", "list", "--state", "odd"), 64), (("sagas", "list", "--older-than", "soon"), 64), (("sagas", "show"), 64),
     (("sagas", "list", "--order", "nonsense"), 64), (("sagas", "compensate", "x", "--commit", "y"), 64), (("sagas", "fly"), 64),
+    (("sagas", "show", ""), 64), (("sagas", "list", "--limit", "101"), 64), (("sagas", "list", "--cursor", ""), 64),
+    (("sagas", "retry", "x", "--as", ""), 64), (("sagas", "retry", "x", "--reason", "..."), 64), (("sagas", "retry", "x", "--reason", " "), 64),
+    (("dead-letters", "retry", "x", "--commit", "y"), 64), (("dead-letters", "show", ""), 64), (("load", "--target", "foo"), 64),
     (("charges", "settle", "x"), 64), (("top", "--interval", "0"), 64), (("load", "--clients", "0"), 64), (("load", "--rate", "-1"), 64),
     (("load", "--abandon", "2"), 64),
-    (("sagas", "list"), 69), (("reservations", "list"), 69), (("charges", "show", "x"), 69), (("top", "--once", "--interval", "0.2"), 69),
+    (("sagas", "list"), 69), (("reservations", "list"), 69), (("charges", "show", "x"), 69), (("dead-letters", "list"), 69), (("top", "--once", "--interval", "0.2"), 69),
     (("load", "--count", "1"), 69),
 ], ids=lambda v: " ".join(v) if isinstance(v, tuple) else str(v))
 def test_operator_a_tool_that_cannot_do_it_says_why_and_ends_with_its_code(command, code):

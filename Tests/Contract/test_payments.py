@@ -1,14 +1,17 @@
 """Payments through providers (rows P and T of the feature table): Payment itself, and a provider that a test holds in its hands."""
 
 import re
+import shlex
+import subprocess
 import time
 import uuid
 
 import pytest
 
+import raw
 from api import Api, assert_first, assert_invalid, assert_json, assert_problem, at_once, money, new_key, values
 from provider import Provider, event, signed
-from stack import Service, eventually
+from stack import Service, binary, clean_environment, eventually
 
 
 class Bench:
@@ -46,8 +49,27 @@ class Bench:
         body = {} if amount is None else {"amount": amount}
         return self.api.call("POST", "payment", f"/payments/{payment}/refund", body, key or new_key(), user)
 
-    def operator(self, method: str, path: str):
-        return self.api.call(method, "payment", f"/operator/dead-letters{path}")
+    def letters(self, path: str = ""):
+        return raw.request(self.payment.operator_url, "GET", f"/dead-letters{path}")
+
+    def letter_ids(self, state: str = "open") -> list[str]:
+        page = assert_json(self.letters(f"?limit=100&state={state}"))
+        return [d["payment"]["paymentId"] for d in page["deadLetters"]]
+
+    def decide(self, action: str, payment: str, *more: str, code: int = 0) -> str:
+        """`checkout dead-letters`, as an operator uses it: a dry run, then the command that it prints."""
+        run = lambda *args: subprocess.run([str(binary()), *args], env=clean_environment({}), stdin=subprocess.DEVNULL,
+                                           capture_output=True, text=True, timeout=30)
+        dry = run("dead-letters", action, payment, "--payment", self.payment.operator_url, "--as", "eve", "--reason", "it is back", *more)
+        if dry.returncode or more:
+            assert dry.returncode == code, dry.stdout + dry.stderr
+            return dry.stdout + dry.stderr
+        assert "Nothing was done" in dry.stdout
+        printed = shlex.split(dry.stdout.splitlines()[-1])
+        assert printed[0] == "checkout"
+        done = run(*printed[1:])
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     def deliver(self, reference: str, message: str | None = None, **more):
         body = event(reference)
@@ -157,15 +179,19 @@ def test_T_what_was_never_taken_is_closed_then_given_up_and_an_operator_makes_it
     failed = bench.until(payment, ann, "failed")
     assert failed["attempts"] == 3 and bench.provider.count("/cancel") == 1 and payment in bench.provider.canceled
     assert bench.api.balance(ann) == 10_200
-    letter = assert_json(bench.operator("GET", f"/{payment}"))
+    letter = assert_json(bench.letters(f"/{payment}"))
     assert letter["payment"]["paymentId"] == payment and "resolution" not in letter
-    assert payment in [d["payment"]["paymentId"] for d in assert_json(bench.operator("GET", "?limit=100"))["deadLetters"]]
-    first, second = (assert_json(bench.operator("POST", f"/{payment}/retry")) for _ in range(2))
-    assert first == second and first["retriedAs"] != payment
-    anew = bench.until(first["retriedAs"], ann, "succeeded")
+    assert payment in bench.letter_ids()
+    assert bench.decide("retry", payment).startswith("Done: the payment is made anew as ")
+    made = assert_json(bench.letters(f"/{payment}"))
+    assert made["retriedAs"] != payment and made["resolution"] == "retried"
+    assert [(a["operator"], a["action"], a["reason"]) for a in made["actions"]] == [("eve", "retry", "it is back")]
+    refused = bench.decide("retry", payment, code=1)
+    assert "payment-state-conflict" in refused and made["retriedAs"] in refused
+    anew = bench.until(made["retriedAs"], ann, "succeeded")
     assert anew["retryOf"] == payment and bench.payment_of(payment, ann)["status"] == "failed"
     assert bench.api.balance(ann) == 0
-    assert_problem(bench.operator("POST", f"/{payment}/discard"), 409, "payment-state-conflict")
+    assert "payment-state-conflict" in bench.decide("discard", payment, code=1)
 
 
 def test_T_a_dead_letter_is_discarded(bench, ann, account):
@@ -173,9 +199,13 @@ def test_T_a_dead_letter_is_discarded(bench, ann, account):
     payment = bench.made("withdraw", account, 100, ann)
     bench.until(payment, ann, "failed")
     assert bench.provider.count("/cancel") == 0, "nothing can have been taken"
-    assert assert_json(bench.operator("POST", f"/{payment}/discard"))["resolution"] == "discarded"
-    assert_problem(bench.operator("POST", f"/{payment}/retry"), 409, "payment-state-conflict")
-    assert_problem(bench.operator("POST", f"/{uuid.uuid4()}/retry"), 404, "payment-not-found")
+    assert "plan-outdated" in bench.decide("discard", payment, "--commit", "00", code=1)
+    assert payment in bench.letter_ids()
+    assert bench.decide("discard", payment) == "Done: the payment is let be.\n"
+    assert payment in bench.letter_ids("discarded") and payment not in bench.letter_ids()
+    assert "payment-state-conflict" in bench.decide("retry", payment, code=1)
+    assert "payment-not-found" in bench.decide("retry", str(uuid.uuid4()), code=1)
+    assert_problem(bench.api.call("POST", "payment", f"/operator/dead-letters/{payment}/retry"), 404, "not-found")
 
 
 def test_T_a_kill_in_the_middle_of_a_payment_loses_nothing(ann):
@@ -371,7 +401,7 @@ def test_T_after_a_storm_the_books_are_the_providers_books(ann):
         books = bench.books()
         assert books["settlement:stripe:USD"] == bench.provider.taken() and books["clearing:stripe:USD"] == 0
         metrics = bench.api.call("GET", "payment", "/metrics").text
-        letters = len(assert_json(bench.operator("GET", "?limit=100"))["deadLetters"])
+        letters = len(bench.letter_ids())
         assert f"payment_dead_letters {letters}\n" in metrics
         assert 'payments_total{status="new",type="deposit"} 14' in metrics
 

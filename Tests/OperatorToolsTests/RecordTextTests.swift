@@ -80,6 +80,49 @@ struct RecordTextTests {
                 """)
     }
 
+    @Test("a plan of somebody who has not said why prints no command, but that it needs a reason")
+    func planWithoutReason() throws {
+        let text = try RecordText.plan(json(#"{"action":"park"}"#), commit: nil)
+        #expect(text.contains("Nothing was done. To do it, say why: with --reason TEXT"))
+        #expect(!text.contains("checkout "))
+    }
+
+    @Test("a payment that was given up says why, what became of it, and what operators did")
+    func deadLetters() throws {
+        let letter = #"""
+            {"reason":"it cannot be reached","diedAt":"2025-12-31T23:50:00.000Z","resolution":"retried",
+            "resolvedAt":"2025-12-31T23:55:00.000Z","retriedAs":"p-2","payment":{"paymentId":"p-1","type":"withdraw",
+            "status":"failed","provider":"stripe","sourceAccountId":"a-1","userId":"ann",
+            "amount":{"amount":10000,"currency":"USD"},"fee":{"amount":200,"currency":"USD"},"attempts":5,
+            "createdAt":"2025-12-31T23:40:00.000Z"},"actions":[{"at":"2025-12-31T23:55:00.000Z","action":"retry",
+            "operator":"eve","reason":"it is back","plan":"00ff"}]}
+            """#
+        #expect(
+            try RecordText.deadLetters(json(#"{"deadLetters":[\#(letter)],"nextCursor":null}"#), now: now) == """
+                PAYMENT  TYPE      GIVEN UP      AMOUNT  PROVIDER  USER  STATE    BECAUSE
+                p-1      withdraw       10m  100.00 USD  stripe    ann   retried  it cannot be reached
+                """)
+        #expect(
+            try RecordText.deadLetter(json(letter), now: now) == """
+                payment         p-1
+                type            withdraw
+                user            ann
+                account         a-1
+                provider        stripe
+                amount          100.00 USD
+                fee             2.00 USD
+                made            2025-12-31T23:40:00.000Z, 20m ago
+                sent            5 times
+                given up        2025-12-31T23:50:00.000Z, 10m ago
+                because         it cannot be reached
+                state           retried
+                made anew as    p-2
+
+                What operators did
+                  2025-12-31T23:55:00.000Z  ** retry by eve: it is back
+                """)
+    }
+
     @Test("an answer of another version, with nothing in it that is known, is still shown")
     func unknownAnswer() throws {
         for text in ["{}", "[]", "null", #"{"sagas":[{}]}"#, #"{"sagas":{"a":1}}"#] {
@@ -88,6 +131,8 @@ struct RecordTextTests {
             _ = RecordText.saga(answer, now: now)
             _ = RecordText.charge(answer, now: now)
             _ = RecordText.reservation(answer, now: now)
+            _ = RecordText.deadLetters(answer, now: now)
+            _ = RecordText.deadLetter(answer, now: now)
             #expect(RecordText.plan(answer, commit: "x").contains("Nothing was done"))
         }
     }

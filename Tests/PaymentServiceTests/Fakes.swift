@@ -184,7 +184,7 @@ struct PaymentFixture: Sendable {
         self.test = test
         self.environment = environment
         parts = PaymentService.Parts(environment, provider: provider, gateway: gateway, configuration: configuration)
-        service = BuiltService(routes: parts.routes.catalogue(), operatorRoutes: parts.desk.catalogue())
+        service = BuiltService(routes: parts.routes.catalogue(), operatorRoutes: parts.operatorRoutes)
         if isEager {
             worker = parts.worker
         } else {

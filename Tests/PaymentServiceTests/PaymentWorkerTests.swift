@@ -55,7 +55,7 @@ struct PaymentWorkerTests {
             #expect(gateway.names == ["pay", "pay", "pay", "pay", "pay", "cancel", "cancel"])
             #expect(try await client.status(ofPayment: id, user: "ann") == "succeeded")
             #expect(try await client.balance("ann") == 0)
-            #expect(try await client.get("/operator/dead-letters").count("deadLetters") == 0)
+            #expect(try await fixture.letters() == [])
         }
         try await fixture.expectSoundPayments()
     }
@@ -71,23 +71,22 @@ struct PaymentWorkerTests {
             try await fixture.workAll()
             #expect(try await client.status(ofPayment: id, user: "ann") == "failed")
             #expect(try await client.balance("ann") == 10_200)
-            let letters = try await client.get("/operator/dead-letters")
-            #expect(letters.count("deadLetters") == 1 && letters.text("deadLetters/0/payment/paymentId") == id)
-            var made: Set<String> = []
-            for _ in 0..<3 {
-                let retried = try await client.post("/operator/dead-letters/\(id)/retry", "")
-                #expect(retried.status == 200)
-                made.insert(try #require(retried.text("retriedAs")))
+            #expect(try await fixture.letters() == [id])
+            let retried = try await fixture.decide("retry", about: id)
+            #expect(retried.status == 200)
+            let newID = try #require(retried.text("retriedAs"))
+            #expect(newID != id)
+            for action in ["retry", "discard"] {
+                let again = try await fixture.decide(action, about: id)
+                #expect(again.code == "payment-state-conflict" && again.text("detail")?.contains(newID) == true)
             }
-            let newID = try #require(made.first)
-            #expect(made.count == 1 && newID != id)
             try await fixture.workAll()
             let payment = try await client.get("/payments/\(newID)", user: "ann")
             #expect(payment.text("status") == "succeeded" && payment.text("retryOf") == id)
             #expect(try await client.status(ofPayment: id, user: "ann") == "failed", "a status never goes backwards")
             #expect(try await client.balance("ann") == 0)
-            #expect(try await client.post("/operator/dead-letters/\(id)/discard", "").status == 409)
-            #expect(try await client.get("/operator/dead-letters").count("deadLetters") == 0)
+            #expect(try await fixture.letters() == [])
+            #expect(try await fixture.letters("retried") == [id])
             #expect(
                 try await client.events(ofPayment: id, user: "ann").suffix(4)
                     == ["closing", "failed", "dead_lettered", "retried"])
@@ -104,13 +103,16 @@ struct PaymentWorkerTests {
             let id = try await withdraw(client)
             try await fixture.workAll()
             #expect(gateway.names == ["pay", "pay", "pay", "pay", "pay"], "there is nothing to close")
-            for _ in 0..<2 {
-                let discarded = try await client.post("/operator/dead-letters/\(id)/discard", "")
-                #expect(discarded.status == 200 && discarded.text("resolution") == "discarded")
+            let discarded = try await fixture.decide("discard", about: id)
+            #expect(discarded.status == 200 && discarded.text("resolution") == "discarded")
+            for action in ["retry", "discard"] {
+                #expect(try await fixture.decide(action, about: id).code == "payment-state-conflict")
+                #expect(try await fixture.decide(action, about: "nothing").code == "payment-not-found")
             }
-            #expect(try await client.post("/operator/dead-letters/\(id)/retry", "").status == 409)
-            #expect(try await client.get("/operator/dead-letters/\(id)").text("resolution") == "discarded")
-            #expect(try await client.post("/operator/dead-letters/nothing/retry", "").status == 404)
+            let shown = try await fixture.operate { try await $0.get("/dead-letters/\(id)") }
+            #expect(shown.text("resolution") == "discarded" && shown.text("actions/0/operator") == "eve")
+            #expect(try await fixture.letters() == [])
+            #expect(try await fixture.letters("discarded") == [id])
         }
     }
 
@@ -122,8 +124,10 @@ struct PaymentWorkerTests {
             let id = try await withdraw(client)
             try await fixture.workAll()
             #expect(try await client.withdraw("50", key: "w", user: "ann").status == 200)
-            #expect(try await client.post("/operator/dead-letters/\(id)/retry", "").status == 402)
-            #expect(try await client.get("/operator/dead-letters").count("deadLetters") == 1)
+            #expect(try await fixture.decide("retry", about: id).status == 402)
+            #expect(try await fixture.letters() == [id])
+            let shown = try await fixture.operate { try await $0.get("/dead-letters/\(id)") }
+            #expect(shown.count("actions") == 0, "nothing was done")
         }
     }
 

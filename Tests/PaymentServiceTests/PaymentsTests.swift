@@ -226,8 +226,7 @@ struct PaymentsTests {
             #expect(try await client.balance("ann") == 980)
             #expect(try await client.status(ofPayment: id, user: "ann") == "succeeded")
             #expect(try await client.status(ofPayment: refund, user: "ann") == "failed")
-            let retried = try await client.post("/operator/dead-letters/\(refund)/retry", "")
-            #expect(retried.status == 200)
+            #expect(try await fixture.decide("retry", about: refund).status == 200)
             try await fixture.workAll()
             #expect(try await client.status(ofPayment: id, user: "ann") == "refunded")
         }

@@ -1,4 +1,5 @@
 import Resilience
+import ServiceKit
 import Storage
 
 /// A payment or refund that was given up: it has failed, its money is back, and an operator may want to make it anew.
@@ -33,13 +34,33 @@ extension PaymentRecords {
             resolvedAt: found.3.map { Timestamp(milliseconds: $0) }, retriedAs: try retry(of: id))
     }
 
-    /// Dead letters that nobody has resolved, oldest first. - Parameter cursor: only those with a larger id.
-    func openDeadLetters(after cursor: String, limit: Int) throws -> [DeadLetter] {
+    /// A page of dead letters, found in a bounded number of rows: those that nobody has resolved oldest first, by an index that has
+    /// nothing else in it, the others newest first.
+    func deadLetters(_ selection: OperatorSelection) throws -> OperatorPage<DeadLetter> {
+        let isOpen = selection.state == "open"
+        let some =
+            isOpen
+            ? """
+            FROM dead_letters INDEXED BY dead_letters_open WHERE resolution IS NULL AND payment_id > ?1 ORDER BY payment_id
+            """ : "FROM dead_letters WHERE payment_id < ?1 ORDER BY payment_id DESC"
+        let cursor = isOpen ? SQLValue.text(selection.cursor ?? "") : selection.before
         let ids = try transaction.all(
-            "SELECT payment_id FROM dead_letters WHERE resolution IS NULL AND payment_id > ? ORDER BY payment_id LIMIT ?",
-            [.text(cursor), .integer(Int64(limit))]
+            """
+            SELECT some.payment_id FROM (SELECT * \(some) LIMIT \(OperatorSelection.scanned)) AS some
+                JOIN payments ON payments.payment_id = some.payment_id
+            WHERE ifnull(some.resolution, 'open') = ?2 AND some.died_at <= ?3 AND (?4 IS NULL OR payments.user_id = ?4)
+            ORDER BY some.payment_id \(isOpen ? "" : "DESC") LIMIT ?5
+            """,
+            [
+                cursor, .text(selection.state), .integer(selection.madeBefore?.milliseconds ?? .max),
+                SQLValue(selection.user), .integer(Int64(selection.limit + 1)),
+            ]
         ) { $0.text(0) }
-        return try ids.compactMap { try deadLetter($0) }
+        let scannedTo = try transaction.first(
+            "SELECT payment_id \(some) LIMIT 1 OFFSET \(OperatorSelection.scanned - 1)", [cursor]
+        ) { $0.text(0) }
+        return OperatorPage(
+            try ids.compactMap { try deadLetter($0) }, limit: selection.limit, scannedTo: scannedTo, id: \.payment.id)
     }
 
     /// How many nobody has resolved, up to `maximumCounted`.

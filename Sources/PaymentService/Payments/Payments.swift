@@ -84,45 +84,49 @@ struct Payments: Sendable {
     }
 
     /// Makes a payment anew that was given up, under an id of its own: under the old one the provider takes nothing any more.
-    /// Repeated, it answers the same payment. - Throws: `Problem`, or `StoreError`.
-    func retry(deadLetter id: String) async throws -> String {
+    ///
+    /// - Returns: the id of the payment that was made. - Throws: `Problem` when the plan is not the one that would be made now, or
+    ///   the money is not there any more; or `StoreError`. Nothing was done then.
+    func retry(deadLetter id: String, _ command: OperatorCommand) async throws -> String {
         let newID = environment.identifiers.next()
-        let result: Result<(String, Payment?), Problem> = try await environment.store.transaction {
-            [environment] transaction in
+        let (plan, made) = try await environment.store.transaction { [environment] transaction in
             let records = PaymentRecords(transaction: transaction)
             let now = environment.time.now
-            guard let letter = try records.deadLetter(id) else { return .failure(.deadLetterNotFound) }
-            if let retriedAs = letter.retriedAs { return .success((retriedAs, nil)) }
-            guard letter.resolution == nil else {
-                return .failure(.paymentConflict("The dead letter was discarded; there is nothing to make anew."))
-            }
-            switch try remake(letter.payment, as: newID, records, at: now) {
-            case .failure(let problem): return .failure(problem)
-            case .success:
-                _ = try records.resolve(letter, .retried, at: now)
-                return .success((newID, try records.payment(newID)))
-            }
+            let plan = try DeadLetterPlan(.retry, of: id, in: transaction)
+            try command.check(plan.id)
+            // Thrown, which undoes whatever was written before it turned out that it cannot be.
+            let made = try remake(plan.letter.payment, as: newID, records, at: now).get()
+            try resolve(plan, .retried, command, at: now, records)
+            return (plan, made)
         }
-        let (made, payment) = try result.get()
-        if let payment {
-            metrics.count(payment, .new)
-            wake()
-        }
-        return made
+        metrics.count(made, .new)
+        wake()
+        command.tell(environment.logger, "retry", of: ("payment_id", id), plan: plan.id)
+        return newID
     }
 
-    /// Lets a dead letter be. Repeated, it changes nothing. - Throws: `Problem`, or `StoreError`.
-    func discard(deadLetter id: String) async throws {
-        let result: Result<Void, Problem> = try await environment.store.transaction { [environment] transaction in
-            let records = PaymentRecords(transaction: transaction)
-            guard let letter = try records.deadLetter(id) else { return .failure(.deadLetterNotFound) }
-            if letter.resolution == .retried {
-                return .failure(.paymentConflict("The payment was made anew; that one goes its own way."))
-            }
-            _ = try records.resolve(letter, .discarded, at: environment.time.now)
-            return .success(())
+    /// Lets a dead letter be. - Throws: `Problem` when the plan is not the one that would be made now, or `StoreError`.
+    func discard(deadLetter id: String, _ command: OperatorCommand) async throws {
+        let plan = try await environment.store.transaction { [environment] transaction in
+            let plan = try DeadLetterPlan(.discard, of: id, in: transaction)
+            try command.check(plan.id)
+            try resolve(
+                plan, .discarded, command, at: environment.time.now, PaymentRecords(transaction: transaction))
+            return plan
         }
-        try result.get()
+        command.tell(environment.logger, "discard", of: ("payment_id", id), plan: plan.id)
+    }
+
+    /// In the transaction that made the plan.
+    private func resolve(
+        _ plan: DeadLetterPlan, _ resolution: DeadLetter.Resolution, _ command: OperatorCommand, at now: Timestamp,
+        _ records: PaymentRecords
+    ) throws {
+        guard try records.resolve(plan.letter, resolution, at: now) else {
+            throw StoreError.failed("dead letter \(plan.letter.payment.id) was looked at and is resolved")
+        }
+        try OperatorLog(records.transaction).record(
+            command.action(plan.action.rawValue, plan: plan.id, at: now), on: plan.letter.payment.id)
     }
 
     // MARK: - Steps

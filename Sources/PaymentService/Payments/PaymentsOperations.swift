@@ -134,44 +134,4 @@ enum PaymentsOperations {
         example:
             #"{"type":"payment.succeeded","timestamp":"2026-01-01T00:00:00Z","data":{"reference":"p-1","status":"succeeded"}}"#,
         answers: [.init("Taken, now or before.", .any(), status: 204)], problems: [.webhookSignatureInvalid])
-
-    // MARK: - What was given up
-
-    private static let letterID = APIOperation.Parameter.id("The payment that was given up.")
-
-    private static let letter = Schema.object(
-        "A payment that was given up. It has failed, and its money is back.",
-        [
-            .required("reason", .string("Why.")), .required("diedAt", .string(format: "date-time")),
-            .optional("resolution", .word(of: DeadLetter.Resolution.allCases.map(\.rawValue))),
-            .optional("resolvedAt", .string(format: "date-time")),
-            .optional("retriedAs", .string("The payment that was made anew for it.")),
-            .required("payment", Payment.schema),
-        ]
-    ).named("DeadLetter")
-
-    static let deadLetters = APIOperation(
-        "listDeadLetters", "Payments that were given up and that nobody has resolved, oldest first", for: .operators,
-        parameters: APIOperation.Parameter.page(cursor: identifier),
-        answers: [.init("A page.", page("deadLetters", of: letter))])
-
-    static let deadLetter = APIOperation(
-        "getDeadLetter", "One payment that was given up", for: .operators, parameters: [letterID],
-        answers: [.init("The dead letter.", letter)], problems: [.paymentNotFound])
-
-    static let retry = APIOperation(
-        "retryDeadLetter", "Make a payment anew that was given up",
-        "Under an id of its own, which repeating it answers again. What goes out is set aside anew.", for: .operators,
-        parameters: [letterID],
-        answers: [
-            .init("Made.", .object([.required("paymentId", .string()), .required("retriedAs", .string())]))
-        ],
-        problems: [
-            .paymentNotFound, .paymentStateConflict, .paymentDeclined, .accountNotFound, .balanceLimitExceeded,
-            .refundExceedsPayment,
-        ])
-
-    static let discard = APIOperation(
-        "discardDeadLetter", "Let a payment be that was given up", for: .operators, parameters: [letterID],
-        answers: [.init("The dead letter.", letter)], problems: [.paymentNotFound, .paymentStateConflict])
 }

@@ -7,7 +7,7 @@ import ServiceKit
 import Storage
 import StrictJSON
 
-/// The HTTP routes of payments through providers, of the providers' messages, and of what was given up.
+/// The HTTP routes of payments through providers, and of the providers' messages.
 struct PaymentsRoutes: Sendable {
     let environment: ServiceEnvironment
     let payments: Payments
@@ -52,7 +52,6 @@ struct PaymentsRoutes: Sendable {
             try await inbox.receive(request, from: provider)
             return Response(status: .noContent, headers: [.cacheControl: "no-store"])
         }
-        DeadLetterRoutes(environment: environment, payments: payments).add(to: &routes)
     }
 
     private func payment(_ context: ServiceContext) async throws -> Payment {

@@ -1,3 +1,4 @@
+import OpenAPI
 import Resilience
 import Storage
 import StrictJSON
@@ -23,6 +24,16 @@ public struct OperatorAction: Hashable, Sendable {
         self.action = action
         self.plan = plan
     }
+
+    /// The action's schema.
+    public static let schema = Schema.object(
+        "Something that an operator has done, in the name that they gave.",
+        [
+            .required("at", .string(format: "date-time")), .required("action", .string(example: "retry")),
+            .required("operator", .string("Who.")), .required("reason", .string("Why.")),
+            .optional("plan", .string("The plan that was carried out.")),
+        ]
+    ).named("OperatorAction")
 
     /// Writes the action as an object.
     public func write(to json: inout JSONWriter) {

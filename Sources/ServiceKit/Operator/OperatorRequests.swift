@@ -1,5 +1,6 @@
 import Hummingbird
 import Idempotency
+import Logging
 import OpenAPI
 import Resilience
 import Storage
@@ -58,6 +59,43 @@ public struct OperatorCommand: Hashable, Sendable {
     public func action(_ action: String, plan: String?, at now: Timestamp) -> OperatorAction {
         OperatorAction(at: now, name: name, reason: reason, action: action, plan: plan)
     }
+}
+
+extension OperatorCommand {
+    /// Tells the log what was done, once it is durable. - Parameter subject: what it was done to, by the name of its id: `order_id`.
+    public func tell(
+        _ logger: Logger, _ action: String, of subject: (name: String, id: String), plan: String?
+    ) {
+        var metadata: Logger.Metadata = [
+            subject.name: .string(subject.id), "action": .string(action), "operator": .string(name),
+            "reason": .string(reason),
+        ]
+        if let plan { metadata["plan"] = .string(plan) }
+        logger.notice("an operator has acted", metadata: metadata)
+    }
+}
+
+/// What the plans of all services have in common, for their documents.
+public enum OperatorPlan {
+    /// The schema of a plan. - Parameter subject: the member that names what it is for.
+    public static func schema(_ subject: String) -> Schema {
+        .object([
+            .required(subject, .string()), .required("action", .string()),
+            .required("plan", .string("What a commit has to name.")),
+            .required("from", .string("How it stands now.")), .required("to", .string("How it would stand then.")),
+            .required("summary", .string("What would happen in all, for a person.")),
+            .required("calls", .array(of: call)),
+        ])
+    }
+
+    private static let call = Schema.object(
+        "A call that would be made if all before it succeed.",
+        [
+            .required("service", .string("Who would be called.")), .required("operation", .string()),
+            .required("id", .string("The id by which the service knows the call.")),
+            .required("effect", .string("What it would move, if that is not moved already.")),
+        ]
+    ).named("PlannedCall")
 }
 
 /// The id of a plan: equal only for the same record in the same state, and the same steps.
