@@ -31,10 +31,19 @@ public enum OrderService {
             caller: caller("payment", configuration.paymentBaseURL, HTTPPaymentClient.refusalCodes))
         let parts = Parts(environment, stock: stock, payment: payment, configuration: configuration)
         try await parts.recovery.disownAll()
-        return parts.service(checks: [
-            dependency("stock", configuration.stockBaseURL, transport, parts.caller.stockBreaker),
-            dependency("payment", configuration.paymentBaseURL, transport, parts.caller.paymentBreaker),
-        ])
+        let dependencies = [
+            ("stock", configuration.stockBaseURL, parts.caller.stockBreaker),
+            ("payment", configuration.paymentBaseURL, parts.caller.paymentBreaker),
+        ]
+        var service = parts.service(checks: dependencies.map { dependency($0, $1, transport, $2) })
+        for (name, baseURL, breaker) in dependencies {
+            let probe = BreakerProbe(breaker) { await isReady(baseURL, transport) }
+            service.background.append(
+                PeriodicTask(
+                    name: "probe of \(name)", interval: BreakerProbe.interval, sleeper: environment.sleeper,
+                    logger: environment.logger, body: { await probe.look() }))
+        }
+        return service
     }
 
     /// The parts of one Order process.
@@ -113,10 +122,14 @@ public enum OrderService {
         _ name: String, _ baseURL: String, _ transport: any Transport, _ breaker: CircuitBreaker
     ) -> HealthCheck {
         HealthCheck(name: name, isEssential: false, details: { ["breaker": breaker.current.rawValue] }) {
-            let request = ServiceRequest(
-                method: "GET", url: "\(baseURL)/health/ready", headers: [], body: [], timeout: healthTimeout)
-            let response = try? await transport.send(request)
-            return response?.status == 200
+            await isReady(baseURL, transport)
         }
+    }
+
+    private static func isReady(_ baseURL: String, _ transport: any Transport) async -> Bool {
+        let request = ServiceRequest(
+            method: "GET", url: "\(baseURL)/health/ready", headers: [], body: [], timeout: healthTimeout)
+        let response = try? await transport.send(request)
+        return response?.status == 200
     }
 }

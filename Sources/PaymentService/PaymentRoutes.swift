@@ -13,14 +13,6 @@ struct PaymentRoutes: Sendable {
     let payments: PaymentsRoutes
     let ledgerCheck: LedgerCheck
 
-    init(environment: ServiceEnvironment, charging: Charging, refunding: Refunding, payments: PaymentsRoutes) {
-        self.environment = environment
-        self.charging = charging
-        self.refunding = refunding
-        self.payments = payments
-        ledgerCheck = LedgerCheck(environment)
-    }
-
     func catalogue() -> RouteCatalogue {
         var routes = RouteCatalogue(of: PaymentOperations.service)
         routes.keyedCommand("/charge", as: PaymentOperations.charge, charge)

@@ -25,6 +25,8 @@ public enum PaymentService {
         let earlier = EarlierPayments(environment: environment)
         service.background.append(
             periodic("enter earlier payments", .seconds(60), environment) { try await earlier.enterAll() })
+        service.background.append(
+            periodic("check the ledger", LedgerCheck.interval, environment) { await parts.ledgerCheck.begin() })
         return service
     }
 
@@ -53,6 +55,8 @@ public enum PaymentService {
         let refunding: Refunding
         package let worker: PaymentWorker
         let payments: Payments
+        /// One for whoever asks, so that one check runs at a time.
+        let ledgerCheck: LedgerCheck
         package let inbox: WebhookInbox
 
         package init(
@@ -65,6 +69,7 @@ public enum PaymentService {
             self.environment = environment
             self.configuration = configuration
             self.worker = worker
+            ledgerCheck = LedgerCheck(environment)
             charging = Charging(environment: environment, provider: provider, inFlight: inFlight)
             refunding = Refunding(environment: environment, provider: provider, inFlight: inFlight)
             payments = Payments(
@@ -76,7 +81,8 @@ public enum PaymentService {
         var routes: PaymentRoutes {
             PaymentRoutes(
                 environment: environment, charging: charging, refunding: refunding,
-                payments: PaymentsRoutes(environment: environment, payments: payments, inbox: inbox))
+                payments: PaymentsRoutes(environment: environment, payments: payments, inbox: inbox),
+                ledgerCheck: ledgerCheck)
         }
 
         /// For operators, on a port of their own.

@@ -15,7 +15,7 @@ import yaml
 import fakes
 import raw
 from api import Api, assert_first, assert_problem, new_key
-from stack import ROOT, SERVICES, Stack, clean_environment, eventually, free_ports, get
+from stack import ROOT, SERVICES, Service, Stack, clean_environment, eventually, free_ports, get
 
 DEPLOY = ROOT / "deploy"
 # OP-02, and where each must be.
@@ -215,6 +215,17 @@ def test_OP_02_an_open_breaker_shows(lab, lab_item, user):
     eventually(lambda: total(scrape(lab.order.url), "circuit_breaker_state", target="stock") == 0, "it is closed", 20)
 
 
+def test_OP_02_every_failure_of_the_store_has_its_series_from_the_start(watched):
+    """A rate does not see the first failure of a series that begins with it."""
+    for service in SERVICES:
+        found = samples(scrape(watched[0].direct(service)), "store_transaction_failures_total")
+        assert {dict(k)["error_type"] for k in found} == {"closed", "overloaded", "full", "constraint", "failed", "fatal"}
+
+
+def test_OP_02_the_ledger_is_checked_without_being_asked(watched):
+    assert samples(scrape(watched[0].direct("payment")), "ledger_balanced") == {(): 1}
+
+
 # Prometheus
 
 def test_OP_02_prometheus_answers_for_rate_p99_and_limbo(watched):
@@ -269,3 +280,24 @@ def test_OP_02_every_query_of_the_dashboard_finds_something(watched, title, expr
     _, prometheus = watched
     result = prometheus.ask(expression.replace("$__rate_interval", "30s"))
     assert result or title in MAY_BE_EMPTY, f"{title}: {expression}"
+
+
+# At the end, since the traffic that the others look at would be long past
+
+def test_OP_02_the_breaker_of_a_service_that_is_well_again_closes_without_any_checkout(user):
+    """Nobody is there at first, so that nothing is owed either, by which it would close."""
+    stock = Service("stock")
+    with Service("payment") as payment, Service("order", {"STOCK_BASE_URL": stock.url, "PAYMENT_BASE_URL": payment.url,
+                                                          "GATEWAY_MAX_ATTEMPTS": "1"}) as order:
+        api = Api(order.url, stock.url, payment.url)
+        state = lambda: total(scrape(order.url), "circuit_breaker_state", target="stock")
+        try:
+            eventually(lambda: api.checkout(new_key(), user=user).status_code == 503 and state() > 0, "the breaker is open", 30)
+            time.sleep(7)
+            assert state() > 0, "it does not close as long as nobody is there"
+            stock.start()
+            eventually(lambda: state() == 0, "it is closed", 20)
+            assert api.checkout(new_key(), user=user).status_code == 200
+        finally:
+            api.close()
+            stock.stop()

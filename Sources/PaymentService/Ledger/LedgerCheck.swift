@@ -1,3 +1,4 @@
+import CoreMetrics
 import Logging
 import Resilience
 import ServiceKit
@@ -34,6 +35,8 @@ actor LedgerCheck {
     static let freshness = (least: Duration.seconds(1), most: Duration.seconds(600))
     /// How long a request waits for a check that is under way, unless another time is given.
     static let patience = Duration.seconds(5)
+    /// How often it is made when nobody asks for it.
+    static let interval = Duration.seconds(600)
     /// How many requests may wait for it; more are told at once that it is running.
     static let maximumWaiting = 1024
 
@@ -94,6 +97,13 @@ actor LedgerCheck {
         return found
     }
 
+    /// Begins a check unless one is under way or has just ended; nobody waits for it. What it finds is told to the log and the metrics.
+    func begin() {
+        guard !isRunning, environment.time.uptime >= latest?.until ?? .zero else { return }
+        isRunning = true
+        environment.detach { await self.run() }
+    }
+
     // MARK: - The check
 
     /// Ends because it has a bound: it adds up entries faster than they can be made, and then goes through the accounts once.
@@ -150,6 +160,8 @@ actor LedgerCheck {
 
     /// Whoever asked may be anybody: that the books are wrong is for the operator, once until they are right again.
     private func tell(_ report: Report) {
+        // Made with the first outcome: before that nobody knows.
+        Meter(label: "ledger_balanced", factory: environment.metrics).set(report.isBalanced ? 1 : 0)
         guard !report.isBalanced, latest?.report.isBalanced ?? true else { return }
         environment.logger.critical(
             "the ledger is out of balance",

@@ -19,6 +19,9 @@ final class PaymentMetrics: Sendable {
             "payments_oldest_due_seconds", .gauge,
             "For how long the payment has been due that has waited longest, by provider."),
         MetricFamily("payment_webhooks_total", .counter, "Messages of providers, by provider and what was done."),
+        MetricFamily(
+            "ledger_balanced", .gauge,
+            "1 when the last check found the ledger in balance, else 0; nothing before the first."),
         MetricFamily("circuit_breaker_state", .gauge, "0 closed, 1 half open, 2 open."),
     ]
 

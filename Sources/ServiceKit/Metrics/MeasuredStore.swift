@@ -2,17 +2,26 @@ import CoreMetrics
 import Resilience
 import Storage
 
-/// A store that times its transactions.
+/// A store that times its transactions and counts those that failed. All series are made at the start: a rate sees no first failure of a
+/// series that begins with it.
 struct MeasuredStore: Store {
     private let store: any Store
     private let time: any TimeSource
     private let timer: CoreMetrics.Timer
-    private let factory: any MetricsFactory
+    private let failures: [String: Counter]
 
     init(_ store: any Store, metrics: any MetricsFactory, time: any TimeSource) {
         self.store = store
         self.time = time
-        factory = metrics
+        failures = Dictionary(
+            uniqueKeysWithValues: StoreError.labels.map { label in
+                (
+                    label,
+                    Counter(
+                        label: "store_transaction_failures_total", dimensions: [("error_type", label)], factory: metrics
+                    )
+                )
+            })
         timer = CoreMetrics.Timer(label: "store_transaction_duration_seconds", dimensions: [], factory: metrics)
     }
 
@@ -25,15 +34,16 @@ struct MeasuredStore: Store {
             timer.recordNanoseconds((time.uptime - start).wholeNanoseconds)
             return value
         } catch let error as StoreError {
-            Counter(
-                label: "store_transaction_failures_total", dimensions: [("error_type", error.label)], factory: factory
-            ).increment()
+            failures[error.label]?.increment()
             throw error
         }
     }
 }
 
 extension StoreError {
+    /// All that `label` may be.
+    static let labels = ["closed", "overloaded", "full", "constraint", "failed", "fatal"]
+
     /// Which error it is, in one word.
     var label: String {
         switch self {
