@@ -65,5 +65,6 @@ enum OrderSchema {
             ALTER TABLE orders ADD COLUMN traceparent TEXT;
             """
         ),
+        OperatorLog.withoutEnd,
     ]
 }

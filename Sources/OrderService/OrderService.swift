@@ -90,8 +90,9 @@ public enum OrderService {
                     name: name, interval: interval, sleeper: environment.sleeper, logger: environment.logger, body: body
                 )
             }
+            let desk = SagaDesk(log: log, logger: environment.logger)
             return BuiltService(
-                routes: routes.catalogue(), operatorRoutes: SagaRoutes(desk: SagaDesk(log: log)).catalogue(),
+                routes: routes.catalogue(), operatorRoutes: SagaRoutes(desk: desk).catalogue(),
                 checks: checks,
                 background: [
                     // Services are stopped from the last to the first, each when the one after it has ended: leases are

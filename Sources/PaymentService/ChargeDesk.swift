@@ -56,6 +56,7 @@ struct ChargeDesk: Sendable {
         try await environment.store.transaction { transaction in
             try OperatorLog(transaction).record(command.action("settle", plan: nil, at: now), on: id)
         }
+        command.tell(environment.logger, "settle", of: ("charge_id", id), plan: nil)
         if before.charge.isOpen { try await charging.resume(id) }
         for refund in before.openRefunds { try await refunding.resume(refund) }
         return .json(try await file(id).json())
@@ -145,19 +146,28 @@ struct ChargeDesk: Sendable {
         clients of these routes.
         """)
 
-    private static let charge = Schema.object(
-        "A charge, whoever's it is.",
-        [
-            .required("chargeId", .string()), .required("user", .string()),
-            .required("status", .word(of: ["pending", "succeeded", "failed", "canceled"])),
-            .required("amount", Money.schema), .required("refunded", Money.schema),
-            .required("method", .string()), .optional("orderId", .string()),
-            .required("createdAt", .string(format: "date-time")),
-            .required("askings", .integer("How often the provider was asked again.")),
-            .optional("nextAskingAt", .string("When it is asked next.", format: "date-time")),
-            .required("hasOpenRefund", .boolean()),
+    private static let members: [Schema.Property] = [
+        .required("chargeId", .string()), .required("user", .string()),
+        .required("status", .word(of: ["pending", "succeeded", "failed", "canceled"])),
+        .required("amount", Money.schema), .required("refunded", Money.schema),
+        .required("method", .string()), .optional("orderId", .string()),
+        .optional("declineCode", .string("Why it was declined, if it was.")),
+        .required("createdAt", .string(format: "date-time")),
+        .required("askings", .integer("How often the provider was asked again.")),
+        .optional("nextAskingAt", .string("When it is asked next.", format: "date-time")),
+        .required("hasOpenRefund", .boolean()),
+    ]
+
+    private static let charge = Schema.object("A charge, whoever's it is.", members).named("ListedCharge")
+
+    private static let chargeFile = Schema.object(
+        "A charge with its past.",
+        members + [
+            .required("openRefunds", .array(of: .string("A refund without an answer."))),
+            .required("events", .array(of: PaymentOperations.event)),
+            .required("actions", .array(of: OperatorAction.schema)),
         ]
-    ).named("ListedCharge")
+    ).named("ChargeFile")
 
     private static let list = APIOperation(
         "listCharges", "Charges by state, age and user", "Open ones by id, settled ones in the opposite order.",
@@ -170,12 +180,12 @@ struct ChargeDesk: Sendable {
 
     private static let show = APIOperation(
         "showCharge", "One charge with its events, open refunds, and what operators did to it", for: .operators,
-        parameters: [.id("The charge.")], answers: [.init("The charge.", charge)], problems: [.chargeNotFound])
+        parameters: [.id("The charge.")], answers: [.init("The charge.", chargeFile)], problems: [.chargeNotFound])
 
     private static let settleOperation = APIOperation(
         "settleCharge", "Ask the provider now about what is open of a charge", for: .operators,
         parameters: [.id("The charge.")], body: OperatorCommand.schema,
-        answers: [.init("The charge as it is then; it may still be open.", charge)],
+        answers: [.init("The charge as it is then; it may still be open.", chargeFile)],
         problems: [.chargeNotFound, .chargeStateConflict])
 }
 

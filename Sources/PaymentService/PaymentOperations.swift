@@ -100,7 +100,7 @@ enum PaymentOperations {
         ],
         problems: [.chargeNotFound])
 
-    private static let event = Schema.object(
+    static let event = Schema.object(
         "Something that became of a charge. Never changed.",
         [
             .required("sequence", .integer("Its place, from 1.")),

@@ -57,5 +57,6 @@ enum PaymentSchema {
         LedgerCorrections.countedEntries,
         PaymentsSchema.migration,
         OperatorLog.migration,
+        OperatorLog.withoutEnd,
     ]
 }

@@ -64,15 +64,16 @@ struct ReservationDesk: Sendable {
         let id = try context.parameters.require("id")
         let command = try await request.operatorCommand()
         let now = environment.time.now
-        let released: Result<Reservation, StockRefusal> = try await environment.store.transaction { transaction in
+        let (released, planID) = try await environment.store.transaction { transaction in
             let plan = try ReleasePlan(id, now, in: transaction)
             try command.check(plan.id)
-            let outcome = try Inventory(transaction: transaction, now: now).release(id: id)
-            guard case .success = outcome else { return outcome }
+            let released = try Inventory(transaction: transaction, now: now).release(id: id).mapError(Problem.init)
+                .get()
             try OperatorLog(transaction).record(command.action("release", plan: plan.id, at: now), on: id)
-            return outcome
+            return (released, plan.id)
         }
-        return .json(try released.mapError(Problem.init).get().json())
+        command.tell(environment.logger, "release", of: ("reservation_id", id), plan: planID)
+        return .json(released.json())
     }
 
     // MARK: - Reading
@@ -150,20 +151,17 @@ struct ReservationDesk: Sendable {
         answers: [
             .init(
                 "The reservation.",
-                .object([.required("reservation", Reservation.schema), .required("actions", .array(of: .any()))]))
+                .object([
+                    .required("reservation", Reservation.schema),
+                    .required("actions", .array(of: OperatorAction.schema)),
+                ]))
         ], problems: [.reservationNotFound])
 
     private static let plan = APIOperation(
         "planRelease", "What a release by hand would move, without doing it", for: .operators,
         parameters: [.id("The reservation.")],
         answers: [
-            .init(
-                "The plan.",
-                .object([
-                    .required("reservationId", .string()), .required("action", .string()),
-                    .required("plan", .string()), .required("summary", .string()),
-                    .required("calls", .array(of: .any())),
-                ]))
+            .init("The plan.", OperatorPlan.schema("reservationId"))
         ], problems: [.reservationNotFound, .reservationStateConflict])
 
     private static let releaseOperation = APIOperation(

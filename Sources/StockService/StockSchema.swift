@@ -40,5 +40,6 @@ enum StockSchema {
             """
         ),
         OperatorLog.migration,
+        OperatorLog.withoutEnd,
     ]
 }

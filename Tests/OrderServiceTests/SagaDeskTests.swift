@@ -192,6 +192,10 @@ struct SagaDeskTests {
         #expect(file.text("actions/0/reason") == "the customer called")
         #expect(file.text("actions/0/action") == "compensate")
         #expect(file.text("actions/0/plan") == planned)
+        let line = try #require(try fixture.test.log.events("an operator has acted").first)
+        #expect(line["level"] == .string("notice") && line["order_id"] == .string(id))
+        #expect(line["operator"] == .string("ann") && line["action"] == .string("compensate"))
+        #expect(line["reason"] == .string("the customer called") && line["plan"] == .string(planned))
         // The customer learns that it was withdrawn, and not by whom.
         let shown = try await fixture.run { try await $0.get("/orders/\(id)", user: "ada") }
         #expect(!String(decoding: shown.body, as: UTF8.self).contains("ann"))

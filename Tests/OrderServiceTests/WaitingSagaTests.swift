@@ -131,7 +131,8 @@ struct WaitingSagaTests {
         for _ in 0..<3 { parked.append(try await putDown(for: .seconds(60), parkedFor: "why")) }
         let pausing = try await putDown(for: .seconds(30))
         let command = OperatorCommand(name: "ann", reason: "why not")
-        for _ in 0..<2 { #expect(try await SagaDesk(log: log).carryOut(.retry, of: parked[2], command) != nil) }
+        let desk = SagaDesk(log: log, logger: fixture.environment.logger)
+        for _ in 0..<2 { #expect(try await desk.carryOut(.retry, of: parked[2], command) != nil) }
         #expect(try await due() == [parked[2]])
         #expect(try await log.unpark(limit: 1) == 1)
         #expect(try await log.unpark(limit: 10) == 1)

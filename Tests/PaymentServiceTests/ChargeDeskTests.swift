@@ -39,6 +39,9 @@ struct ChargeDeskTests {
         #expect(Set(provider.charges).count == 1)
         #expect(settled.text("actions/0/operator") == "ann")
         #expect(settled.count("actions") == 2)
+        let lines = try fixture.test.log.events("an operator has acted")
+        #expect(lines.count == 2 && lines.first?["charge_id"] == .string(id))
+        #expect(lines.first?["level"] == .string("notice") && lines.first?["action"] == .string("settle"))
         #expect(try await openCharges().count("charges") == 0)
         let again = try await operate { try await $0.post("/charges/\(id)/settle", Self.command) }
         #expect(again.code == "charge-state-conflict")

@@ -55,6 +55,9 @@ struct ReservationDeskTests {
         }
         let released = try await operate { try await $0.post("/reservations/r-1/release", Self.command(id)) }
         #expect(released.text("status") == "canceled")
+        let line = try #require(try fixture.test.log.events("an operator has acted").first)
+        #expect(line["reservation_id"] == .string("r-1") && line["action"] == .string("release"))
+        #expect(line["level"] == .string("notice") && line["operator"] == .string("ann"))
         #expect(try await fixture.levels(1)?.reserved == 3)
         let again = try await operate { try await $0.post("/reservations/r-1/release", Self.command(id)) }
         #expect(again.code == "reservation-state-conflict")

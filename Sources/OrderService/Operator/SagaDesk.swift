@@ -1,3 +1,4 @@
+import Logging
 import Resilience
 import ServiceKit
 import Storage
@@ -6,6 +7,7 @@ import Storage
 /// saga's own machine, in one transaction with the note of who did it and why. The calls are made by `Recovery`.
 struct SagaDesk: Sendable {
     let log: SagaLog
+    let logger: Logger
 
     /// The states that a list may be asked for; `unfinished` are the first three of `SagaSheet.State`.
     static let states = ["unfinished"] + SagaSheet.State.allCases.map(\.rawValue)
@@ -45,7 +47,7 @@ struct SagaDesk: Sendable {
     /// - Throws: `Problem`; nothing was done then.
     func carryOut(_ action: SagaAction, of orderID: String, _ command: OperatorCommand) async throws -> SagaPlan? {
         let now = log.time.now
-        return try await log.store.transaction { transaction in
+        let plan: SagaPlan? = try await log.store.transaction { transaction in
             guard let sheet = try Self.sheet(orderID, in: transaction) else { throw Problem.noSuchOrder }
             if action == .retry, command.plan == nil, sheet.state == .underWay { return nil }
             let operators = OperatorLog(transaction)
@@ -62,6 +64,8 @@ struct SagaDesk: Sendable {
             try operators.record(command.action(action.rawValue, plan: plan.id, at: now), on: orderID)
             return plan
         }
+        if let plan { command.tell(logger, action.rawValue, of: ("order_id", orderID), plan: plan.id) }
+        return plan
     }
 
     // MARK: - Actions

@@ -69,20 +69,50 @@ struct SagaRoutes: Sendable {
         name: "order", title: "Order", port: 3141,
         "What operators see and do of checkouts. `checkout sagas` is a client of these routes.")
 
-    private static let saga = Schema.object(
-        "A checkout, whoever's it is.",
-        [
-            .required("orderId", .string()), .required("user", .string("Empty for nobody in particular.")),
-            .required("state", .word(of: SagaSheet.State.allCases.map(\.rawValue))),
-            .required("step", .string("Where the saga stands: the call that it waits for.")),
-            .required("createdAt", .string(format: "date-time")), .required("updatedAt", .string(format: "date-time")),
-            .optional("dueAt", .string("When it is tried again by itself.", format: "date-time")),
-            .required("rounds", .integer("How often its step was repeated without a definite answer.")),
-            .optional("parkedFor", .string("Why it is parked.")),
-            .optional("parkedBy", .string("The operator who parked it; it is not tried again by itself then.")),
-            .optional("atStake", Money.schema), .optional("total", Money.schema),
+    private static let members: [Schema.Property] = [
+        .required("orderId", .string()), .required("user", .string("Empty for nobody in particular.")),
+        .required("state", .word(of: SagaSheet.State.allCases.map(\.rawValue))),
+        .required("step", .string("Where the saga stands: the call that it waits for.")),
+        .required("createdAt", .string(format: "date-time")), .required("updatedAt", .string(format: "date-time")),
+        .optional("dueAt", .string("When it is tried again by itself.", format: "date-time")),
+        .required("rounds", .integer("How often its step was repeated without a definite answer.")),
+        .optional("parkedFor", .string("Why it is parked.")),
+        .optional("parkedBy", .string("The operator who parked it; it is not tried again by itself then.")),
+        .optional("atStake", Money.schema), .optional("total", Money.schema),
+        .optional(
+            "failure",
+            .object("Why it fails, or has failed.", [.required("code", .string()), .required("detail", .string())])),
+        .optional("reservationId", .string()), .optional("chargeId", .string()), .optional("refundId", .string()),
+        .optional(
+            "lines",
+            .array(of: .object([.required("itemId", .integer()), .required("quantity", .integer())]))),
+        .optional("method", .string("The payment method that was asked for.")),
+    ]
+
+    private static let saga = Schema.object("A checkout, whoever's it is.", members).named("Saga")
+
+    private static let file = Schema.object(
+        "A checkout with all that is known of its past.",
+        members + [
+            .required("epoch", .integer("How often it has changed hands.")),
+            .optional("owner", .string("The process that drives it now.")),
+            .required(
+                "history",
+                .array(
+                    of: .object([.required("at", .string(format: "date-time")), .required("event", .string())]))),
+            .required("attempts", .array(of: attempt)), .required("actions", .array(of: OperatorAction.schema)),
         ]
-    ).named("Saga")
+    ).named("SagaFile")
+
+    private static let attempt = Schema.object(
+        "An attempt of a call that brought no answer that ends it. The first and the last ones of a saga are kept.",
+        [
+            .required("sequence", .integer("Its number among all of the saga's.")),
+            .required("at", .string(format: "date-time")), .required("call", .string()),
+            .required("attempt", .integer("Its number within its round.")),
+            .required("answer", .string("What came of it.")),
+        ]
+    ).named("FailedAttempt")
 
     private static let list = APIOperation(
         "listSagas", "Checkouts by state, age and user",
@@ -96,7 +126,7 @@ struct SagaRoutes: Sendable {
 
     private static let show = APIOperation(
         "showSaga", "One checkout with its history, its failed attempts and what operators did to it", for: .operators,
-        parameters: [.id("The order.")], answers: [.init("The checkout.", saga)], problems: [.orderNotFound])
+        parameters: [.id("The order.")], answers: [.init("The checkout.", file)], problems: [.orderNotFound])
 
     private static let plan = APIOperation(
         "planSaga", "What an action would do, without doing it",
@@ -106,13 +136,7 @@ struct SagaRoutes: Sendable {
             .query("action", "The action.", .word(of: SagaAction.allCases.map(\.rawValue))),
         ],
         answers: [
-            .init(
-                "The plan.",
-                .object([
-                    .required("orderId", .string()), .required("action", .string()), .required("plan", .string()),
-                    .required("from", .string()), .required("to", .string()), .required("summary", .string()),
-                    .required("calls", .array(of: .any())),
-                ]))
+            .init("The plan.", OperatorPlan.schema("orderId"))
         ], problems: [.orderNotFound, .orderStateConflict, .sagaUnderWay])
 
     private static func operation(_ action: SagaAction) -> APIOperation {

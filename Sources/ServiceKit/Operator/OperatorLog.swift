@@ -51,8 +51,9 @@ public struct OperatorAction: Hashable, Sendable {
 public struct OperatorLog {
     /// How many actions on one record are shown, the newest.
     static let shown = 100
-    /// How many actions one record may have; a person does not come so far.
-    static let maximum = 1000
+    /// Of the actions on one record so many of the first and so many of the last are kept. A person does not come so far; a script may, and
+    /// must not be kept by that from releasing what is parked.
+    static let kept: Int64 = 500
 
     /// Belongs to the schema of every service with operator's routes.
     public static let migration = Migration(
@@ -71,6 +72,27 @@ public struct OperatorLog {
         """
     )
 
+    /// Follows `migration` in the schema of each of these services: a record may have any number of actions.
+    public static let withoutEnd = Migration(
+        "operator actions without end",
+        """
+        ALTER TABLE operator_actions RENAME TO bounded_operator_actions;
+        CREATE TABLE operator_actions (
+            subject TEXT NOT NULL,
+            sequence INTEGER NOT NULL CHECK (sequence >= 1),
+            at INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            action TEXT NOT NULL,
+            plan TEXT,
+            PRIMARY KEY (subject, sequence)
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO operator_actions (subject, sequence, at, name, reason, action, plan)
+        SELECT subject, sequence, at, name, reason, action, plan FROM bounded_operator_actions;
+        DROP TABLE bounded_operator_actions;
+        """
+    )
+
     private let transaction: any Transaction
 
     /// The log, inside a transaction.
@@ -78,12 +100,9 @@ public struct OperatorLog {
         self.transaction = transaction
     }
 
-    /// Notes an action. - Throws: `Problem` when the record has as many as are kept.
+    /// Notes an action. The numbers of actions go on counting those that are not kept any more.
     public func record(_ action: OperatorAction, on subject: String) throws {
         let count = try count(of: subject)
-        guard count < Self.maximum else {
-            throw Problem(.overloaded, "Operators have acted \(Self.maximum) times on this record; no more is taken.")
-        }
         try transaction.run(
             """
             INSERT INTO operator_actions (subject, sequence, at, name, reason, action, plan) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -92,6 +111,10 @@ public struct OperatorLog {
                 .text(subject), .integer(Int64(count + 1)), .integer(action.at.milliseconds), .text(action.name),
                 .text(action.reason), .text(action.action), SQLValue(action.plan),
             ])
+        guard count >= 2 * Self.kept else { return }
+        try transaction.run(
+            "DELETE FROM operator_actions WHERE subject = ? AND sequence > ? AND sequence <= ?",
+            [.text(subject), .integer(Self.kept), .integer(Int64(count) + 1 - Self.kept)])
     }
 
     /// How many actions a record has had: part of what a plan is made of.
