@@ -21,7 +21,7 @@ enum OrderOperations {
         "checkout", "Reserve the goods, charge the customer, complete the order",
         """
         Send the same request with the same key until the answer is not retryable: however often it arrives, it is executed \
-        once. After a definite failure (402, 404, 409 `insufficient-stock`) the same key tries again.
+        once. After a definite failure (402, 404, 409 `insufficient-stock`) the same key tries again; after 409 `order-withdrawn` it does not.
         """,
         body: Cart.schema([
             .optional(
@@ -43,7 +43,9 @@ enum OrderOperations {
                     .required("createdAt", .string(format: "date-time")),
                 ]))
         ],
-        problems: [.paymentDeclined, .itemNotFound, .insufficientStock, .checkoutUnavailable, .outcomeUnknown])
+        problems: [
+            .paymentDeclined, .itemNotFound, .insufficientStock, .orderWithdrawn, .checkoutUnavailable, .outcomeUnknown,
+        ])
 
     /// - Parameter more: what an order has besides when it is shown alone.
     private static func order(_ more: [Schema.Property] = []) -> Schema {

@@ -53,6 +53,7 @@ struct OrderRoutes: Sendable {
         }
         runner.dismiss(lease)
         switch claim {
+        case .replay(let stored) where stored == .withdrawn: throw Problem.orderWithdrawn(isReplay: true)
         case .replay(let stored): return .replayed(stored)
         case .mismatch: throw Problem.keyReused
         case .inProgress, .started: throw Problem.inProgress
@@ -172,7 +173,23 @@ struct CheckoutRequest: Equatable, Sendable {
     }
 }
 
+extension StoredResponse {
+    /// Kept for the key of an order that an operator has withdrawn: not the answer itself, which names each request anew.
+    static let withdrawn = StoredResponse(status: 409, body: Array(ProblemKind.orderWithdrawn.rawValue.utf8))
+}
+
 extension Problem {
+    /// A client whose order was withdrawn must not be told to send the same again: that would order anew what the shop has just taken
+    /// back, and charge for it.
+    static func orderWithdrawn(isReplay: Bool) -> Problem {
+        Problem(
+            .orderWithdrawn,
+            """
+            The shop has withdrawn this order. You owe nothing: whatever was paid for it is given back. To order again, use a new \
+            Idempotency-Key.
+            """, isReplay: isReplay)
+    }
+
     /// The failure of a checkout as its client sees it.
     init(_ failure: Failure) {
         switch (failure.kind, ProblemKind(rawValue: failure.code)) {
@@ -183,7 +200,8 @@ extension Problem {
             self.init(kind, failure.detail)
         case (.garbled, _): self.init(.badGateway, "\(failure.detail) Nothing was charged.")
         case (.timedOut, _), (.deadline, _): self.init(.gatewayTimeout, "\(failure.detail) Nothing was charged.")
-        case (.refused, _), (.unavailable, _), (.reservationLost, _), (.withdrawn, _):
+        case (.withdrawn, _): self = .orderWithdrawn(isReplay: false)
+        case (.refused, _), (.unavailable, _), (.reservationLost, _):
             self.init(.checkoutUnavailable, "\(failure.detail) You owe nothing; send the same request again.")
         }
     }

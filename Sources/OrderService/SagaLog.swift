@@ -81,7 +81,8 @@ final class SagaLog: Sendable {
     }
 
     /// Stores where the saga stands. At an end the key is settled in the same transaction: with the answer to replay, or as
-    /// failed, so that the same command may be tried again (IK-18).
+    /// failed, so that the same command may be tried again (IK-18). What an operator has withdrawn is an outcome like an order, which the
+    /// key stands for: a client that goes on asking must not order it anew.
     ///
     /// - Parameter attempts: the failed ones since it was stored last; none, where all goes well.
     /// - Returns: false when another owner has taken over; nothing is stored then.
@@ -110,6 +111,9 @@ final class SagaLog: Sendable {
                 guard let response else { throw StoreError.failed("a completed order has no answer to keep") }
                 try keys.succeed(
                     scope, reference: plan.orderID, response: response, now: order.updatedAt, in: transaction)
+            case .failed where order.record.step.failure?.kind == .withdrawn:
+                try keys.succeed(
+                    scope, reference: plan.orderID, response: .withdrawn, now: order.updatedAt, in: transaction)
             case .failed: try keys.fail(scope, reference: plan.orderID, now: order.updatedAt, in: transaction)
             }
             return true

@@ -202,6 +202,42 @@ struct SagaDeskTests {
         #expect(shown.text("history/1/event") == "withdrawn by the shop")
     }
 
+    @Test(
+        "the client of a withdrawn order is told so however often it asks, and orders nothing anew under its key; a new key does",
+        arguments: [Saga.Step.reserving, .charging(.sample), .completing(.sample)])
+    func withdrawnForGood(_ step: Saga.Step) async throws {
+        let id = try await putDown(step)
+        let planned = try #require(try await plan("compensate", id).text("plan"))
+        #expect(try await commit("compensate", id, Self.command(planned)).status == 200)
+        let still = try await fixture.run { try await $0.checkout(key: "key-\(id)", user: "ada") }
+        #expect(still.code == "request-in-progress")
+        await fixture.parts.recovery.takeUpDue()
+        for _ in 0..<3 {
+            let answer = try await fixture.run { try await $0.checkout(key: "key-\(id)", user: "ada") }
+            #expect(answer.status == 409 && answer.code == "order-withdrawn" && answer.isReplayed)
+            #expect(answer.value("retryable") == .bool(false) && answer.header("Retry-After") == nil)
+            #expect(answer.text("detail")?.contains("use a new Idempotency-Key") == true)
+        }
+        let other = try await fixture.run {
+            try await $0.checkout(#"{"itemId":1,"quantity":3}"#, key: "key-\(id)", user: "ada")
+        }
+        #expect(other.code == "idempotency-key-reused")
+        #expect(shop.operations == [.release, .refund], "nothing was ordered anew")
+        let orders = try await fixture.run { try await $0.get("/orders", user: "ada") }
+        #expect(orders.count("orders") == 1)
+        #expect(try await fixture.run { try await $0.checkout(key: "another", user: "ada") }.status == 200)
+    }
+
+    @Test("a withdrawn order's key is free again when its time is over, like every key (IK-25)")
+    func withdrawnKeyIsForgotten() async throws {
+        let id = try await putDown(.charging(.sample))
+        let planned = try #require(try await plan("compensate", id).text("plan"))
+        #expect(try await commit("compensate", id, Self.command(planned)).status == 200)
+        await fixture.parts.recovery.takeUpDue()
+        fixture.test.time.advance(by: .seconds(86_401))
+        #expect(try await fixture.run { try await $0.checkout(key: "key-\(id)", user: "ada") }.status == 200)
+    }
+
     @Test("if the goods have left already, the order goes forward: nobody keeps goods and money")
     func compensatedTooLate() async throws {
         let id = try await putDown(.completing(.sample))

@@ -61,7 +61,7 @@ struct SagaPlan: Equatable, Sendable {
         self.action = action
         from = saga.step.name
         to = after.step.name
-        steps = action == .park ? [] : Self.walk(after)
+        steps = action == .park ? [] : Self.walk(after, atStake: saga.step.goods?.total ?? sheet.held)
         summary = Self.summary(action, after, sheet)
         let fields = [
             sheet.orderID, action.rawValue, sheet.state.rawValue, sheet.owner, String(sheet.epoch), sheet.stored,
@@ -92,12 +92,14 @@ struct SagaPlan: Equatable, Sendable {
     }
 
     /// The calls on the way to an end on which every call succeeds.
-    private static func walk(_ saga: Saga) -> [Step] {
+    ///
+    /// - Parameter atStake: what may have been taken, as far as anybody knows.
+    private static func walk(_ saga: Saga, atStake: Money?) -> [Step] {
         var saga = saga
         let goods = saga.step.goods
         var steps: [Step] = []
         while let call = saga.call, steps.count < maximumSteps {
-            steps.append(step(call, of: saga, goods))
+            steps.append(step(call, of: saga, goods, atStake))
             let event: Saga.Event
             switch call {
             case .reserve:
@@ -114,7 +116,7 @@ struct SagaPlan: Equatable, Sendable {
         return steps
     }
 
-    private static func step(_ call: Saga.Call, of saga: Saga, _ goods: ReservedGoods?) -> Step {
+    private static func step(_ call: Saga.Call, of saga: Saga, _ goods: ReservedGoods?, _ atStake: Money?) -> Step {
         let plan = saga.plan
         let lines = plan.lines.map { "\($0.quantity) of item \($0.itemID)" }.joined(separator: ", ")
         let price = goods.map { "\($0.total.decimalText) \($0.total.currency.code)" } ?? "what Stock says they cost"
@@ -138,11 +140,12 @@ struct SagaPlan: Equatable, Sendable {
                 service: "stock", operation: "release", id: plan.reservationID,
                 effect: isWithdrawn ? effect + "; if they have left, the order goes forward instead" : effect)
         case .refund:
+            let amount = atStake.map { "up to \($0)" } ?? "whatever"
             return Step(
                 service: "payment", operation: "refund", id: plan.refundID,
-                effect:
-                    "whatever was taken under charge \(plan.chargeID): back to the customer; if nothing was, nothing ever will be"
-            )
+                effect: """
+                    \(amount) that was taken under charge \(plan.chargeID): back to the customer; if nothing was, nothing ever will be
+                    """)
         }
     }
 
@@ -155,7 +158,10 @@ struct SagaPlan: Equatable, Sendable {
             return "Forward: the customer gets the goods and pays for them, once."
         case (.compensate, _):
             return
-                "Back: the goods return to the stock and the money to the customer. If the goods have left already, forward."
+                """
+                Back: the goods return to the stock and the money to the customer, who is told that the shop has withdrawn the order, \
+                also when they ask again under the same key. If the goods have left already, forward.
+                """
         case (_, .releasing), (_, .canceling), (_, .refunding), (_, .completed), (_, .failed):
             return "Back: nothing is held, and whatever was taken is given back."
         }

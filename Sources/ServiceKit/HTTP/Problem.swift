@@ -27,6 +27,7 @@ public enum ProblemKind: String, Sendable, CaseIterable {
     case requestInProgress = "request-in-progress"
     case insufficientStock = "insufficient-stock"
     case orderStateConflict = "order-state-conflict"
+    case orderWithdrawn = "order-withdrawn"
     case planOutdated = "plan-outdated"
     case sagaUnderWay = "saga-under-way"
     case reservationStateConflict = "reservation-state-conflict"
@@ -71,7 +72,7 @@ public enum ProblemKind: String, Sendable, CaseIterable {
             .notFound
         case .methodNotAllowed: .methodNotAllowed
         case .requestTimeout: .requestTimeout
-        case .requestInProgress, .insufficientStock, .orderStateConflict, .planOutdated, .sagaUnderWay,
+        case .requestInProgress, .insufficientStock, .orderStateConflict, .orderWithdrawn, .planOutdated, .sagaUnderWay,
             .reservationStateConflict, .chargeStateConflict, .refundExceedsCharge, .paymentStateConflict,
             .accountExists,
             .balanceLimitExceeded, .paymentCanceled:
@@ -114,6 +115,7 @@ public enum ProblemKind: String, Sendable, CaseIterable {
         case .requestInProgress: "A request with this key is in progress"
         case .insufficientStock: "There is not enough stock"
         case .orderStateConflict: "The order is in another state"
+        case .orderWithdrawn: "The shop has withdrawn the order"
         case .planOutdated: "The plan is out of date"
         case .sagaUnderWay: "The checkout is being driven now"
         case .reservationStateConflict: "The reservation is in another state"
@@ -173,6 +175,8 @@ public struct Problem: Error, Sendable, Equatable {
     public let allowedMethods: [String]
     /// After how many seconds the same request may be sent again; nil when sending it again would change nothing.
     public let retryAfterSeconds: Int?
+    /// Whether it was the outcome of the key already (IK-11).
+    public let isReplay: Bool
 
     /// A problem. - Parameter retryAfterSeconds: by default what is usual for the kind.
     public init(
@@ -181,7 +185,8 @@ public struct Problem: Error, Sendable, Equatable {
         issues: [ValidationIssue] = [],
         declineCode: String? = nil,
         allowedMethods: [String] = [],
-        retryAfterSeconds: Int? = nil
+        retryAfterSeconds: Int? = nil,
+        isReplay: Bool = false
     ) {
         self.kind = kind
         self.detail = detail
@@ -189,6 +194,7 @@ public struct Problem: Error, Sendable, Equatable {
         self.declineCode = declineCode
         self.allowedMethods = allowedMethods
         self.retryAfterSeconds = retryAfterSeconds ?? kind.retryAfterSeconds
+        self.isReplay = isReplay
     }
 
     /// The problem of a command that is well-formed but wrong.
@@ -245,6 +251,7 @@ public struct Problem: Error, Sendable, Equatable {
     var headers: HTTPFields {
         var headers: HTTPFields = [.contentType: "application/problem+json", .cacheControl: "no-store"]
         if let retryAfterSeconds { headers[.retryAfter] = String(retryAfterSeconds) }
+        if isReplay { headers[.idempotentReplayed] = "true" }
         // What a 401 must name (RFC 9110, section 11.6.1).
         if kind == .webhookSignatureInvalid { headers[.wwwAuthenticate] = "Webhook-Signature" }
         if !allowedMethods.isEmpty { headers[.allow] = allowedMethods.joined(separator: ", ") }

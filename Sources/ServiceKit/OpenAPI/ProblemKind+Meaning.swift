@@ -37,6 +37,11 @@ extension ProblemKind {
             "The first request with this key is still at work. Send the same request again after `Retry-After` seconds."
         case .insufficientStock: "Less is available than was asked for. Nothing was reserved and nothing charged."
         case .orderStateConflict: "The order has ended; there is nothing to try again."
+        case .orderWithdrawn:
+            """
+            The shop has taken the order back. You owe nothing: whatever was paid for it is given back. The key stands for that order \
+            and answers the same for as long as it is remembered; a new order needs a new key.
+            """
         case .planOutdated:
             "The record has changed since the plan was made, so it was not carried out. Nothing was done. Ask for a new plan."
         case .sagaUnderWay:
