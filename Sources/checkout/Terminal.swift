@@ -25,22 +25,48 @@ enum Terminal {
         FileHandle.standardOutput.write(Data(text.utf8))
     }
 
-    /// A full screen without echo, on which single keys are read.
-    struct Screen {
+    /// A full screen without echo, on which single keys are read. However its process ends or pauses, the terminal is given back as it
+    /// was; only a kill -9 leaves it behind.
+    final class Screen: Sendable {
         private let before: termios
+        private let isOpen = Mutex(false)
 
         init() {
             var settings = termios()
             tcgetattr(STDIN_FILENO, &settings)
             before = settings
-            settings.c_lflag &= ~tcflag_t(ICANON | ECHO)
-            tcsetattr(STDIN_FILENO, TCSANOW, &settings)
-            Terminal.write("\u{1B}[?1049h\u{1B}[?25l")
+            open()
+        }
+
+        /// Takes the terminal.
+        func open() {
+            isOpen.withLock { isOpen in
+                guard !isOpen else { return }
+                isOpen = true
+                var settings = before
+                settings.c_lflag &= ~tcflag_t(ICANON | ECHO)
+                tcsetattr(STDIN_FILENO, TCSANOW, &settings)
+                Terminal.write("\u{1B}[?1049h\u{1B}[?25l")
+            }
+        }
+
+        /// Gives the terminal back.
+        func close() {
+            isOpen.withLock { isOpen in
+                guard isOpen else { return }
+                isOpen = false
+                var settings = before
+                tcsetattr(STDIN_FILENO, TCSANOW, &settings)
+                Terminal.write("\u{1B}[?25h\u{1B}[?1049l")
+            }
         }
 
         /// Draws a frame over the one before, without a flicker.
         func draw(_ lines: [String]) {
-            Terminal.write("\u{1B}[H" + lines.map { $0 + "\u{1B}[K" }.joined(separator: "\r\n") + "\u{1B}[J")
+            isOpen.withLock { isOpen in
+                guard isOpen else { return }
+                Terminal.write("\u{1B}[H" + lines.map { $0 + "\u{1B}[K" }.joined(separator: "\r\n") + "\u{1B}[J")
+            }
         }
 
         /// Waits for a key. - Returns: its byte, or nil when the time is over, or there will be no key any more.
@@ -52,10 +78,39 @@ enum Terminal {
             return read(STDIN_FILENO, &byte, 1) == 1 ? byte : UInt8(ascii: "q")
         }
 
-        func close() {
-            var settings = before
-            tcsetattr(STDIN_FILENO, TCSANOW, &settings)
-            Terminal.write("\u{1B}[?25h\u{1B}[?1049l")
+        /// Gives the terminal back at the signals that end or stop a process, and takes it again when it goes on. Ctrl-C is a key like `q`.
+        func handleSignals() -> [any DispatchSourceSignal] {
+            [
+                Self.on(SIGINT) { [self] in
+                    close()
+                    Foundation.exit(0)
+                },
+                Self.on(SIGTERM) { [self] in end(by: SIGTERM) },
+                Self.on(SIGHUP) { [self] in end(by: SIGHUP) },
+                Self.on(SIGTSTP) { [self] in
+                    close()
+                    // Other threads may run on for a moment: the terminal is taken again only when the process goes on.
+                    kill(getpid(), SIGSTOP)
+                },
+                Self.on(SIGCONT) { [self] in open() },
+            ]
+        }
+
+        /// Ends the process by the signal itself, so that its parent learns by which.
+        private func end(by number: Int32) {
+            close()
+            signal(number, SIG_DFL)
+            kill(getpid(), number)
+            // Until the signal is delivered, or if it is not.
+            Foundation.exit(128 + number)
+        }
+
+        private static func on(_ number: Int32, _ body: @escaping @Sendable () -> Void) -> any DispatchSourceSignal {
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+            source.setEventHandler(handler: body)
+            source.resume()
+            return source
         }
     }
 }

@@ -14,8 +14,9 @@ struct TopCommand: AsyncParsableCommand {
             Reads the services' own /metrics again and again. q quits. Works over ssh; without a terminal, or with --once, one \
             frame is printed.
 
-            Exit codes: 0; 1 with --once when a service does not answer, a breaker is not closed, or a checkout is parked; 64 \
-            a flag is wrong; 69 no service answers; 78 an environment variable is wrong.
+            Exit codes: 0; 1 with --once when a service does not answer, a breaker of Order is not closed, a checkout is parked, payments \
+            wait for a provider that is left alone or for more than a minute, or the ledger is out of balance; 64 a flag is wrong; 69 no \
+            service answers; 78 an environment variable is wrong.
             """)
 
     @Option(
@@ -55,9 +56,7 @@ struct TopCommand: AsyncParsableCommand {
         if once || !json && !Terminal.isInteractive {
             try await Task.sleep(for: .seconds(interval))
             let after = await sampler.sample()
-            guard !after.services.isEmpty else {
-                throw ended("no service answers", ArgumentParser.ExitCode(69))
-            }
+            guard !after.services.isEmpty else { throw Self.nobodyAnswers }
             let reading = TopReading(from: before, to: after)
             show(reading.json, asJSON: json) { _ in
                 TopView(width: Terminal.size.width, height: 100, hasColour: Terminal.hasColour())
@@ -70,26 +69,29 @@ struct TopCommand: AsyncParsableCommand {
             while true {
                 try await Task.sleep(for: .seconds(interval))
                 let after = await sampler.sample()
+                guard !after.services.isEmpty else { throw Self.nobodyAnswers }
                 show(TopReading(from: before, to: after).json, asJSON: true) { _ in "" }
+                // Who reads the lines from a pipe gets each when it is made.
+                fflush(nil)
                 before = after
             }
         }
         await watch(sampler, from: before)
     }
 
+    private static var nobodyAnswers: ArgumentParser.ExitCode {
+        ended("no service answers", ArgumentParser.ExitCode(69))
+    }
+
     private var title: String { "checkout top   \(now)   every \(interval) s   q quits" }
 
     private func watch(_ sampler: Sampler, from first: TopSample) async {
         let screen = Terminal.Screen()
-        defer { screen.close() }
-        // Ctrl-C is a key like q: the screen is given back.
-        signal(SIGINT, SIG_IGN)
-        let interrupted = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
-        interrupted.setEventHandler {
+        let signals = screen.handleSignals()
+        defer {
             screen.close()
-            Foundation.exit(0)
+            signals.forEach { $0.cancel() }
         }
-        interrupted.resume()
         var before = first
         var reading = TopReading(from: first, to: first)
         var due = SystemTime().uptime + .seconds(interval)

@@ -8,18 +8,20 @@ import os
 import pty
 import select
 import shlex
+import signal
 import struct
 import subprocess
 import termios
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import fakes
 import raw
-from api import Background, assert_json, assert_problem, money, new_key
+from api import Background, assert_json, assert_problem, money, new_key, values
 from lab import Lab
 from test_operation import Held
 from stack import SERVICES, Service, binary, clean_environment, eventually, free_ports
@@ -88,11 +90,11 @@ def goods(lab, new_item):
     return new_item(lab.api)
 
 
-def stuck(lab: Lab, desk: Desk, goods: int, user: str, call: str = "charge", action=None) -> str:
+def stuck(lab: Lab, desk: Desk, goods: int, user: str, call: str = "charge", action=None, key: str | None = None) -> str:
     """A checkout that is parked, since one of its calls never gets an answer, whether or not it is carried out."""
     side = lab.to_payment if call in ("charge", "refund") else lab.to_stock
     side.on(call, action or fakes.run_then_drop())
-    lab.api.checkout(new_key(), goods, 2, user)
+    lab.api.checkout(key or new_key(), goods, 2, user)
     order = lab.api.orders_of(user)[0]["orderId"]
     eventually(lambda: desk.saga(order)["state"] == "parked", "the checkout is parked", 30, every=0.3)
     return order
@@ -129,7 +131,8 @@ def test_operator_a_stuck_checkout_is_listed_and_its_whole_story_shown(lab, desk
 
 
 def test_operator_compensate_gives_back_the_goods_and_the_money_that_was_taken(lab, desk, goods, user):
-    order = stuck(lab, desk, goods, user)
+    key = new_key()
+    order = stuck(lab, desk, goods, user, key=key)
     lab.to_payment.reset()
     lab.to_stock.reset()
     charge = desk.saga(order)["chargeId"]
@@ -138,7 +141,7 @@ def test_operator_compensate_gives_back_the_goods_and_the_money_that_was_taken(l
     plan = desk.plan("compensate", order)
     assert [(c["service"], c["operation"]) for c in plan["calls"]] == [("stock", "release"), ("payment", "refund")]
     text = desk.run("sagas", "compensate", order, *WHO)
-    assert "Nothing was done" in text and f"--commit {plan['plan']}" in text and "2 of item" in text
+    assert "up to 20.00 USD that was taken" in text and "Nothing was done" in text and f"--commit {plan['plan']}" in text and "2 of item" in text
     assert desk.saga(order) == before and not lab.calls(), "a dry run is dry"
 
     done = desk.json("sagas", "compensate", order, "--commit", plan["plan"], *WHO)
@@ -150,6 +153,13 @@ def test_operator_compensate_gives_back_the_goods_and_the_money_that_was_taken(l
     assert assert_json(lab.api.charge_of(charge, user))["status"] == "refunded"
     assert "ann" not in lab.api.order(order, user).text, "the customer does not learn who it was"
     assert "** compensate by ann: the customer called" in desk.run("sagas", "show", order)
+
+    # The client has never learned its outcome. However often it asks, it does not order again what was taken back.
+    for _ in range(3):
+        answer = lab.api.checkout(key, goods, 2, user)
+        problem = assert_problem(answer, 409, "order-withdrawn")
+        assert problem["retryable"] is False and values(answer, "Idempotent-Replayed") == ["true"]
+    assert [o["orderId"] for o in lab.api.orders_of(user)] == [order] and lab.api.numbers(goods) == (100, 0, 100)
 
 
 def test_operator_a_compensation_that_comes_too_late_lets_the_customer_keep_what_is_paid(lab, desk, goods, user):
@@ -408,6 +418,87 @@ def test_operator_top_on_a_terminal_draws_and_gives_the_screen_back_on_q(desk):
         os.close(child)
 
 
+def on_a_terminal(desk, *args: str, width: int = 60):
+    """A tool on a terminal of its own: the process, and what it has written so far."""
+    child, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 20, width, 0, 0))
+    before = termios.tcgetattr(terminal)
+    process = subprocess.Popen([str(binary()), *args], env={**clean_environment(desk.env), "TERM": "xterm"},
+                               stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True)
+    seen = bytearray()
+
+    def read() -> bytes:
+        while select.select([child], [], [], 0.05)[0]:
+            try:
+                seen.extend(os.read(child, 65536))
+            except OSError:
+                break
+        return bytes(seen)
+
+    def is_given_back() -> bool:
+        """The settings of the terminal are as they were; this end of it is kept open so that they can be read."""
+        return termios.tcgetattr(terminal)[3] == before[3]
+    return process, child, terminal, read, is_given_back
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda n: n.name)
+def test_operator_top_gives_the_screen_back_however_it_ends(desk, number):
+    process, child, terminal, read, is_given_back = on_a_terminal(desk, "top", "--interval", "0.3")
+    try:
+        eventually(lambda: b"SERVICE" in read() and not is_given_back(), "a frame is drawn", 15)
+        process.send_signal(number)
+        eventually(lambda: process.poll() is not None, "it ends", 10)
+        assert process.returncode in ((0,) if number == signal.SIGINT else (-number, 128 + number))
+        assert read().endswith(b"\x1b[?25h\x1b[?1049l") and is_given_back()
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(10)
+        os.close(child), os.close(terminal)
+
+
+def test_operator_top_gives_the_screen_back_while_it_is_stopped_and_takes_it_again(desk):
+    process, child, terminal, read, is_given_back = on_a_terminal(desk, "top", "--interval", "0.3")
+    stopped = lambda: Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+    try:
+        eventually(lambda: b"SERVICE" in read() and not is_given_back(), "a frame is drawn", 15)
+        process.send_signal(signal.SIGTSTP)
+        eventually(stopped, "it is stopped", 10)
+        assert read().endswith(b"\x1b[?25h\x1b[?1049l") and is_given_back()
+        drawn = len(read())
+        process.send_signal(signal.SIGCONT)
+        eventually(lambda: b"\x1b[?1049h" in read()[drawn:] and b"SERVICE" in read()[drawn:], "it draws again", 10)
+        assert not is_given_back()
+        os.write(child, b"q")
+        eventually(lambda: process.poll() is not None, "q quits", 10)
+        assert process.returncode == 0 and is_given_back()
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(10)
+        os.close(child), os.close(terminal)
+
+
+def test_operator_top_prints_each_reading_at_once_and_ends_when_nobody_answers():
+    with Service("payment") as payment:
+        env = {"PAYMENT_BASE_URL": payment.url, **{f"{s}_BASE_URL": f"http://127.0.0.1:{free_ports(1)[0]}" for s in ("ORDER", "STOCK")}}
+        process = subprocess.Popen([str(binary()), "top", "--json", "--interval", "0.3"], env=clean_environment(env), stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            for _ in range(2):
+                assert select.select([process.stdout], [], [], 10)[0], "nothing comes through the pipe"
+                reading = json.loads(process.stdout.readline())
+                assert reading["services"]["payment"]["up"] and not reading["services"]["order"]["up"]
+                assert reading["services"]["payment"]["requestsPerSecond"] == 0, "it counts its own looking"
+            payment.kill()
+            assert process.wait(20) == 69
+            assert "no service answers" in process.stderr.read()
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait(10)
+
+
 # ---------------------------------------------------------------- load
 
 def test_operator_load_drives_difficult_clients_and_the_books_balance(stack):
@@ -422,6 +513,43 @@ def test_operator_load_drives_difficult_clients_and_the_books_balance(stack):
     assert load["latencyMilliseconds"]["p50"] > 0
     # Other tests of this session leave what they leave; what this run has made is not among the findings.
     assert code == (0 if report["audit"]["clean"] else 1), err
+
+
+def test_operator_load_stops_beginning_with_ctrl_c_and_ends_with_the_second(lab, desk):
+    def load(*args: str) -> subprocess.Popen:
+        return subprocess.Popen([str(binary()), "load", *args], env=clean_environment(desk.env), stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # The second checkout is due in two hundred seconds; nobody waits for it.
+    slow = load("--rate", "0.005", "--duration", "1000", "--clients", "2")
+    try:
+        time.sleep(2)
+        slow.send_signal(signal.SIGINT)
+        out, err = slow.communicate(timeout=30)
+        assert slow.returncode == 0, err
+        assert "1 checkouts in" in out and "looked for    1 orders" in out and "Everything matches." in out
+        assert "No checkout begins any more" in err and "Comparing the books" in err
+    finally:
+        if slow.poll() is None:
+            slow.kill()
+    # A charge that does not come back is waited for, until the second Ctrl-C.
+    lab.to_payment.on("charge", fakes.run_then_drop())
+    stuck = load("--count", "1", "--clients", "1")
+    try:
+        time.sleep(2)
+        stuck.send_signal(signal.SIGINT)
+        time.sleep(1)
+        assert stuck.poll() is None
+        stuck.send_signal(signal.SIGINT)
+        _, err = stuck.communicate(timeout=10)
+        assert stuck.returncode == 1 and "Ended." in err
+    finally:
+        if stuck.poll() is None:
+            stuck.kill()
+        lab.to_payment.reset()
+    for saga in desk.json("sagas", "list")["sagas"]:
+        if saga["state"] == "parked":
+            committed(desk, "retry", saga["orderId"])
+    lab.api.wait_settled()
 
 
 def test_operator_load_keeps_its_rate(lab, desk):

@@ -61,10 +61,10 @@ struct TopTests {
 
     @Test("the screen fits, whatever its size, and has escapes only where colours are wanted")
     func screen() {
-        for (width, height) in [(80, 24), (30, 5), (200, 60), (1, 1)] {
+        for (width, height) in [(80, 24), (30, 5), (200, 60), (10, 8), (1, 1)] {
             let plain = TopView(width: width, height: height, hasColour: false).lines(reading, title: "top")
             #expect(plain.count <= max(1, height))
-            #expect(plain.allSatisfy { $0.count <= max(20, width) })
+            #expect(plain.allSatisfy { $0.count <= width })
             #expect(!plain.joined().contains("\u{1B}"))
         }
         let lines = TopView(width: 80, height: 40, hasColour: true).lines(reading, title: "top")
@@ -72,6 +72,96 @@ struct TopTests {
         #expect(lines.contains { $0.contains("parked 20.00 USD") })
         #expect(lines.contains { $0.contains("100/s   p50 5.0 ms   p99 9.9 ms") })
         #expect(lines.contains { $0.contains("no answer") })
+    }
+
+    private static func payment(breaker: Int, open: Int, due: Int, balanced: String = "1") -> TopReading {
+        let text = MetricsText(
+            """
+            circuit_breaker_state{target="stripe"} \(breaker)
+            circuit_breaker_state{target="paypal"} 0
+            payments_open{provider="stripe"} \(open)
+            payments_open{provider="paypal"} 5
+            payments_oldest_due_seconds{provider="stripe"} \(due)
+            payment_dead_letters 3
+            ledger_balanced \(balanced)
+            """)
+        let quiet = MetricsText("up 1")
+        let sample = TopSample(at: .seconds(1), services: ["order": quiet, "stock": quiet, "payment": text])
+        return TopReading(from: sample, to: sample)
+    }
+
+    @Test(
+        "providers, payments that were given up and the ledger are shown; a half-open breaker that nothing waits for is no trouble"
+    )
+    func providers() {
+        let idle = Self.payment(breaker: 1, open: 0, due: 0)
+        #expect(!idle.isTroubled)
+        #expect(idle.breakers.isEmpty && idle.providers.map(\.name) == ["paypal", "stripe"])
+        #expect(idle.deadLetters == 3)
+        #expect(Self.payment(breaker: 1, open: 1, due: 0).isTroubled)
+        #expect(Self.payment(breaker: 0, open: 1, due: 61).isTroubled)
+        #expect(!Self.payment(breaker: 0, open: 1, due: 59).isTroubled)
+        let wrong = Self.payment(breaker: 2, open: 4, due: 90, balanced: "0")
+        #expect(wrong.isTroubled)
+        let lines = TopView(width: 80, height: 40, hasColour: false).lines(wrong, title: "top")
+        #expect(lines.contains("provider    stripe open, 4 payments open, due for 90.0 s"))
+        #expect(lines.contains("given up    3 payments wait for somebody to decide"))
+        #expect(lines.contains("ledger      OUT OF BALANCE"))
+        #expect(wrong.json["providers"]?["stripe"]?.text("breaker") == "open")
+        #expect(wrong.json["providers"]?["stripe"]?.integer("openPayments") == 4)
+        #expect(wrong.json.integer("deadLetters") == 3 && wrong.json["ledgerBalanced"] == .bool(false))
+    }
+
+    @Test("in a low window the services stay, and what is cut is below them")
+    func lowWindow() {
+        let lines = TopView(width: 80, height: 6, hasColour: false).lines(reading, title: "top")
+        #expect(lines.count == 6)
+        #expect(lines.contains { $0.hasPrefix("order ") } && lines.contains { $0.hasPrefix("payment ") })
+    }
+
+    @Test("what is not ASCII is taken to be two columns wide")
+    func wide() {
+        let title = String(repeating: "試", count: 30)
+        let lines = TopView(width: 11, height: 1, hasColour: false).lines(reading, title: title)
+        #expect(lines.first?.count == 5)
+    }
+
+    @Test("no number of a service makes it fall over", arguments: ["NaN", "+Inf", "-Inf", "1e300", "-1e300", "1.5"])
+    func oddNumbers(_ number: String) {
+        let names = [
+            #"checkout_sagas{state="parked"}"#, #"circuit_breaker_state{target="stock"}"#,
+            #"payments_open{provider="stripe"}"#,
+            #"checkout_limbo_minor_units{currency="USD",state="parked"}"#, "payment_dead_letters", "ledger_balanced",
+            #"payments_oldest_due_seconds{provider="stripe"}"#, #"checkout_total{outcome="completed"}"#,
+            "process_resident_memory_bytes", "process_cpu_seconds_total",
+            #"http_server_request_duration_seconds_bucket{http_route="/checkout",le="1"}"#,
+            #"http_server_request_duration_seconds_bucket{http_route="/checkout",le="NaN"}"#,
+            #"http_server_request_duration_seconds_count{http_response_status_code="500"}"#,
+        ]
+        let text = MetricsText(names.map { "\($0) \(number)" }.joined(separator: "\n"))
+        let zero = MetricsText(names.map { "\($0) 0" }.joined(separator: "\n"))
+        let services = ["order": text, "payment": text]
+        let reading = TopReading(
+            from: TopSample(at: .seconds(1), services: ["order": zero, "payment": zero]),
+            to: TopSample(at: .seconds(2), services: services))
+        #expect(!TopView(width: 80, height: 40, hasColour: false).lines(reading, title: "top").isEmpty)
+        #expect(!JSONWriter.bytes { $0.value(reading.json) }.isEmpty)
+    }
+
+    @Test("requests by which somebody only looks are not counted")
+    func looking() {
+        func sample(_ at: Int, _ looks: Int) -> TopSample {
+            let text = """
+                http_server_request_duration_seconds_count{http_route="/metrics",http_response_status_code="500"} \(looks)
+                http_server_request_duration_seconds_count{http_route="/health/ready",http_response_status_code="200"} \(looks)
+                http_server_request_duration_seconds_bucket{http_route="/metrics",le="1"} \(looks)
+                http_server_request_duration_seconds_bucket{http_route="/metrics",le="+Inf"} \(looks)
+                http_server_request_duration_seconds_count{http_route="/charge",http_response_status_code="200"} \(at)
+                """
+            return TopSample(at: .seconds(at), services: ["payment": MetricsText(text)])
+        }
+        let payment = TopReading(from: sample(1, 0), to: sample(2, 1000)).services[2]
+        #expect(payment.requests == 1 && payment.errors == 0 && payment.p99 == nil)
     }
 
     @Test("as JSON it has the same numbers")

@@ -5,6 +5,9 @@ package struct MetricsText: Sendable, Equatable {
         package let name: String
         package let labels: [String: String]
         package let value: Double
+
+        /// The value as a whole number; nil for what is none, such as NaN.
+        package var whole: Int? { Int(exactly: value.rounded()) }
     }
 
     /// No service has as many.
@@ -27,10 +30,16 @@ package struct MetricsText: Sendable, Equatable {
         series.filter { one in one.name == name && labels.allSatisfy { one.labels[$0.key] == $0.value } }
     }
 
+    /// Without the series that are not wanted.
+    func filtered(_ isWanted: (Series) -> Bool) -> MetricsText { MetricsText(series.filter(isWanted)) }
+
+    private init(_ series: [Series]) { self.series = series }
+
     /// The counts of a histogram's buckets, added up over its series, by upper bound; cumulative as they are exposed.
     package func buckets(_ name: String, _ labels: [String: String] = [:]) -> [Double: Double] {
         matching("\(name)_bucket", labels).reduce(into: [:]) { buckets, one in
-            guard let bound = one.labels["le"].flatMap({ $0 == "+Inf" ? .infinity : Double($0) }) else { return }
+            guard one.value.isFinite, let bound = one.labels["le"].flatMap({ $0 == "+Inf" ? .infinity : Double($0) })
+            else { return }
             buckets[bound, default: 0] += one.value
         }
     }

@@ -9,7 +9,7 @@ package struct TopView: Sendable {
     package let hasColour: Bool
 
     package init(width: Int, height: Int, hasColour: Bool) {
-        self.width = max(20, width)
+        self.width = max(1, width)
         self.height = max(1, height)
         self.hasColour = hasColour
     }
@@ -23,14 +23,13 @@ package struct TopView: Sendable {
         }
         let (waiting, parked) = (reading.sagas["waiting"] ?? 0, reading.sagas["parked"] ?? 0)
         let limbo = reading.limbo.map { "\($0.state) \(Amount.text(Int128($0.minorUnits), $0.currency))" }
-        var lines = [
-            bold(cut(title)), "",
+        // The services first: they are what is looked at first, and what is too much for the window is cut below.
+        var lines = [bold(cut(title)), ""] + services(reading.services) + [""]
+        lines += [
             row(
                 "checkouts",
-                "\(Self.number(rate))/s   p50 \(Self.time(reading.p50))   p99 \(Self.time(reading.p99))"),
-            row("", "completed \(Self.number(reading.outcomes["completed"] ?? 0))/s"),
+                "\(Self.number(rate))/s   p50 \(Self.time(reading.p50))   p99 \(Self.time(reading.p99))")
         ]
-        lines += failures.map { row("", "\($0.key) \(Self.number($0.value))/s", isBad: $0.key != "payment_declined") }
         lines.append(row("driven", driven.isEmpty ? "none" : driven.joined(separator: "   ")))
         lines.append(row("waiting", "\(waiting)"))
         lines.append(row("parked", "\(parked)", isBad: parked > 0))
@@ -38,13 +37,30 @@ package struct TopView: Sendable {
         lines += reading.breakers.sorted { $0.key < $1.key }.map { target, state in
             row("breaker", "\(target) \(TopReading.breaker(state))", isBad: state != 0)
         }
+        lines += providers(reading)
         lines.append(
             row(
                 "recovery",
                 "retries \(Self.number(reading.retries))/s   compensations \(Self.number(reading.compensations))/s"))
-        lines.append("")
-        lines += services(reading.services)
+        lines.append(row("ended", "completed \(Self.number(reading.outcomes["completed"] ?? 0))/s"))
+        lines += failures.map { row("", "\($0.key) \(Self.number($0.value))/s", isBad: $0.key != "payment_declined") }
         return Array(lines.prefix(height))
+    }
+
+    /// What Payment says of payments through providers, and of its ledger.
+    private func providers(_ reading: TopReading) -> [String] {
+        var lines = reading.providers.map { provider in
+            let overdue = provider.overdue > 0 ? ", due for \(Self.time(provider.overdue))" : ""
+            return row(
+                "provider",
+                "\(provider.name) \(TopReading.breaker(provider.breaker)), \(provider.open) payments open\(overdue)",
+                isBad: provider.isTroubled)
+        }
+        if let letters = reading.deadLetters, letters > 0 {
+            lines.append(row("given up", "\(letters) payments wait for somebody to decide", isBad: true))
+        }
+        if reading.isLedgerBalanced == false { lines.append(row("ledger", "OUT OF BALANCE", isBad: true)) }
+        return lines
     }
 
     private func services(_ services: [TopReading.Service]) -> [String] {
@@ -69,7 +85,15 @@ package struct TopView: Sendable {
         return isBad ? bad(line) : line
     }
 
-    private func cut(_ line: String) -> String { String(line.prefix(width)) }
+    /// What of a line fits. What is not ASCII may take two columns.
+    private func cut(_ line: String) -> String {
+        var left = width
+        return String(
+            line.prefix { character in
+                left -= character.isASCII ? 1 : 2
+                return left >= 0
+            })
+    }
     private func bold(_ line: String) -> String { hasColour ? "\u{1B}[1m\(line)\u{1B}[0m" : line }
     private func bad(_ line: String) -> String { hasColour ? "\u{1B}[31m\(line)\u{1B}[0m" : line }
 
