@@ -113,7 +113,8 @@ struct SagasCommand: ParsableCommand {
             abstract: "Take a checkout back: the goods into the stock, the money to the customer.",
             discussion: """
                 The goods are released first, then the charge is refunded, or canceled for ever if it took nothing. If the goods \
-                have left already, the order goes forward instead: nobody keeps goods and money.
+                have left already, the order goes forward instead: nobody keeps goods and money. The customer is told that the shop has \
+                withdrawn the order, also when they ask again under the same key: to order again they need a new one.
 
                 \(exitCodes)
                 """)
