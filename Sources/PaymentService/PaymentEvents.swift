@@ -86,6 +86,7 @@ struct RecordedEvent: Hashable, Sendable {
     }
 }
 
+/// The trails of charges.
 extension PaymentBook {
     func record(_ event: PaymentEvent, of paymentID: String) throws {
         try transaction.run(
@@ -129,16 +130,21 @@ extension PaymentBook {
             ORDER BY event.sequence LIMIT ?3
             """,
             [.text(paymentID), .integer(cursor), .integer(Int64(limit)), .text(user)]
-        ) { row in
-            guard let kind = PaymentEvent.Kind(rawValue: row.text(1)) else {
-                throw StoreError.failed("payment \(paymentID) has an event of the kind \(row.text(1))")
-            }
-            return RecordedEvent(
-                sequence: row.integer(0),
-                event: PaymentEvent(
-                    kind: kind, refundID: row.optionalText(2), amount: row.optionalInteger(3),
-                    code: row.optionalText(4), at: Timestamp(milliseconds: row.integer(5))),
-                currency: row.optionalText(6).flatMap { Currency(code: $0) })
+        ) { try RecordedEvent($0, of: paymentID) }
+    }
+}
+
+extension RecordedEvent {
+    /// - Parameter row: sequence, type, refund, amount, code, time, currency.
+    init(_ row: any SQLRow, of id: String) throws {
+        guard let kind = PaymentEvent.Kind(rawValue: row.text(1)) else {
+            throw StoreError.failed("payment \(id) has an event of the kind \(row.text(1))")
         }
+        self.init(
+            sequence: row.integer(0),
+            event: PaymentEvent(
+                kind: kind, refundID: row.optionalText(2), amount: row.optionalInteger(3),
+                code: row.optionalText(4), at: Timestamp(milliseconds: row.integer(5))),
+            currency: row.optionalText(6).flatMap { Currency(code: $0) })
     }
 }

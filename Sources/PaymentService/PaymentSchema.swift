@@ -58,5 +58,6 @@ enum PaymentSchema {
         PaymentsSchema.migration,
         OperatorLog.migration,
         OperatorLog.withoutEnd,
+        PaymentsCorrections.trail,
     ]
 }

@@ -183,6 +183,7 @@ struct LedgerTests {
         "what is kept for ever cannot be changed, deleted or replaced",
         arguments: [
             ("ledger_entries", "entry_number", "amount"), ("payment_events", "sequence", "at"),
+            ("payments_trail", "sequence", "at"),
             ("movements", "movement_id", "created_at"),
         ])
     func kept(table: String, key: String, column: String) async throws {
@@ -191,6 +192,7 @@ struct LedgerTests {
             _ = try await client.openWallet("ann", "10.00")
             _ = try await client.deposit("1.00", key: "d", user: "ann")
             _ = try await client.charge("5.00", key: "c", user: "ann")
+            _ = try await client.post("/payments/withdraw", #"{"amount":1}"#, key: "w", user: "ann")
         }
         let before = try await fixture.books()
         for statement in [

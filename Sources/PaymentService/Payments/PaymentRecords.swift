@@ -10,7 +10,6 @@ struct PaymentRecords {
     let transaction: any Transaction
 
     var ledger: Ledger { Ledger(transaction: transaction) }
-    private var book: PaymentBook { PaymentBook(transaction: transaction) }
 
     /// The client's command that makes a payment, by which it is known for ever.
     struct Claim {
@@ -201,14 +200,5 @@ struct PaymentRecords {
             WHERE payment_id = ?3
             """, [.integer(refund.amount.minorUnits), .integer(now.milliseconds), .text(id)])
         try record(.refunded, of: payment, refund: refund, at: now)
-    }
-
-    func record(
-        _ kind: PaymentEvent.Kind, of payment: Payment, refund: Payment? = nil, because reason: String? = nil,
-        at now: Timestamp
-    ) throws {
-        let amount = (refund ?? payment).amount.minorUnits
-        try book.record(
-            PaymentEvent(kind: kind, refundID: refund?.id, amount: amount, code: reason, at: now), of: payment.id)
     }
 }

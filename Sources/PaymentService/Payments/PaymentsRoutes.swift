@@ -89,8 +89,7 @@ struct PaymentsRoutes: Sendable {
         guard let after = cursor.map({ Int64(cursor: $0) }) ?? 0 else { throw Problem.badCursor }
         let payment = try await payment(context)
         let found = try await environment.store.transaction { transaction in
-            try PaymentBook(transaction: transaction).events(
-                of: payment.id, for: payment.user, after: after, limit: limit + 1)
+            try PaymentRecords(transaction: transaction).events(of: payment.id, after: after, limit: limit + 1)
         }
         return .events(found, limit: limit, payment.amount.currency, codeName: "reason")
     }

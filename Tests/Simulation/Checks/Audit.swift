@@ -181,7 +181,7 @@ final class Audit: Sendable {
 
     /// A refusal for want of goods or money must be true when it is written (INV-10), and what is never deleted is not.
     func wrote(_ statement: SQLStatement, in transaction: any Transaction) throws {
-        for table in ["ledger_entries", "payment_events", "accounts"]
+        for table in ["ledger_entries", "payment_events", "payments_trail", "accounts"]
         where statement.sql.hasPrefix("DELETE FROM \(table)") || statement.sql.hasPrefix("UPDATE \(table)") {
             report("INV-11", "\(table) is written by: \(statement.sql)")
         }

@@ -93,7 +93,7 @@ struct Snapshot {
         payments = try disks.payment.rows(
             """
             SELECT payment_id, user_id, ifnull(operation_key, ''), kind, status, provider, amount, fee, held,
-                (SELECT type FROM payment_events WHERE payment_events.payment_id = payments.payment_id
+                (SELECT type FROM payments_trail WHERE payments_trail.payment_id = payments.payment_id
                     AND type NOT IN ('dead_lettered') ORDER BY sequence DESC LIMIT 1)
             FROM payments ORDER BY payment_id
             """

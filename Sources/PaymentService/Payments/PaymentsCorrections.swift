@@ -1,0 +1,47 @@
+import Storage
+
+/// What the schema of payments through providers did not hold to in its first version.
+enum PaymentsCorrections {
+    /// The trails of payments stood among those of charges, by an id alone, and whoever makes a charge chooses its id: so anybody
+    /// could read what became of another user's payment, and write into it (INV-15). They have a table of their own. What is there
+    /// already moves to it; where both trails are mixed, an event is taken for the payment's that only a payment can have, or that
+    /// is about a refund or an amount of this payment.
+    static let trail = Migration(
+        "payments have trails of their own",
+        """
+        CREATE TABLE payments_trail (
+            payment_id TEXT NOT NULL REFERENCES payments,
+            sequence INTEGER NOT NULL,
+            type TEXT NOT NULL,
+            refund_id TEXT,
+            amount INTEGER,
+            code TEXT,
+            at INTEGER NOT NULL,
+            PRIMARY KEY (payment_id, sequence)
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO payments_trail (payment_id, sequence, type, refund_id, amount, code, at)
+        SELECT event.payment_id, row_number() OVER (PARTITION BY event.payment_id ORDER BY event.sequence), event.type,
+            event.refund_id, event.amount, event.code, event.at
+        \(eventsOfPayments);
+        DROP TRIGGER payment_events_never_deleted;
+        DELETE FROM payment_events WHERE (payment_id, sequence) IN (
+            SELECT event.payment_id, event.sequence \(eventsOfPayments));
+        CREATE TRIGGER payment_events_never_deleted BEFORE DELETE ON payment_events BEGIN
+            SELECT RAISE(ABORT, 'an event is never deleted');
+        END;
+        CREATE TRIGGER payments_trail_never_changed BEFORE UPDATE ON payments_trail BEGIN
+            SELECT RAISE(ABORT, 'an event is never changed');
+        END;
+        CREATE TRIGGER payments_trail_never_deleted BEFORE DELETE ON payments_trail BEGIN
+            SELECT RAISE(ABORT, 'an event is never deleted');
+        END;
+        """)
+
+    private static let eventsOfPayments = """
+        FROM payments CROSS JOIN payment_events AS event ON event.payment_id = payments.payment_id
+        WHERE event.type IN ('created', 'processing', 'taken_over', 'unanswered', 'waiting', 'closing', 'dead_lettered',
+                'retried', 'discarded')
+            OR event.refund_id IN (SELECT payment_id FROM payments)
+            OR event.type IN ('succeeded', 'failed', 'canceled') AND event.amount = payments.amount
+        """
+}
