@@ -221,6 +221,27 @@ struct PaymentWorkerTests {
         try await fixture.expectSoundPayments()
     }
 
+    @Test("a provider that answers about another amount moves no money here until it answers about ours")
+    func contradicted() async throws {
+        let other = ProviderReply.contradicted("payout of 1 USD instead of payout of 10000 USD")
+        let gateway = ScriptedGateway(steps: (0..<40).map { _ in .reply(other) })
+        let fixture = try PaymentFixture.withGateway(gateway)
+        try await fixture.run { client in
+            let id = try await withdraw(client)
+            for _ in 0..<40 {
+                try await fixture.work()
+                fixture.test.time.advance(by: .seconds(31))
+            }
+            #expect(gateway.names == Array(repeating: "pay", count: 5) + Array(repeating: "cancel", count: 35))
+            #expect(try await client.status(ofPayment: id, user: "ann") == "processing")
+            #expect(try await client.balance("ann") == 0)
+            try await fixture.expectSoundPayments()
+            try await fixture.work()
+            #expect(try await client.status(ofPayment: id, user: "ann") == "succeeded")
+        }
+        try await fixture.expectSoundPayments()
+    }
+
     @Test("no more is asked at once than is allowed, and the rest follows without waiting for the next look")
     func bounded() async throws {
         let gate = Gate()

@@ -105,12 +105,14 @@ final class LedgerGateway: ProviderGateway {
     ) -> ProviderReply {
         switch call {
         case .pay(let command): return pay(command, provider, &state, mayDecline: mayDecline)
-        case .payment(let reference):
+        case .payment(let command):
+            let reference = command.reference
             if state.fates[reference] == .pending, Bool.random(using: &state.random) {
                 move(reference, provider, &state)
             }
             return state.fates[reference].map(reply) ?? .notFound
-        case .cancel(let reference):
+        case .cancel(let command):
+            let reference = command.reference
             if state.fates[reference] == nil { state.fates[reference] = .closed }
             return state.fates[reference].map(reply) ?? .notFound
         case .refund(let command):
@@ -123,7 +125,7 @@ final class LedgerGateway: ProviderGateway {
             state.refunded[command.paymentReference, default: 0] += command.amount.minorUnits
             state.net[provider, default: 0] -= (paid.kind == .charge ? 1 : -1) * command.amount.minorUnits
             return .succeeded
-        case .refundStatus(let reference): return state.fates[reference] == .moved ? .succeeded : .notFound
+        case .refundStatus(let command): return state.fates[command.reference] == .moved ? .succeeded : .notFound
         }
     }
 

@@ -108,6 +108,24 @@ struct ProviderTaskTests {
         #expect(isGivenUp(run(&task, .canceled)))
     }
 
+    @Test("an answer about other money settles nothing, however often it comes, and stays at a bounded pace")
+    func contradicted() {
+        let other = ProviderReply.contradicted("charge of 1 USD instead of charge of 100 USD")
+        for isRefund in [false, true] {
+            var task = ProviderTask(isRefund: isRefund)
+            for _ in 0..<3 { #expect(isWait(run(&task, other))) }
+            #expect(task.mayBeTaken && task.phase == (isRefund ? .send : .close))
+            for _ in 0..<50 { #expect(isWait(run(&task, other))) }
+            #expect(isWait(run(&task, other), .seconds(30)))
+            #expect(run(&task, .succeeded) == .succeed)
+        }
+        var asking = ProviderTask(phase: .ask, attempts: 1, rounds: 1, mayBeTaken: true, isRefund: false)
+        #expect(isWait(run(&asking, other)) && asking.phase == .ask)
+        var refused = ProviderTask(isRefund: false)
+        #expect(isWait(run(&refused, other, .refused(code: "validation-failed", detail: "no"))))
+        #expect(refused.phase == .close, "what it has taken for us is not known")
+    }
+
     @Test("an asking of a worker that fell silent may have been taken")
     func abandoned() {
         var task = ProviderTask(isRefund: false)

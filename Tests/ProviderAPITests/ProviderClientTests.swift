@@ -70,10 +70,10 @@ struct ProviderClientTests {
     func routes() async throws {
         let transport = ScriptedTransport()
         let client = client(transport)
-        _ = await client.payment("ref-1", try context())
-        _ = await client.cancel("ref-1", try context())
+        _ = await client.payment(command, try context())
+        _ = await client.cancel(command, try context())
         _ = await client.refund(refund, try context())
-        _ = await client.refund("refund-1", try context())
+        _ = await client.refundStatus(refund, try context())
         #expect(
             transport.requests.map { "\($0.method) \($0.url.dropFirst("http://provider/stripe".count))" } == [
                 "GET /v1/payments/ref-1", "POST /v1/payments/ref-1/cancel", "POST /v1/refunds",
@@ -114,7 +114,7 @@ struct ProviderClientTests {
         #expect(try await outcome(Self.response(402, problem)) == .declined(code: "insufficient_funds"))
         let payment = Self.payment("declined", more: #","declineCode":"card_declined""#)
         let client = client(ScriptedTransport(Self.response(200, payment)))
-        #expect(await client.payment("ref-1", try context()) == .declined(code: "card_declined"))
+        #expect(await client.payment(command, try context()) == .declined(code: "card_declined"))
     }
 
     @Test("a tombstone, as the answer of a cancel and as what a late payment meets")
@@ -122,14 +122,15 @@ struct ProviderClientTests {
         #expect(try await outcome(Self.response(409, Self.problem(409, "payment-canceled"))) == .canceled)
         let canceled = #"{"reference":"ref-1","status":"canceled"}"#
         let client = client(ScriptedTransport(Self.response(200, canceled), Self.response(200, canceled)))
-        #expect(await client.cancel("ref-1", try context()) == .canceled)
-        #expect(await client.cancel("ref-2", try context()) == .unknown(.garbled))
+        #expect(await client.cancel(command, try context()) == .canceled)
+        let other = ProviderCommand(reference: "ref-2", kind: .charge, amount: command.amount)
+        #expect(await client.cancel(other, try context()) == .unknown(.garbled))
     }
 
     @Test("a cancel that comes too late answers with the payment")
     func canceledTooLate() async throws {
         let client = client(ScriptedTransport(Self.response(200, Self.payment("succeeded"))))
-        let outcome = await client.cancel("ref-1", try context())
+        let outcome = await client.cancel(command, try context())
         guard case .succeeded = outcome else { throw Unexpected(outcome) }
     }
 
@@ -139,9 +140,9 @@ struct ProviderClientTests {
             ScriptedTransport(
                 Self.response(404, Self.problem(404, "not-found")), Self.response(404, "<html>"),
                 Self.response(404, Self.problem(410, "not-found"))))
-        #expect(await client.payment("ref-1", try context()) == .notFound)
-        #expect(await client.payment("ref-1", try context()) == .unknown(.garbled))
-        #expect(await client.payment("ref-1", try context()) == .unknown(.garbled))
+        #expect(await client.payment(command, try context()) == .notFound)
+        #expect(await client.payment(command, try context()) == .unknown(.garbled))
+        #expect(await client.payment(command, try context()) == .unknown(.garbled))
     }
 
     @Test(
@@ -166,13 +167,32 @@ struct ProviderClientTests {
             (500, problem(500, "internal-error"), CallTrouble.unavailable), (503, "", .unavailable),
             (200, "", .garbled), (200, "{}", .garbled), (302, "", .garbled), (404, "", .garbled),
             (200, payment("succeeded", reference: "ref-2"), .garbled),
-            (200, payment("succeeded", amount: 2001), .garbled),
-            (200, payment("succeeded", kind: "payout"), .garbled), (200, payment("chargeback"), .garbled),
+            (200, payment("chargeback"), .garbled),
             (200, payment("succeeded", refunded: 2001), .garbled),
             (409, problem(409, "request-in-progress"), .inProgress), (408, problem(408, "request-timeout"), .timedOut),
         ])
     func unknown(_ status: Int, _ body: String, _ trouble: CallTrouble) async throws {
         #expect(try await outcome(Self.response(status, body)) == .unknown(trouble))
+    }
+
+    @Test(
+        "an answer about another amount, or the other direction, is none: not to the command, nor to a question, nor to a cancel",
+        arguments: ["succeeded", "pending", "declined", "refunded"])
+    func contradicted(_ status: String) async throws {
+        let refunded = status == "refunded" ? 1 : 0
+        for (body, said) in [
+            (Self.payment(status, amount: 1, refunded: refunded), "charge of 1 USD"),
+            (Self.payment(status, amount: 2001, refunded: refunded), "charge of 2001 USD"),
+            (Self.payment(status, kind: "payout", refunded: refunded), "payout of 2000 USD"),
+            (Self.payment(status, refunded: refunded).replacing("USD", with: "EUR"), "charge of 2000 EUR"),
+        ] {
+            let answer = Self.response(200, body)
+            let client = client(ScriptedTransport(answer, answer, answer))
+            let expected = PaymentOutcome.contradicted("\(said) instead of charge of 2000 USD")
+            #expect(await client.pay(command, try context()) == expected)
+            #expect(await client.payment(command, try context()) == expected)
+            #expect(await client.cancel(command, try context()) == expected)
+        }
     }
 
     @Test("what never left is told from what may have arrived")
@@ -196,16 +216,23 @@ struct ProviderClientTests {
             ScriptedTransport(
                 Self.response(200, made), Self.response(200, made), Self.response(404, Self.problem(404, "not-found")),
                 Self.response(422, Self.problem(422, "refund-exceeds-payment")), .failure(.timedOut),
-                Self.response(200, made.replacing("500", with: "501"))))
+                Self.response(200, made.replacing("500", with: "501")),
+                Self.response(200, made.replacing("500", with: "501")),
+                Self.response(200, made.replacing("ref-1", with: "ref-2"))))
         let expected = RefundOutcome.succeeded(ProviderRefund(id: "rf_1", command: refund))
         #expect(await client.refund(refund, try context()) == expected)
-        #expect(await client.refund("refund-1", try context()) == expected)
-        #expect(await client.refund("refund-1", try context()) == .notFound)
+        #expect(await client.refundStatus(refund, try context()) == expected)
+        #expect(await client.refundStatus(refund, try context()) == .notFound)
         #expect(
             await client.refund(refund, try context())
                 == .refused(Refusal(code: "refund-exceeds-payment", detail: "why")))
         #expect(await client.refund(refund, try context()) == .unknown(.timedOut))
-        #expect(await client.refund(refund, try context()) == .unknown(.garbled))
+        let other = RefundOutcome.contradicted("refund of 501 USD of ref-1 instead of refund of 500 USD of ref-1")
+        #expect(await client.refund(refund, try context()) == other)
+        #expect(await client.refundStatus(refund, try context()) == other)
+        #expect(
+            await client.refundStatus(refund, try context())
+                == .contradicted("refund of 500 USD of ref-2 instead of refund of 500 USD of ref-1"))
     }
 }
 

@@ -116,16 +116,16 @@ struct Payment: Hashable, Sendable {
 
     /// What the provider is asked next.
     var call: ProviderCall {
-        switch (task.phase, refundOf) {
-        case (.send, let payment?):
-            .refund(ProviderRefundCommand(reference: id, paymentReference: payment, amount: amount))
-        case (.send, nil):
-            .pay(
-                ProviderCommand(
-                    reference: id, kind: kind == .deposit ? .charge : .payout, amount: amount, token: token))
-        case (.ask, nil): .payment(id)
-        case (.close, nil): .cancel(id)
-        case (.ask, _?), (.close, _?): .refundStatus(id)
+        if let refundOf {
+            let command = ProviderRefundCommand(reference: id, paymentReference: refundOf, amount: amount)
+            return task.phase == .send ? .refund(command) : .refundStatus(command)
+        }
+        let command = ProviderCommand(
+            reference: id, kind: kind == .deposit ? .charge : .payout, amount: amount, token: token)
+        return switch task.phase {
+        case .send: .pay(command)
+        case .ask: .payment(command)
+        case .close: .cancel(command)
         }
     }
 }

@@ -32,6 +32,7 @@ final class PaymentMetrics: Sendable {
     private static let calls = ["pay", "payment", "cancel", "refund", "refund_status"]
     private static let replies = [
         "succeeded", "pending", "declined", "canceled", "not_found", "refused", "throttled", "not_sent", "unknown",
+        "contradicted",
     ]
 
     private let payments: [[String]: Counter]

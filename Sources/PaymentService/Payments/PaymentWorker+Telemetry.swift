@@ -14,7 +14,7 @@ extension PaymentWorker {
         }
     }
 
-    func log(_ payment: Payment, _ decision: ProviderTask.Decision, isOurs: Bool) {
+    func log(_ payment: Payment, _ reply: ProviderReply, _ decision: ProviderTask.Decision, isOurs: Bool) {
         var metadata: Logger.Metadata = [
             "payment_id": .string(payment.id), "provider": .string(payment.provider.rawValue),
             "attempt": .stringConvertible(payment.task.attempts),
@@ -33,7 +33,13 @@ extension PaymentWorker {
             environment.logger.error("a payment was given up", metadata: metadata)
         case .wait(_, let reason):
             metadata["reason"] = .string(reason)
-            environment.logger.warning("a payment is asked about again", metadata: metadata)
+            if case .contradicted = reply {
+                environment.logger.error(
+                    "a provider answers about other money; the payment stays open until it does not", metadata: metadata
+                )
+            } else {
+                environment.logger.warning("a payment is asked about again", metadata: metadata)
+            }
         }
     }
 

@@ -145,7 +145,7 @@ package final class PaymentWorker: Sendable {
             let isOurs = try await environment.store.transaction { [environment] transaction in
                 try PaymentRecords(transaction: transaction).settle(outcome, decision, at: environment.time.now)
             }
-            log(outcome, decision, isOurs: isOurs)
+            log(outcome, reply, decision, isOurs: isOurs)
             if isOurs { count(outcome, decision) }
         } catch {
             environment.logger.error(

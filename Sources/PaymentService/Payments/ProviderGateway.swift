@@ -6,13 +6,13 @@ import ServiceClient
 /// Something that a provider is asked.
 package enum ProviderCall: Hashable, Sendable {
     case pay(ProviderCommand)
-    /// Where the payment with this reference stands.
-    case payment(String)
-    /// That nothing be taken under this reference if nothing was.
-    case cancel(String)
+    /// Where the payment stands that this command has made, or not.
+    case payment(ProviderCommand)
+    /// That nothing be taken under the command's reference if nothing was.
+    case cancel(ProviderCommand)
     case refund(ProviderRefundCommand)
-    /// Whether the refund with this reference was made.
-    case refundStatus(String)
+    /// Whether the refund was made.
+    case refundStatus(ProviderRefundCommand)
 
     /// In one word, for metrics.
     package var name: String {
@@ -51,16 +51,16 @@ struct HTTPProviderGateway: ProviderGateway {
             deadline: Deadline(after: timeout, on: time))
         switch call {
         case .pay(let command): return ProviderReply(await client.pay(command, context))
-        case .payment(let reference): return ProviderReply(await client.payment(reference, context))
-        case .cancel(let reference): return ProviderReply(await client.cancel(reference, context))
+        case .payment(let command): return ProviderReply(await client.payment(command, context))
+        case .cancel(let command): return ProviderReply(await client.cancel(command, context))
         case .refund(let command): return ProviderReply(await client.refund(command, context))
-        case .refundStatus(let reference): return ProviderReply(await client.refund(reference, context))
+        case .refundStatus(let command): return ProviderReply(await client.refundStatus(command, context))
         }
     }
 }
 
 extension ProviderReply {
-    fileprivate init(_ outcome: PaymentOutcome) {
+    package init(_ outcome: PaymentOutcome) {
         self =
             switch outcome {
             case .succeeded: .succeeded
@@ -72,6 +72,7 @@ extension ProviderReply {
             case .throttled(let after): .throttled(after: after)
             case .unavailable(let trouble): .notSent(trouble.rawValue)
             case .unknown(let trouble, let after): .unknown(trouble.rawValue, after: after)
+            case .contradicted(let how): .contradicted(how)
             }
     }
 
@@ -84,6 +85,7 @@ extension ProviderReply {
             case .throttled(let after): .throttled(after: after)
             case .unavailable(let trouble): .notSent(trouble.rawValue)
             case .unknown(let trouble, let after): .unknown(trouble.rawValue, after: after)
+            case .contradicted(let how): .contradicted(how)
             }
     }
 
@@ -99,13 +101,14 @@ extension ProviderReply {
         case .throttled: "throttled"
         case .notSent: "not_sent"
         case .unknown: "unknown"
+        case .contradicted: "contradicted"
         }
     }
 
     /// What the answer says of the provider's health: a refusal is an answer.
     var health: CircuitBreaker.Result {
         switch self {
-        case .succeeded, .pending, .declined, .canceled, .notFound, .refused, .throttled: .success
+        case .succeeded, .pending, .declined, .canceled, .notFound, .refused, .throttled, .contradicted: .success
         case .notSent, .unknown: .failure
         }
     }

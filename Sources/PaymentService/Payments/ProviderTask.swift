@@ -20,6 +20,8 @@ package enum ProviderReply: Hashable, Sendable {
     case notSent(String)
     /// This asking may have been taken.
     case unknown(String, after: Duration? = nil)
+    /// An answer about other money than was asked about: a fault of the provider's, which settles nothing.
+    case contradicted(String)
 }
 
 /// How far a payment has got with its provider: a value that takes what the provider says and tells what follows.
@@ -112,6 +114,11 @@ struct ProviderTask: Hashable, Sendable {
         case .unknown(let trouble, let after):
             if phase == .send { mayBeTaken = true }
             return notTaken(schedule, after, "the provider's answer is not known: \(trouble)")
+        case .contradicted(let how):
+            // Whatever it has taken under our reference, it is not what we have asked for: nothing is entered, and nothing given
+            // back, before it answers about our payment.
+            mayBeTaken = true
+            return notTaken(schedule, nil, "the provider answers about other money: \(how)")
         }
     }
 

@@ -174,7 +174,8 @@ extension ProviderCall {
         switch self {
         case .pay(let command): command.reference
         case .refund(let command): command.reference
-        case .payment(let reference), .cancel(let reference), .refundStatus(let reference): reference
+        case .payment(let command), .cancel(let command): command.reference
+        case .refundStatus(let command): command.reference
         }
     }
 

@@ -1,0 +1,124 @@
+import Money
+import ServiceClient
+import StrictJSON
+
+/// What one attempt to have a payment made, or to learn of one, has brought.
+public enum PaymentOutcome: Equatable, Sendable {
+    /// The money has moved; what was given back of it stands in the payment.
+    case succeeded(ProviderPayment)
+    /// The provider has taken it up and settles it by itself: ask again, or wait for its message.
+    case pending(ProviderPayment)
+    /// No money has moved and none will, says the provider of this reference.
+    case declined(code: String)
+    /// Nothing was taken under this reference, and nothing ever will be.
+    case canceled
+    /// Nothing was taken under this reference so far. An earlier attempt may still arrive: only `cancel` makes that harmless.
+    case notFound
+    /// The provider does not take this command, and will not. Whether an earlier attempt was taken it does not say.
+    case refused(Refusal)
+    /// This attempt took nothing; ask again after the wait.
+    case throttled(retryAfter: Duration?)
+    /// This attempt never left this process.
+    case unavailable(CallTrouble)
+    /// This attempt may have been taken: ask, never guess.
+    case unknown(CallTrouble, retryAfter: Duration? = nil)
+    /// The answer is about other money than was asked about, as is said for a person: it proves nothing.
+    case contradicted(String)
+}
+
+/// What one attempt to have a refund made, or to learn of one, has brought.
+public enum RefundOutcome: Equatable, Sendable {
+    /// The money was given back.
+    case succeeded(ProviderRefund)
+    /// Nothing was given back under this reference so far.
+    case notFound
+    /// The provider does not give this back, and will not.
+    case refused(Refusal)
+    /// This attempt gave nothing back; ask again after the wait.
+    case throttled(retryAfter: Duration?)
+    /// This attempt never left this process.
+    case unavailable(CallTrouble)
+    /// This attempt may have given the money back: ask, never guess.
+    case unknown(CallTrouble, retryAfter: Duration? = nil)
+    /// The answer is about other money than was asked about, as is said for a person: it proves nothing.
+    case contradicted(String)
+}
+
+extension PaymentOutcome {
+    private static let unspecifiedDecline = "unspecified"
+
+    /// What a payment at the provider says of the command that it should be about.
+    public init(_ payment: ProviderPayment, about command: ProviderCommand) {
+        guard payment.command.reference == command.reference else {
+            self = .unknown(.garbled)
+            return
+        }
+        guard payment.command.kind == command.kind, payment.command.amount == command.amount else {
+            self = .contradicted("\(payment.command.summary) instead of \(command.summary)")
+            return
+        }
+        switch payment.status {
+        case .pending: self = .pending(payment)
+        case .succeeded, .refunded: self = .succeeded(payment)
+        case .declined: self = .declined(code: payment.declineCode ?? Self.unspecifiedDecline)
+        }
+    }
+
+    init(_ answer: ProviderClient.Answer, about command: ProviderCommand) {
+        switch answer {
+        case .value(let json):
+            if Self.isCanceled(json, reference: command.reference) {
+                self = .canceled
+            } else if let payment = try? ProviderPayment(json: json) {
+                self.init(payment, about: command)
+            } else {
+                self = .unknown(.garbled)
+            }
+        case .problem(402, let refusal) where refusal.code == "payment-declined":
+            self = .declined(code: refusal.declineCode ?? Self.unspecifiedDecline)
+        case .problem(409, let refusal) where refusal.code == "payment-canceled": self = .canceled
+        case .problem(_, let refusal): self = .refused(refusal)
+        case .throttled(let retryAfter): self = .throttled(retryAfter: retryAfter)
+        case .notSent(let trouble): self = .unavailable(trouble)
+        case .unknown(let trouble, let retryAfter): self = .unknown(trouble, retryAfter: retryAfter)
+        }
+    }
+
+    private static func isCanceled(_ json: JSONValue, reference: String) -> Bool {
+        guard var reader = try? ObjectReader(json) else { return false }
+        return reader.reference("reference") == reference
+            && reader.string("status", length: 1...64) == ProviderPayment.canceledStatus
+    }
+}
+
+extension RefundOutcome {
+    init(_ answer: ProviderClient.Answer, about command: ProviderRefundCommand) {
+        switch answer {
+        case .value(let json):
+            guard let refund = try? ProviderRefund(json: json), refund.command.reference == command.reference else {
+                self = .unknown(.garbled)
+                return
+            }
+            self =
+                refund.command == command
+                ? .succeeded(refund)
+                : .contradicted("\(refund.command.summary) instead of \(command.summary)")
+        case .problem(_, let refusal): self = .refused(refusal)
+        case .throttled(let retryAfter): self = .throttled(retryAfter: retryAfter)
+        case .notSent(let trouble): self = .unavailable(trouble)
+        case .unknown(let trouble, let retryAfter): self = .unknown(trouble, retryAfter: retryAfter)
+        }
+    }
+}
+
+extension ProviderCommand {
+    /// For a person; short, whatever is in it.
+    fileprivate var summary: String { "\(kind.rawValue) of \(amount.minorUnits) \(amount.currency.code)" }
+}
+
+extension ProviderRefundCommand {
+    /// For a person; short, whatever is in it.
+    fileprivate var summary: String {
+        "refund of \(amount.minorUnits) \(amount.currency.code) of \(paymentReference)"
+    }
+}
