@@ -1,3 +1,4 @@
+import Idempotency
 import Money
 import MoneyJSON
 import Resilience
@@ -35,6 +36,9 @@ struct ChargeRequest: Hashable, Sendable {
     /// the wallet.
     var fields: [String?] { [chargeID, orderID, String(amount.minorUnits), amount.currency.code, method] }
 
+    /// What a key stands for that such a command has used.
+    var fingerprint: Fingerprint { Fingerprint(operation: "charge, method as sent", fields: fields) }
+
     /// What the fields were before there were wallets.
     var fieldsOfVersionBefore: [String?] { fields.dropLast() + [method ?? Self.defaultMethod] }
 
@@ -71,6 +75,8 @@ struct Charge: Hashable, Sendable {
     let createdAt: Timestamp
     /// The number of the wallet that pays; nil when a provider does. Chosen once: a wallet that is opened later changes nothing.
     var wallet: Int64?
+    /// Of the command, when its key is another than the id and is to be known for ever.
+    var fingerprint: Fingerprint?
 
     /// What is left to refund, in minor units.
     var refundable: Int64 { amount.minorUnits - refunded }
@@ -124,6 +130,8 @@ struct Refund: Hashable, Sendable {
     let status: Status
     let key: String
     let createdAt: Timestamp
+    /// Of the command; nil of one that an older version has stored.
+    var fingerprint: Fingerprint?
 }
 
 /// The answer to `POST /refund`.

@@ -92,7 +92,8 @@ struct Charging: Sendable {
             return try known.map { repeated($0, request, user: user, in: transaction) }
                 ?? make(request, id: id, user: user, key: key, now: now, in: transaction)
         }
-        switch try claim(scope, for: request, reference: id, now: now, in: transaction) {
+        let fingerprint = request.fingerprint
+        switch try claim(scope, fingerprint, for: request, reference: id, now: now, in: transaction) {
         case .replay(let response): return .reply(.replayed(response))
         case .mismatch: return .reply(.problem(.keyReused))
         case .inProgress(let reference):
@@ -102,6 +103,9 @@ struct Charging: Sendable {
             return take(charge, in: transaction)
         case .started: break
         }
+        if let earlier = try book.charge(takenUnder: key, by: user) {
+            return .reply(try repeated(earlier, request, fingerprint, scope, reference: id, now: now, in: transaction))
+        }
         if let known = try book.charge(id) {
             return .reply(try reply(for: known, to: request, user: user, scope: scope, now: now, in: transaction))
         }
@@ -110,7 +114,7 @@ struct Charging: Sendable {
         if let known = try book.charge(key.value), known.isMade(by: user, under: key) {
             throw Problem.keyReused
         }
-        return try make(request, id: id, user: user, key: key, now: now, in: transaction)
+        return try make(request, id: id, user: user, key: key, fingerprint, now: now, in: transaction)
     }
 
     /// A command came again whose charge's id is its key, as Order's commands do. The charge says all that a record of the
@@ -125,16 +129,17 @@ struct Charging: Sendable {
         return known.status == .pending ? take(known, in: transaction) : .reply(Self.outcome(of: known, isReplay: true))
     }
 
-    /// Records a charge that nobody has heard of before.
+    /// Records a charge that nobody has heard of before. - Parameter fingerprint: of the command, if its key is not the id.
     private func make(
-        _ request: ChargeRequest, id: String, user: String, key: IdempotencyKey, now: Timestamp,
-        in transaction: any Transaction
+        _ request: ChargeRequest, id: String, user: String, key: IdempotencyKey, _ fingerprint: Fingerprint? = nil,
+        now: Timestamp, in transaction: any Transaction
     ) throws -> Beginning {
         let book = PaymentBook(transaction: transaction)
         let means = try PaymentMeans(for: request, user: user, book.ledger)
         var charge = Charge(
             id: id, user: user, orderID: request.orderID, method: means.method, amount: request.amount, refunded: 0,
-            status: .pending, declineCode: nil, key: key.value, createdAt: now, wallet: means.wallet)
+            status: .pending, declineCode: nil, key: key.value, createdAt: now, wallet: means.wallet,
+            fingerprint: fingerprint)
         let answer = means.immediateAnswer(to: charge, provider)
         switch answer {
         case .approved, .declined:
@@ -217,6 +222,6 @@ extension Charge {
         }
         return Charge(
             id: id, user: user, orderID: orderID, method: method, amount: amount, refunded: refunded, status: status,
-            declineCode: code, key: key, createdAt: createdAt, wallet: wallet)
+            declineCode: code, key: key, createdAt: createdAt, wallet: wallet, fingerprint: fingerprint)
     }
 }

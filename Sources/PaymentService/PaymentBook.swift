@@ -1,3 +1,4 @@
+import Idempotency
 import Money
 import Resilience
 import Storage
@@ -21,14 +22,14 @@ struct PaymentBook {
             """
             INSERT INTO charges
                 (charge_id, user_id, order_id, method, amount, currency, status, decline_code, operation_key, created_at,
-                wallet, in_ledger)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                wallet, in_ledger, fingerprint)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 .text(charge.id), .text(charge.user), SQLValue(charge.orderID), .text(charge.method),
                 .integer(charge.amount.minorUnits), .text(charge.amount.currency.code), .text(charge.status.rawValue),
                 SQLValue(charge.declineCode?.rawValue), SQLValue(charge.key), .integer(charge.createdAt.milliseconds),
-                SQLValue(charge.wallet), .integer(isPaid ? 1 : 0),
+                SQLValue(charge.wallet), .integer(isPaid ? 1 : 0), charge.fingerprint.map { .blob($0.bytes) } ?? .null,
             ])
         try follow(charge, at: charge.createdAt)
     }
@@ -93,13 +94,15 @@ struct PaymentBook {
         guard changed == 1 else { return false }
         try transaction.run(
             """
-            INSERT INTO refunds (refund_id, charge_id, user_id, amount, status, operation_key, created_at, in_ledger)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO refunds
+                (refund_id, charge_id, user_id, amount, status, operation_key, created_at, in_ledger, fingerprint)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 .text(refund.id), .text(refund.chargeID), .text(refund.user), .integer(refund.amount),
                 .text(refund.status.rawValue), .text(refund.key), .integer(refund.createdAt.milliseconds),
                 .integer(refund.status == .succeeded ? 1 : 0),
+                refund.fingerprint.map { .blob($0.bytes) } ?? .null,
             ])
         try follow(refund, of: charge, at: refund.createdAt)
         return true
@@ -134,37 +137,6 @@ struct PaymentBook {
         try record(
             PaymentEvent(kind: .refundDropped, refundID: refund.id, amount: refund.amount, at: now),
             of: refund.chargeID)
-    }
-
-    // MARK: - Rows
-
-    private static let selectCharge = """
-        SELECT charge_id, user_id, order_id, method, amount, currency, refunded, status, decline_code, operation_key,
-            created_at, wallet FROM charges
-        """
-
-    private static let selectRefund =
-        "SELECT refund_id, charge_id, user_id, amount, status, operation_key, created_at FROM refunds"
-
-    private static func charge(_ row: any SQLRow) throws -> Charge {
-        guard let currency = Currency(code: row.text(5)), let status = Charge.Status(rawValue: row.text(7)) else {
-            throw StoreError.fatal(
-                "charge \(row.text(0)) has the currency \(row.text(5)) and the status \(row.text(7))")
-        }
-        return Charge(
-            id: row.text(0), user: row.text(1), orderID: row.optionalText(2), method: row.text(3),
-            amount: Money(minorUnits: row.integer(4), currency: currency), refunded: row.integer(6), status: status,
-            declineCode: row.optionalText(8).flatMap { DeclineCode(rawValue: $0) }, key: row.optionalText(9),
-            createdAt: Timestamp(milliseconds: row.integer(10)), wallet: row.optionalInteger(11))
-    }
-
-    private static func refund(_ row: any SQLRow) throws -> Refund {
-        guard let status = Refund.Status(rawValue: row.text(4)) else {
-            throw StoreError.fatal("refund \(row.text(0)) has the status \(row.text(4))")
-        }
-        return Refund(
-            id: row.text(0), chargeID: row.text(1), user: row.text(2), amount: row.integer(3), status: status,
-            key: row.text(5), createdAt: Timestamp(milliseconds: row.integer(6)))
     }
 }
 

@@ -59,5 +59,6 @@ enum PaymentSchema {
         OperatorLog.migration,
         OperatorLog.withoutEnd,
         PaymentsCorrections.trail,
+        KeysForEver.migration,
     ]
 }

@@ -2,37 +2,10 @@ import Correlation
 import Idempotency
 import Logging
 import Money
-import MoneyJSON
 import Resilience
 import ServiceKit
 import Storage
 import StrictJSON
-
-/// What a client asks to be given back.
-struct RefundRequest: Hashable, Sendable {
-    let chargeID: String
-    /// Nil is all that is left.
-    let amount: Money?
-    /// Makes sure that the charge takes no money later, if it has taken none yet.
-    let orCancel: Bool
-
-    /// Reads a command. - Throws: `ValidationFailure`.
-    init(json: JSONValue) throws(ValidationFailure) {
-        var reader = try ObjectReader(json)
-        let chargeID = reader.string("chargeId", length: 1...128)
-        amount = reader.nested("amount", required: false) { value throws(ValidationFailure) in
-            try Money(json: value, in: 1...Int64.max)
-        }
-        orCancel = reader.bool("orCancel") ?? false
-        try reader.finish()
-        guard let chargeID else { throw ValidationFailure("#/chargeId", "is required") }
-        self.chargeID = chargeID
-    }
-
-    var fields: [String?] {
-        [chargeID, amount.map { String($0.minorUnits) }, amount?.currency.code, orCancel ? "orCancel" : nil]
-    }
-}
 
 /// Gives money back: never more than was taken, and once for each key. The twin of `Charging`; read that first.
 struct Refunding: Sendable {
@@ -94,9 +67,9 @@ struct Refunding: Sendable {
         let now = environment.time.now
         let scope = Self.scope(user, key)
         let book = PaymentBook(transaction: transaction)
+        let fingerprint = Fingerprint(operation: scope.operation, fields: request.fields)
         let claim = try environment.keys.claim(
-            scope, fingerprint: Fingerprint(operation: scope.operation, fields: request.fields), reference: id,
-            now: now, in: transaction)
+            scope, fingerprint: fingerprint, reference: id, now: now, in: transaction)
         switch claim {
         case .replay(let response): return .reply(.replayed(response))
         case .mismatch: return .reply(.problem(.keyReused))
@@ -118,6 +91,16 @@ struct Refunding: Sendable {
             return .reply(.problem(problem))
         }
 
+        if let earlier = try book.refund(madeUnder: key, by: user) {
+            // The key has given money back before and is forgotten since. Thrown, which undoes the claim.
+            guard earlier.isFrom(request, fingerprint), let charge = try book.charge(earlier.chargeID) else {
+                throw Problem.keyReused
+            }
+            guard earlier.status == .succeeded else { throw Problem.inProgress }
+            let response = StoredResponse(status: 200, body: RefundReceipt(earlier, of: charge).json())
+            try environment.keys.succeed(scope, reference: id, response: response, now: now, in: transaction)
+            return .reply(.replayed(response))
+        }
         guard let charge = try book.charge(request.chargeID) else {
             guard request.orCancel else { return try failed(.chargeNotFound) }
             // A tombstone: a charge that arrives after its cancellation takes nothing (hazard 5).
@@ -153,7 +136,8 @@ struct Refunding: Sendable {
             charge.wallet != nil || provider.immediateAnswer(to: refund.providerRefund(of: charge)) == .approved
         }
         var refund = Refund(
-            id: id, chargeID: charge.id, user: user, amount: wanted, status: .pending, key: key.value, createdAt: now)
+            id: id, chargeID: charge.id, user: user, amount: wanted, status: .pending, key: key.value, createdAt: now,
+            fingerprint: fingerprint)
         if approvedAtOnce(refund) { refund = refund.succeeded() }
         guard try book.insert(refund, of: charge) else {
             return try failed(
@@ -219,9 +203,17 @@ struct Refunding: Sendable {
 }
 
 extension Refund {
+    /// Whether this command has made it. Of a refund of an older version is known what was given back, and not how it was asked
+    /// for.
+    fileprivate func isFrom(_ request: RefundRequest, _ fingerprint: Fingerprint) -> Bool {
+        if let made = self.fingerprint { return made == fingerprint }
+        return chargeID == request.chargeID && request.amount.map { $0.minorUnits == amount } ?? true
+    }
+
     fileprivate func succeeded() -> Refund {
         Refund(
-            id: id, chargeID: chargeID, user: user, amount: amount, status: .succeeded, key: key, createdAt: createdAt)
+            id: id, chargeID: chargeID, user: user, amount: amount, status: .succeeded, key: key, createdAt: createdAt,
+            fingerprint: fingerprint)
     }
 
     fileprivate func providerRefund(of charge: Charge) -> ProviderRefund {
