@@ -60,5 +60,6 @@ enum PaymentSchema {
         OperatorLog.withoutEnd,
         PaymentsCorrections.trail,
         KeysForEver.migration,
+        PaymentsCorrections.news,
     ]
 }

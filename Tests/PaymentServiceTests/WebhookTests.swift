@@ -28,7 +28,13 @@ struct WebhookTests {
     ) async throws -> RouteResponse {
         let event = WebhookEvent(
             .paymentSucceeded, at: "2026-01-01T00:00:00Z", reference: reference, status: "succeeded")
-        let body = event.json()
+        return try await deliver(client, fixture, event.json(), id: id, to: provider, signedAgo: age, spoil: spoil)
+    }
+
+    private func deliver(
+        _ client: RouteClient, _ fixture: PaymentFixture, _ body: [UInt8], id: String, to provider: String = "stripe",
+        signedAgo age: Int64 = 0, spoil: Bool = false
+    ) async throws -> RouteResponse {
         let time = fixture.test.time
         let stamp = time.now.milliseconds / 1000 - age
         let signature = WebhookSignature([secret], time: time).sign(id: id, timestamp: stamp, body: body)
@@ -78,6 +84,84 @@ struct WebhookTests {
             #expect(try await client.balance("ann") == 98)
         }
         try await fixture.expectSoundPayments()
+    }
+
+    @Test(
+        "news use up no attempt of a payment that is still to be sent, and come never before the time the provider named"
+    )
+    func pace() async throws {
+        let gateway = ScriptedGateway(
+            .notSent("unreachable"), .pending, .throttled(after: .seconds(20)),
+            .unknown("unavailable", after: .seconds(9)))
+        let fixture = try fixture(gateway)
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "0")
+            let id = try #require(
+                try await client.pay("deposit", from: account, "1", key: "k", user: "ann").text("paymentId"))
+            try await fixture.work()
+            #expect(try await deliver(client, fixture, id, id: "1").status == 204)
+            try await fixture.work()
+            #expect(gateway.calls.count == 1, "it is still to be sent")
+            fixture.test.time.advance(by: .seconds(1))
+            try await fixture.work()
+            #expect(try await deliver(client, fixture, id, id: "2").status == 204)
+            try await fixture.work()
+            #expect(gateway.names == ["pay", "pay", "payment"])
+            for (wait, calls) in [(0, 3), (19_900, 3), (100, 4), (8_900, 4), (100, 5)] {
+                fixture.test.time.advance(by: .milliseconds(wait))
+                #expect(try await deliver(client, fixture, id, id: "at-\(wait)-\(calls)").status == 204)
+                try await fixture.work()
+                #expect(gateway.calls.count == calls)
+            }
+            #expect(try await client.balance("ann") == 98)
+        }
+    }
+
+    @Test(
+        "news that come while the provider is being asked are not lost: if it said 'pending', it is asked again at once"
+    )
+    func meanwhile() async throws {
+        let gate = Gate()
+        let gateway = ScriptedGateway(steps: [.wait(gate, then: .pending)])
+        let fixture = try fixture(gateway)
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "0")
+            let id = try #require(
+                try await client.pay("deposit", from: account, "1", key: "k", user: "ann").text("paymentId"))
+            try await fixture.worker.fill()
+            await gate.arrival()
+            #expect(try await deliver(client, fixture, id).status == 204)
+            gate.open()
+            await fixture.worker.idle()
+            #expect(try await client.status(ofPayment: id, user: "ann") == "processing")
+            try await fixture.work()
+            #expect(gateway.names == ["pay", "payment"])
+            #expect(try await client.status(ofPayment: id, user: "ann") == "succeeded")
+        }
+    }
+
+    @Test("a message of a type that we do not know is acknowledged, whatever is in it, and causes no question")
+    func unknownType() async throws {
+        let gateway = ScriptedGateway(.pending)
+        let fixture = try fixture(gateway)
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "0")
+            let id = try #require(
+                try await client.pay("deposit", from: account, "1", key: "k", user: "ann").text("paymentId"))
+            try await fixture.work()
+            for (number, body) in [
+                #"{"type":"payout.created"}"#,
+                #"{"type":"dispute.opened","timestamp":"t","data":{"reference":"\#(id)","status":"open"}}"#,
+            ].enumerated() {
+                let answer = try await deliver(client, fixture, Array(body.utf8), id: "m\(number)")
+                #expect(answer.status == 204)
+            }
+            for (number, body) in ["{}", "[]", "{", #"{"type":7}"#, #"{"type":"payment.succeeded"}"#].enumerated() {
+                #expect(try await deliver(client, fixture, Array(body.utf8), id: "b\(number)").status == 422, "\(body)")
+            }
+            try await fixture.work()
+            #expect(gateway.calls.count == 1)
+        }
     }
 
     @Test("a message that is not signed, signed by somebody else, changed on its way, or too old is refused with 401")

@@ -44,7 +44,7 @@ extension PaymentRecords {
         try transaction.run(
             """
             UPDATE payments SET status = 'processing', phase = ?, attempts = ?, rounds = ?, may_be_taken = ?,
-                lease_owner = ?, due_at = ?, epoch = ?, updated_at = ?
+                lease_owner = ?, due_at = ?, epoch = ?, updated_at = ?, has_news = 0
             WHERE payment_id = ?
             """,
             [
@@ -60,9 +60,15 @@ extension PaymentRecords {
         return taken
     }
 
-    /// Puts a payment off. - Returns: false when it is not the caller's any more.
-    func postpone(_ payment: Payment, for wait: Duration, because reason: String, at now: Timestamp) throws -> Bool {
-        guard try putDown(payment, until: now.advanced(by: wait), because: reason, at: now) else { return false }
+    /// Puts a payment off.
+    ///
+    /// - Parameter pause: how long the provider wants to be left alone; not even news shorten it.
+    /// - Returns: false when it is not the caller's any more.
+    func postpone(
+        _ payment: Payment, for wait: Duration, pause: Duration, because reason: String, at now: Timestamp
+    ) throws -> Bool {
+        let (due, earliest) = (now.advanced(by: wait), now.advanced(by: pause))
+        guard try putDown(payment, until: due, notBefore: earliest, because: reason, at: now) else { return false }
         // Once for each sending. Later phases go on for as long as it takes, and the trail has an end.
         if payment.task.phase == .send, payment.task.attempts <= Self.maximumRecordedAttempts {
             try record(.unanswered, of: payment, because: reason, at: now)
@@ -79,22 +85,25 @@ extension PaymentRecords {
     func handBack(_ payment: Payment, until due: Timestamp, at now: Timestamp) throws -> Bool {
         var task = payment
         task.task.takeBack()
-        return try putDown(task, until: due, because: payment.lastError, at: now)
+        return try putDown(task, until: due, notBefore: due, because: payment.lastError, at: now)
     }
 
+    /// What somebody has told of it meanwhile may be newer than what was answered: then it is asked about again as soon as it may.
     private func putDown(
-        _ payment: Payment, until due: Timestamp, because reason: String?, at now: Timestamp
+        _ payment: Payment, until due: Timestamp, notBefore earliest: Timestamp, because reason: String?,
+        at now: Timestamp
     ) throws -> Bool {
         try transaction.run(
             """
-            UPDATE payments SET lease_owner = NULL, due_at = ?, phase = ?, attempts = ?, rounds = ?, may_be_taken = ?,
-                last_error = ?, updated_at = ?
-            WHERE payment_id = ? AND epoch = ? AND status = 'processing'
+            UPDATE payments SET lease_owner = NULL, due_at = iif(has_news = 1 AND ?2 <> 'send', ?10, ?1), phase = ?2,
+                attempts = ?3, rounds = ?4, may_be_taken = ?5, last_error = ?6, updated_at = ?7, has_news = 0, not_before = ?10
+            WHERE payment_id = ?8 AND epoch = ?9 AND status = 'processing'
             """,
             [
                 .integer(due.milliseconds), .text(payment.task.phase.rawValue), .integer(payment.task.attempts),
                 .integer(payment.task.rounds), .integer(payment.task.mayBeTaken ? 1 : 0), SQLValue(reason),
                 .integer(now.milliseconds), .text(payment.id), .integer(payment.epoch),
+                .integer(earliest.milliseconds),
             ]) == 1
     }
 
@@ -119,12 +128,16 @@ extension PaymentRecords {
             """, [.integer(now.milliseconds)])
     }
 
-    /// Makes a payment due now that somebody has news of, unless a worker is at it. - Returns: false when there is none open.
+    /// Makes a payment due now that somebody has news of, or as soon as its provider may be asked. One that is being asked about is
+    /// asked about again if that asking brought no end. One whose command is still to be sent keeps its pace: news are no reason
+    /// to use up its attempts. - Returns: false when there is none to which news make a difference.
     func hurry(_ reference: String, at provider: Provider, now: Timestamp) throws -> Bool {
         try transaction.run(
             """
-            UPDATE payments SET due_at = min(due_at, ?)
-            WHERE payment_id = ? AND provider = ? AND status = 'processing' AND lease_owner IS NULL
+            UPDATE payments SET has_news = lease_owner IS NOT NULL,
+                due_at = iif(lease_owner IS NULL, max(min(due_at, ?1), not_before), due_at)
+            WHERE payment_id = ?2 AND provider = ?3 AND status = 'processing'
+                AND (lease_owner IS NOT NULL OR phase <> 'send')
             """, [.integer(now.milliseconds), .text(reference), .text(provider.rawValue)]) == 1
     }
 }

@@ -137,9 +137,13 @@ struct PaymentRecords {
 
     /// Stores what a provider's answer has led to, unless the payment was taken up by somebody else meanwhile (INV-13).
     ///
-    /// - Parameter payment: as it was taken up, with its task as it is from now on.
+    /// - Parameters:
+    ///   - payment: as it was taken up, with its task as it is from now on.
+    ///   - pause: how long the provider wants to be left alone.
     /// - Returns: false when it is not the caller's any more; then nothing has changed.
-    func settle(_ payment: Payment, _ decision: ProviderTask.Decision, at now: Timestamp) throws -> Bool {
+    func settle(
+        _ payment: Payment, _ decision: ProviderTask.Decision, pause: Duration = .zero, at now: Timestamp
+    ) throws -> Bool {
         switch decision {
         case .succeed:
             guard try end(payment, .succeeded, nil, nil, at: now) else { return false }
@@ -157,7 +161,7 @@ struct PaymentRecords {
                 [.text(payment.id), .text(reason), .integer(now.milliseconds)])
             try record(.deadLettered, of: payment, at: now)
         case .wait(let wait, let reason):
-            return try postpone(payment, for: wait, because: reason, at: now)
+            return try postpone(payment, for: wait, pause: pause, because: reason, at: now)
         }
         return true
     }

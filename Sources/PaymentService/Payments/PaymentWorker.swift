@@ -143,7 +143,8 @@ package final class PaymentWorker: Sendable {
         let outcome = settled
         do {
             let isOurs = try await environment.store.transaction { [environment] transaction in
-                try PaymentRecords(transaction: transaction).settle(outcome, decision, at: environment.time.now)
+                try PaymentRecords(transaction: transaction).settle(
+                    outcome, decision, pause: reply.pause, at: environment.time.now)
             }
             log(outcome, reply, decision, isOurs: isOurs)
             if isOurs { count(outcome, decision) }

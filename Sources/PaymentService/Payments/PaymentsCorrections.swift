@@ -37,6 +37,15 @@ enum PaymentsCorrections {
         END;
         """)
 
+    /// A message of a provider that came while the payment was being asked about was lost; and any made a payment due before the
+    /// time that the provider itself had named.
+    static let news = Migration(
+        "news of payments",
+        """
+        ALTER TABLE payments ADD COLUMN has_news INTEGER NOT NULL DEFAULT 0 CHECK (has_news IN (0, 1));
+        ALTER TABLE payments ADD COLUMN not_before INTEGER NOT NULL DEFAULT 0;
+        """)
+
     private static let eventsOfPayments = """
         FROM payments CROSS JOIN payment_events AS event ON event.payment_id = payments.payment_id
         WHERE event.type IN ('created', 'processing', 'taken_over', 'unanswered', 'waiting', 'closing', 'dead_lettered',

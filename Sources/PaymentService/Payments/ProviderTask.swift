@@ -22,6 +22,15 @@ package enum ProviderReply: Hashable, Sendable {
     case unknown(String, after: Duration? = nil)
     /// An answer about other money than was asked about: a fault of the provider's, which settles nothing.
     case contradicted(String)
+
+    /// How long the provider wants to be left alone, as far as that is heeded.
+    var pause: Duration {
+        switch self {
+        case .throttled(let after), .unknown(_, let after):
+            min(max(after ?? .zero, .zero), ProviderTask.longestRetryAfter)
+        case .succeeded, .pending, .declined, .canceled, .notFound, .refused, .notSent, .contradicted: .zero
+        }
+    }
 }
 
 /// How far a payment has got with its provider: a value that takes what the provider says and tells what follows.
@@ -102,23 +111,23 @@ struct ProviderTask: Hashable, Sendable {
         case .pending:
             mayBeTaken = true
             if phase != .ask { change(to: .ask) }
-            return wait(schedule, nil, "the provider has not decided yet")
+            return wait(schedule, .zero, "the provider has not decided yet")
         case .canceled: return .giveUp(because: "the provider has taken nothing, and will take nothing any more")
         case .refused(let code, let detail): return refused(code, "\(code): \(detail)", schedule)
         case .notFound:
             // It was there before, or so it seemed: only closing it brings a definite answer.
             if !isRefund { change(to: .close) }
-            return wait(schedule, nil, "the provider does not know it")
-        case .throttled(let after): return notTaken(schedule, after, "the provider asks to be left alone for a while")
-        case .notSent(let trouble): return notTaken(schedule, nil, "the provider cannot be reached: \(trouble)")
-        case .unknown(let trouble, let after):
+            return wait(schedule, .zero, "the provider does not know it")
+        case .throttled: return notTaken(schedule, reply.pause, "the provider asks to be left alone for a while")
+        case .notSent(let trouble): return notTaken(schedule, .zero, "the provider cannot be reached: \(trouble)")
+        case .unknown(let trouble, _):
             if phase == .send { mayBeTaken = true }
-            return notTaken(schedule, after, "the provider's answer is not known: \(trouble)")
+            return notTaken(schedule, reply.pause, "the provider's answer is not known: \(trouble)")
         case .contradicted(let how):
             // Whatever it has taken under our reference, it is not what we have asked for: nothing is entered, and nothing given
             // back, before it answers about our payment.
             mayBeTaken = true
-            return notTaken(schedule, nil, "the provider answers about other money: \(how)")
+            return notTaken(schedule, .zero, "the provider answers about other money: \(how)")
         }
     }
 
@@ -131,11 +140,11 @@ struct ProviderTask: Hashable, Sendable {
             return .giveUp(because: reason)
         case (.send, true), (.ask, _), (.close, _): break
         }
-        return wait(schedule, nil, reason)
+        return wait(schedule, .zero, reason)
     }
 
     /// This asking has taken nothing, or it is not known; how it goes on depends on all of them.
-    private mutating func notTaken(_ schedule: BackoffSchedule, _ after: Duration?, _ reason: String) -> Decision {
+    private mutating func notTaken(_ schedule: BackoffSchedule, _ after: Duration, _ reason: String) -> Decision {
         guard phase == .send, attempts >= schedule.maximumAttempts else { return wait(schedule, after, reason) }
         if !mayBeTaken { return .giveUp(because: "\(reason); after \(attempts) attempts, none of which was taken") }
         if !isRefund { change(to: .close) }
@@ -147,9 +156,9 @@ struct ProviderTask: Hashable, Sendable {
         rounds = 0
     }
 
-    private func wait(_ schedule: BackoffSchedule, _ after: Duration?, _ reason: String) -> Decision {
+    private func wait(_ schedule: BackoffSchedule, _ after: Duration, _ reason: String) -> Decision {
         // The first asking of a phase follows soon after what led to it.
         let backoff = schedule.delay(afterAttempt: Int(clamping: max(1, rounds)))
-        return .wait(max(backoff, min(after ?? .zero, Self.longestRetryAfter)), because: reason)
+        return .wait(max(backoff, after), because: reason)
     }
 }

@@ -43,7 +43,12 @@ package struct WebhookInbox: Sendable {
             metrics.received(provider, .refused)
             throw error
         }
-        guard let json = try? JSONParser.parse(body), let event = try? WebhookEvent(json: json) else {
+        let json = try? JSONParser.parse(body)
+        if let json, let type = try? WebhookEvent.type(of: json), WebhookEvent.Kind(rawValue: type) == nil {
+            // A provider of a later version tells more than we ask for. Refused, it would be sent again for days.
+            return metrics.received(provider, .ignored)
+        }
+        guard let json, let event = try? WebhookEvent(json: json) else {
             environment.logger.warning(
                 "a message of a provider cannot be read", metadata: ["provider": .string(provider.rawValue)])
             metrics.received(provider, .refused)
