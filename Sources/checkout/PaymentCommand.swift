@@ -49,7 +49,7 @@ struct PaymentCommand: AsyncParsableCommand {
             "30", "seconds"))
     var workerProcessingTimeoutSeconds: String?
 
-    @Option(help: help("Payments asked about at once", "WORKER_MAX_IN_FLIGHT", "64", "number"))
+    @Option(help: help("Payments of one provider asked about at once", "WORKER_MAX_IN_FLIGHT", "64", "number"))
     var workerMaxInFlight: String?
 
     @Option(

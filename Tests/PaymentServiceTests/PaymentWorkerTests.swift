@@ -262,6 +262,30 @@ struct PaymentWorkerTests {
         #expect(gateway.calls.count == 40)
     }
 
+    @Test("a provider with more payments than there is room for, and no answers, takes none of the other's room")
+    func fair() async throws {
+        let gate = Gate()
+        let gateway = ScriptedGateway(steps: (0..<8).map { _ in .wait(gate, then: .succeeded) })
+        let fixture = try PaymentFixture.withGateway(
+            gateway, PaymentsConfiguration(backoff: BackoffSchedule(), maximumInFlight: 8), isEager: true)
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "0")
+            for number in 0..<40 {
+                _ = try await client.pay("deposit", from: account, "1", key: "k\(number)", user: "ann")
+            }
+            await gate.arrival(of: 8)
+            for number in 0..<5 {
+                _ = try await client.pay(
+                    "deposit", from: account, "1", key: "p\(number)", user: "ann", provider: "paypal")
+            }
+            try await eventually { try await client.balance("ann") == 5 * 98 }
+            #expect(gateway.calls.count == 13)
+            gate.open()
+            try await eventually { try await client.balance("ann") == 45 * 98 }
+        }
+        #expect(gateway.calls.count == 45)
+    }
+
     @Test("a provider that fails is left alone for 30 s, then asked once; the other one is not held up")
     func breaker() async throws {
         let gateway = ScriptedGateway(steps: (0..<10).map { _ in .reply(.unknown("timed_out")) })

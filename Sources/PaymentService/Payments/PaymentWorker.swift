@@ -26,8 +26,8 @@ package final class PaymentWorker: Sendable {
     private let state = Mutex(State())
 
     private struct State {
-        /// The epochs of what is being asked about, by id.
-        var inFlight: [String: Int64] = [:]
+        /// What is being asked about, by id.
+        var inFlight: [String: Asking] = [:]
         var isFilling = false
         /// Whether somebody has asked for more while it was filling.
         var mustLookAgain = false
@@ -35,6 +35,22 @@ package final class PaymentWorker: Sendable {
         var isHungry = false
         var isStopped = false
         var idlers: [CheckedContinuation<Void, Never>] = []
+
+        func count(at provider: Provider) -> Int { inFlight.values.count { $0.provider == provider } }
+    }
+
+    private struct Asking {
+        let provider: Provider
+        let epoch: Int64
+    }
+
+    /// What one look has brought.
+    private struct Taken {
+        var payments: [Payment] = []
+        /// Whether a provider may have more that is due, and room for it.
+        var mayBeMore = false
+        /// Whether a provider may have more than there is room for.
+        var isFull = false
     }
 
     init(
@@ -76,53 +92,62 @@ package final class PaymentWorker: Sendable {
         }
         guard begins else { return }
         while true {
-            let room = state.withLock { state in
+            let underWay: [Provider: Int]? = state.withLock { state in
                 state.mustLookAgain = false
-                return state.isStopped ? 0 : configuration.maximumInFlight - state.inFlight.count
+                guard !state.isStopped else { return nil }
+                return Dictionary(uniqueKeysWithValues: Provider.allCases.map { ($0, state.count(at: $0)) })
             }
-            var (taken, mayBeMore) = ([Payment](), false)
-            if room > 0 {
+            var taken = Taken()
+            if let underWay {
                 do {
-                    (taken, mayBeMore) = try await take(room)
+                    taken = try await take(beside: underWay)
                 } catch {
                     state.withLock { $0.isFilling = false }
                     throw error
                 }
             }
-            let isDone = state.withLock { state in
-                for payment in taken { state.inFlight[payment.id] = payment.epoch }
-                state.isHungry = room == 0 || taken.count == room
-                state.isFilling = mayBeMore && taken.count < room || state.mustLookAgain
+            let isDone = state.withLock { [taken] state in
+                for payment in taken.payments {
+                    state.inFlight[payment.id] = Asking(provider: payment.provider, epoch: payment.epoch)
+                }
+                state.isHungry = taken.isFull
+                state.isFilling = taken.mayBeMore || state.mustLookAgain
                 return !state.isFilling
             }
-            for payment in taken { environment.detach { [self] in await work(on: payment) } }
+            for payment in taken.payments { environment.detach { [self] in await work(on: payment) } }
             if isDone { return }
         }
     }
 
-    /// - Returns: what was taken up, and whether a provider may have more that is due.
-    private func take(_ room: Int) async throws -> ([Payment], Bool) {
-        let limits = Provider.allCases.map { ($0, limit($0)) }
+    /// Each provider has room of its own: one with many payments, or slow answers, takes none of another's.
+    ///
+    /// - Parameter underWay: how many of each provider are being asked about.
+    private func take(beside underWay: [Provider: Int]) async throws -> Taken {
+        let limits = Provider.allCases.map { provider in
+            let count = underWay[provider] ?? 0
+            return (provider, wanted: wanted(provider, beside: count), room: configuration.maximumInFlight - count)
+        }
         return try await environment.store.transaction { [environment, terms] transaction in
             let records = PaymentRecords(transaction: transaction)
-            var (taken, mayBeMore) = ([Payment](), false)
-            for (provider, limit) in limits {
-                let limit = min(limit, room - taken.count)
-                guard limit > 0 else { continue }
-                let due = try records.take(from: provider, limit: limit, at: environment.time.now, on: terms)
-                taken += due
-                // Of a provider that is only tried out, one is enough.
-                if due.count == Self.maximumTaken { mayBeMore = true }
+            var taken = Taken()
+            for (provider, wanted, room) in limits where wanted > 0 {
+                let limit = min(wanted, room)
+                let due =
+                    limit > 0
+                    ? try records.take(from: provider, limit: limit, at: environment.time.now, on: terms) : []
+                taken.payments += due
+                guard due.count >= limit else { continue }
+                if limit == room { taken.isFull = true } else if limit == Self.maximumTaken { taken.mayBeMore = true }
             }
-            return (taken, mayBeMore)
+            return taken
         }
     }
 
     /// How many payments of a provider are taken up: none while its breaker is open, and one to see whether it is well again.
-    private func limit(_ provider: Provider) -> Int {
+    private func wanted(_ provider: Provider, beside underWay: Int) -> Int {
         switch breakers[provider]?.current {
         case .closed: Self.maximumTaken
-        case .halfOpen: 1
+        case .halfOpen: underWay == 0 ? 1 : 0
         case .open, nil: 0
         }
     }
@@ -171,7 +196,7 @@ package final class PaymentWorker: Sendable {
 
     private func end(_ payment: Payment) {
         let (isHungry, idlers) = state.withLock { state in
-            if state.inFlight[payment.id] == payment.epoch { state.inFlight[payment.id] = nil }
+            if state.inFlight[payment.id]?.epoch == payment.epoch { state.inFlight[payment.id] = nil }
             guard state.inFlight.isEmpty else { return (state.isHungry, [CheckedContinuation<Void, Never>]()) }
             defer { state.idlers = [] }
             return (state.isHungry, state.idlers)
@@ -188,7 +213,9 @@ package final class PaymentWorker: Sendable {
         guard !held.isEmpty else { return }
         try await environment.store.transaction { [environment, terms] transaction in
             let records = PaymentRecords(transaction: transaction)
-            for (id, epoch) in held { _ = try records.renew(id, epoch: epoch, at: environment.time.now, on: terms) }
+            for (id, asking) in held {
+                _ = try records.renew(id, epoch: asking.epoch, at: environment.time.now, on: terms)
+            }
         }
     }
 

@@ -19,7 +19,7 @@ package struct PaymentsConfiguration: Sendable {
     let pollInterval: Duration
     /// After how long without a sign of life a payment is taken from its worker (`WORKER_PROCESSING_TIMEOUT_SECONDS`).
     let lease: Duration
-    /// How many payments are asked about at once (`WORKER_MAX_IN_FLIGHT`).
+    /// How many payments of one provider are asked about at once (`WORKER_MAX_IN_FLIGHT`).
     let maximumInFlight: Int
     /// When a provider that fails is left alone for a while (`BREAKER_*`).
     let breaker: CircuitBreaker.Settings
