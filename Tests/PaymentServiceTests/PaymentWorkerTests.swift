@@ -312,6 +312,35 @@ struct PaymentWorkerTests {
         try await fixture.expectSoundPayments()
     }
 
+    @Test("what is due is found by one stretch of an index, however much is open")
+    func plans() async throws {
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway())
+        for statement in [PaymentRecords.due, PaymentRecords.strayed] {
+            let plan = try await fixture.environment.store.transaction { transaction in
+                try transaction.all("EXPLAIN QUERY PLAN \(statement)", ["stripe", .integer(0), .integer(1)]) {
+                    $0.text(3)
+                }
+            }
+            #expect(plan.count == 1, "\(plan)")
+            #expect(plan.first?.contains("INDEX payments_due (provider=? AND due_at") == true, "\(plan)")
+        }
+    }
+
+    @Test("a payment that seems to be due in a year, as the clock was set back, is taken up now")
+    func clockSetBack() async throws {
+        let gateway = ScriptedGateway(.notSent("unreachable"))
+        let fixture = try PaymentFixture.withGateway(gateway)
+        try await fixture.run { client in
+            let id = try await withdraw(client)
+            try await fixture.work()
+            try await fixture.environment.store.transaction { transaction in
+                _ = try transaction.run("UPDATE payments SET due_at = due_at + 31536000000", [])
+            }
+            try await fixture.work()
+            #expect(try await client.status(ofPayment: id, user: "ann") == "succeeded")
+        }
+    }
+
     @Test("a worker that is told to stop takes up nothing more and waits for what it has asked")
     func stop() async throws {
         let gate = Gate()
