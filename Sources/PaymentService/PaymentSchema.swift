@@ -61,5 +61,6 @@ enum PaymentSchema {
         PaymentsCorrections.trail,
         KeysForEver.migration,
         PaymentsCorrections.news,
+        PaymentsCorrections.pauses,
     ]
 }

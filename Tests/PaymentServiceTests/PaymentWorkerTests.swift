@@ -286,6 +286,64 @@ struct PaymentWorkerTests {
         #expect(gateway.calls.count == 45)
     }
 
+    @Test("a provider that wants to be left alone is, for all its payments, and a burst does not end in dead letters")
+    func pause() async throws {
+        let gateway = ScriptedGateway(
+            steps: Array(repeating: .reply(.throttled(after: .seconds(30))), count: 16)
+                + Array(repeating: .reply(.unknown("unavailable", after: .seconds(45))), count: 4))
+        let fixture = try PaymentFixture.withGateway(
+            gateway, PaymentsConfiguration(backoff: BackoffSchedule(maximumAttempts: 3), maximumInFlight: 16))
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "0")
+            for number in 0..<40 {
+                _ = try await client.pay("deposit", from: account, "1", key: "k\(number)", user: "ann")
+            }
+            try await fixture.work()
+            #expect(gateway.calls.count == 16)
+            _ = try await client.pay("deposit", from: account, "1", key: "p", user: "ann", provider: "paypal")
+            for _ in 0..<29 {
+                fixture.test.time.advance(by: .seconds(1))
+                try await fixture.successor(gateway).work()
+                try await fixture.work()
+            }
+            #expect(gateway.calls.count == 17, "nobody asks stripe, and paypal is asked")
+            fixture.test.time.advance(by: .seconds(1))
+            try await fixture.work()
+            let asked = gateway.calls.count
+            #expect(asked > 17)
+            fixture.test.time.advance(by: .seconds(44))
+            try await fixture.work()
+            #expect(gateway.calls.count == asked)
+            try await fixture.workAll()
+            #expect(try await client.balance("ann") == 41 * 98)
+        }
+        try await fixture.expectSoundPayments()
+    }
+
+    @Test(
+        "what a provider asks for about one payment is about that one, and a pause from before the clock was set back is over"
+    )
+    func pauseOfOne() async throws {
+        let gateway = ScriptedGateway(.unknown("inProgress", after: .seconds(60)), .throttled(after: .seconds(60)))
+        let fixture = try PaymentFixture.withGateway(gateway, isEager: false)
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "0")
+            _ = try await client.pay("deposit", from: account, "1", key: "a", user: "ann")
+            try await fixture.work()
+            _ = try await client.pay("deposit", from: account, "1", key: "b", user: "ann")
+            try await fixture.work()
+            #expect(gateway.calls.count == 2)
+            _ = try await client.pay("deposit", from: account, "1", key: "c", user: "ann")
+            try await fixture.work()
+            #expect(gateway.calls.count == 2)
+            try await fixture.environment.store.transaction { transaction in
+                _ = try transaction.run("UPDATE provider_pauses SET until = until + 31536000000", [])
+            }
+            try await fixture.work()
+            #expect(try await client.balance("ann") == 98)
+        }
+    }
+
     @Test("a provider that fails is left alone for 30 s, then asked once; the other one is not held up")
     func breaker() async throws {
         let gateway = ScriptedGateway(steps: (0..<10).map { _ in .reply(.unknown("timed_out")) })

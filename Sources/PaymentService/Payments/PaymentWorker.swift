@@ -131,10 +131,10 @@ package final class PaymentWorker: Sendable {
             let records = PaymentRecords(transaction: transaction)
             var taken = Taken()
             for (provider, wanted, room) in limits where wanted > 0 {
+                let now = environment.time.now
+                guard try !records.isPaused(provider, at: now) else { continue }
                 let limit = min(wanted, room)
-                let due =
-                    limit > 0
-                    ? try records.take(from: provider, limit: limit, at: environment.time.now, on: terms) : []
+                let due = limit > 0 ? try records.take(from: provider, limit: limit, at: now, on: terms) : []
                 taken.payments += due
                 guard due.count >= limit else { continue }
                 if limit == room { taken.isFull = true } else if limit == Self.maximumTaken { taken.mayBeMore = true }
@@ -168,8 +168,11 @@ package final class PaymentWorker: Sendable {
         let outcome = settled
         do {
             let isOurs = try await environment.store.transaction { [environment] transaction in
-                try PaymentRecords(transaction: transaction).settle(
-                    outcome, decision, pause: reply.pause, at: environment.time.now)
+                let records = PaymentRecords(transaction: transaction)
+                let now = environment.time.now
+                // Whoever's payment it is by now: it is the provider's word.
+                if reply.pausesProvider { try records.pause(outcome.provider, for: reply.pause, at: now) }
+                return try records.settle(outcome, decision, pause: reply.pause, at: now)
             }
             log(outcome, reply, decision, isOurs: isOurs)
             if isOurs { count(outcome, decision) }

@@ -46,6 +46,16 @@ enum PaymentsCorrections {
         ALTER TABLE payments ADD COLUMN not_before INTEGER NOT NULL DEFAULT 0;
         """)
 
+    /// How long a provider wants to be left alone was known of one payment only, and all others went on to ask.
+    static let pauses = Migration(
+        "pauses of providers",
+        """
+        CREATE TABLE provider_pauses (
+            provider TEXT PRIMARY KEY,
+            until INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        """)
+
     private static let eventsOfPayments = """
         FROM payments CROSS JOIN payment_events AS event ON event.payment_id = payments.payment_id
         WHERE event.type IN ('created', 'processing', 'taken_over', 'unanswered', 'waiting', 'closing', 'dead_lettered',

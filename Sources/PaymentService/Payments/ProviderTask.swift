@@ -1,4 +1,5 @@
 import Resilience
+import ServiceClient
 
 /// What the provider has said, or has not.
 package enum ProviderReply: Hashable, Sendable {
@@ -29,6 +30,15 @@ package enum ProviderReply: Hashable, Sendable {
         case .throttled(let after), .unknown(_, let after):
             min(max(after ?? .zero, .zero), ProviderTask.longestRetryAfter)
         case .succeeded, .pending, .declined, .canceled, .notFound, .refused, .notSent, .contradicted: .zero
+        }
+    }
+
+    /// Whether the pause is about the provider, and not about this one payment.
+    var pausesProvider: Bool {
+        switch self {
+        case .throttled: pause > .zero
+        case .unknown(let trouble, _): trouble == CallTrouble.unavailable.rawValue && pause > .zero
+        case .succeeded, .pending, .declined, .canceled, .notFound, .refused, .notSent, .contradicted: false
         }
     }
 }
