@@ -31,7 +31,7 @@ struct PaymentRecords {
             Self.payment)
     }
 
-    private static func visible(to user: String) -> String {
+    static func visible(to user: String) -> String {
         user.isEmpty
             ? """
             made_by = '' AND EXISTS (SELECT 1 FROM accounts
@@ -40,7 +40,7 @@ struct PaymentRecords {
             : "user_id = ?"
     }
 
-    private static func named(_ user: String) -> [SQLValue] { user.isEmpty ? [] : [.text(user)] }
+    static func named(_ user: String) -> [SQLValue] { user.isEmpty ? [] : [.text(user)] }
 
     /// The payment that a key has made, whatever is forgotten of the key elsewhere.
     func payment(madeBy scope: IdempotencyScope) throws -> (payment: Payment, fingerprint: Fingerprint)? {
@@ -55,28 +55,6 @@ struct PaymentRecords {
     /// The payment that was made anew for one in the dead letters.
     func retry(of id: String) throws -> String? {
         try transaction.first("SELECT payment_id FROM payments WHERE retry_of = ?", [.text(id)]) { $0.text(0) }
-    }
-
-    /// Payments of a user, newest first, without their refunds.
-    ///
-    /// - Parameters:
-    ///   - user: empty for those that were made in nobody's name.
-    ///   - cursor: only payments with a smaller id.
-    func page(user: String, status: Payment.Status?, before cursor: String?, limit: Int) throws -> [Payment] {
-        var conditions = ["refund_of IS NULL", Self.visible(to: user)]
-        var arguments = Self.named(user)
-        if let status {
-            conditions.append("status = ?")
-            arguments.append(.text(status.rawValue))
-        }
-        if let cursor {
-            conditions.append("payment_id < ?")
-            arguments.append(.text(cursor))
-        }
-        let condition = conditions.joined(separator: " AND ")
-        return try transaction.all(
-            "\(Self.select) WHERE \(condition) ORDER BY payment_id DESC LIMIT ?",
-            arguments + [.integer(Int64(limit))], Self.payment)
     }
 
     // MARK: - Making

@@ -90,7 +90,10 @@ enum PaymentsOperations {
 
     static let list = APIOperation(
         "listPayments", "The user's payments, newest first",
-        "Without their refunds, which the events of a payment name.",
+        """
+        Without their refunds, which the events of a payment name. Without `X-User-ID`, a page may have fewer payments than its \
+        limit, or none, and still a next one.
+        """,
         parameters: [.query("status", "Only those of this status.", .word(of: Payment.Status.allCases.map(\.rawValue)))]
             + APIOperation.Parameter.page(cursor: identifier),
         answers: [.init("A page.", page("payments", of: Payment.schema))])

@@ -67,19 +67,13 @@ struct PaymentsRoutes: Sendable {
     private func list(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let (limit, cursor, status) = try request.paymentPage()
         let user = context.user
-        let found = try await environment.store.transaction { transaction in
-            try PaymentRecords(transaction: transaction).page(
-                user: user, status: status, before: cursor, limit: limit + 1)
+        let page = try await environment.store.transaction { transaction in
+            try PaymentRecords(transaction: transaction).page(user: user, status: status, before: cursor, limit: limit)
         }
-        let page = found.prefix(limit)
         return .json { json in
             json.object { json in
-                json.array("payments") { json in page.forEach { $0.write(to: &json) } }
-                if found.count > limit, let last = page.last {
-                    json.string("nextCursor", last.id)
-                } else {
-                    json.null("nextCursor")
-                }
+                json.array("payments") { json in page.payments.forEach { $0.write(to: &json) } }
+                if let next = page.next { json.string("nextCursor", next) } else { json.null("nextCursor") }
             }
         }
     }
