@@ -62,5 +62,6 @@ enum PaymentSchema {
         KeysForEver.migration,
         PaymentsCorrections.news,
         PaymentsCorrections.pauses,
+        PaymentsCorrections.ages,
     ]
 }

@@ -399,6 +399,33 @@ struct PaymentWorkerTests {
         }
     }
 
+    @Test("the age of what is open grows while it is asked about, and is read from an index")
+    func age() async throws {
+        let gateway = ScriptedGateway(steps: (0..<10).map { _ in .reply(.pending) })
+        let fixture = try PaymentFixture.withGateway(gateway)
+        @Sendable func backlog() async throws -> Backlog {
+            try await fixture.records { try $0.backlog(of: .stripe, at: fixture.test.time.now) }
+        }
+        try await fixture.run { client in
+            let empty = try await backlog()
+            #expect(empty == Backlog(count: 0, oldestDue: .zero, oldestOpen: .zero))
+            _ = try await withdraw(client)
+            for _ in 0..<10 {
+                try await fixture.work()
+                fixture.test.time.advance(by: .seconds(100))
+            }
+            #expect(gateway.calls.count == 10)
+            let stuck = try await backlog()
+            #expect(stuck.count == 1 && stuck.oldestOpen == .seconds(1000) && stuck.oldestDue < .seconds(100))
+            try await fixture.work()
+            #expect(try await backlog() == Backlog(count: 0, oldestDue: .zero, oldestOpen: .zero))
+        }
+        let plan = try await fixture.environment.store.transaction { transaction in
+            try transaction.all("EXPLAIN QUERY PLAN \(PaymentRecords.oldest)", ["stripe"]) { $0.text(3) }
+        }
+        #expect(plan.count == 1 && plan[0].contains("INDEX payments_by_age (provider=?)"), "\(plan)")
+    }
+
     @Test("a worker that is told to stop takes up nothing more and waits for what it has asked")
     func stop() async throws {
         let gate = Gate()

@@ -18,6 +18,9 @@ final class PaymentMetrics: Sendable {
         MetricFamily(
             "payments_oldest_due_seconds", .gauge,
             "For how long the payment has been due that has waited longest, by provider."),
+        MetricFamily(
+            "payments_oldest_open_seconds", .gauge,
+            "For how long the oldest payment has had no end, however often it was asked about, by provider."),
         MetricFamily("payment_webhooks_total", .counter, "Messages of providers, by provider and what was done."),
         MetricFamily(
             "ledger_balanced", .gauge,
@@ -40,7 +43,8 @@ final class PaymentMetrics: Sendable {
     private let webhooks: [[String]: Counter]
     private let deadLetters: Meter
     private let open: [Provider: Meter]
-    private let oldest: [Provider: Meter]
+    private let oldestDue: [Provider: Meter]
+    private let oldestOpen: [Provider: Meter]
     private let breakers: [Provider: Meter]
 
     init(_ factory: any MetricsFactory) {
@@ -68,7 +72,8 @@ final class PaymentMetrics: Sendable {
             names.flatMap { name in Webhook.allCases.map { [name, $0.rawValue] } })
         deadLetters = Meter(label: "payment_dead_letters", factory: factory)
         open = meters("payments_open")
-        oldest = meters("payments_oldest_due_seconds")
+        oldestDue = meters("payments_oldest_due_seconds")
+        oldestOpen = meters("payments_oldest_open_seconds")
         breakers = meters("circuit_breaker_state", "target")
     }
 
@@ -91,9 +96,10 @@ final class PaymentMetrics: Sendable {
 
     func set(deadLetters count: Int64) { deadLetters.set(count) }
 
-    func set(_ provider: Provider, open count: Int64, oldestDue age: Duration) {
-        open[provider]?.set(count)
-        oldest[provider]?.set(age.inSeconds)
+    func set(_ provider: Provider, _ backlog: Backlog) {
+        open[provider]?.set(backlog.count)
+        oldestDue[provider]?.set(backlog.oldestDue.inSeconds)
+        oldestOpen[provider]?.set(backlog.oldestOpen.inSeconds)
     }
 
     func set(_ provider: Provider, breaker state: CircuitBreaker.State) {

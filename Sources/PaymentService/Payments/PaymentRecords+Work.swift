@@ -147,18 +147,3 @@ extension PaymentRecords {
             """, [.integer(now.milliseconds), .text(reference), .text(provider.rawValue)]) == 1
     }
 }
-
-extension PaymentRecords {
-    /// How many payments through a provider are open, up to `maximumCounted`, and for how long the one has been due that has
-    /// waited longest.
-    func backlog(of provider: Provider, at now: Timestamp) throws -> (count: Int64, oldestDue: Duration) {
-        let found = try transaction.first(
-            """
-            SELECT count(*), min(due_at) FROM (SELECT due_at FROM payments
-                WHERE provider = ? AND status IN ('new', 'processing') ORDER BY due_at LIMIT ?)
-            """, [.text(provider.rawValue), .integer(Int64(Self.maximumCounted))]
-        ) { ($0.integer(0), $0.optionalInteger(1)) }
-        guard let (count, first) = found else { return (0, .zero) }
-        return (count, first.map { max(.zero, .milliseconds(now.milliseconds - $0)) } ?? .zero)
-    }
-}

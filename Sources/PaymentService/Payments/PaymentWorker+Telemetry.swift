@@ -55,8 +55,6 @@ extension PaymentWorker {
             )
         }
         metrics.set(deadLetters: letters)
-        for (provider, backlog) in backlogs {
-            metrics.set(provider, open: backlog.count, oldestDue: backlog.oldestDue)
-        }
+        for (provider, backlog) in backlogs { metrics.set(provider, backlog) }
     }
 }

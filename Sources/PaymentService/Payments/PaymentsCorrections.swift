@@ -56,6 +56,14 @@ enum PaymentsCorrections {
         ) STRICT, WITHOUT ROWID;
         """)
 
+    /// What is open is found by its age, which no repetition changes, and in the order of ids.
+    static let ages = Migration(
+        "ages of open payments",
+        """
+        CREATE INDEX payments_by_age ON payments (provider, created_at) WHERE status IN ('new', 'processing');
+        CREATE INDEX payments_open ON payments (payment_id) WHERE status IN ('new', 'processing');
+        """)
+
     private static let eventsOfPayments = """
         FROM payments CROSS JOIN payment_events AS event ON event.payment_id = payments.payment_id
         WHERE event.type IN ('created', 'processing', 'taken_over', 'unanswered', 'waiting', 'closing', 'dead_lettered',
