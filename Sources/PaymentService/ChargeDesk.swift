@@ -142,8 +142,8 @@ struct ChargeDesk: Sendable {
     private static let service = APIDescription(
         name: "payment", title: "Payment", port: 3142,
         """
-        What operators see and do of charges, and of payments that were given up. `checkout charges` and `checkout dead-letters` are \
-        clients of these routes.
+        What operators see and do of charges, of payments through providers, and of those that were given up. `checkout charges`, \
+        `checkout payments` and `checkout dead-letters` are clients of these routes.
         """)
 
     private static let members: [Schema.Property] = [

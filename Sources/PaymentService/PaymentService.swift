@@ -92,6 +92,13 @@ public enum PaymentService {
             return routes
         }
 
+        /// What operators reach, on a port of their own.
+        var operatorRoutes: RouteCatalogue {
+            var routes = desk.catalogue()
+            PaymentDesk(environment: environment, wake: { [worker] in worker.wake() }).add(to: &routes)
+            return routes
+        }
+
         package func service() -> BuiltService {
             BuiltService(
                 routes: routes.catalogue(),

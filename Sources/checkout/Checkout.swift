@@ -19,8 +19,8 @@ struct Checkout: AsyncParsableCommand {
             CommandGroup(
                 name: "Operator's tools",
                 subcommands: [
-                    SagasCommand.self, ReservationsCommand.self, ChargesCommand.self, DeadLettersCommand.self,
-                    AuditCommand.self, TopCommand.self, LoadCommand.self,
+                    SagasCommand.self, ReservationsCommand.self, ChargesCommand.self, PaymentsCommand.self,
+                    DeadLettersCommand.self, AuditCommand.self, TopCommand.self, LoadCommand.self,
                 ])
         ]
     )

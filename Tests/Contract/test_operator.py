@@ -28,7 +28,7 @@ from stack import SERVICES, Service, binary, clean_environment, eventually, free
 
 WHO = ("--as", "ann", "--reason", "the customer called")
 TOOLS = {"sagas": ("list", "show", "retry", "compensate", "park"), "reservations": ("list", "show", "release"),
-         "charges": ("list", "show", "settle"),
+         "charges": ("list", "show", "settle"), "payments": ("list", "show", "settle"),
          "dead-letters": ("list", "show", "retry", "discard"), "audit": (), "top": (), "load": ()}
 
 

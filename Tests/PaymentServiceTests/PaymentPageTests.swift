@@ -1,4 +1,5 @@
 import Resilience
+import ServiceKit
 import Storage
 import TestSupport
 import Testing

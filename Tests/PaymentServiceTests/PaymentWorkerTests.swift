@@ -2,6 +2,7 @@ import Money
 import ProviderAPI
 import Resilience
 import ServiceKit
+import Storage
 import StrictJSON
 import TestSupport
 import Testing

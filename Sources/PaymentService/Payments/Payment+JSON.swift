@@ -30,26 +30,26 @@ extension Payment {
     }
 
     /// The payment as its owner sees it.
-    func write(to json: inout JSONWriter) {
-        json.object { json in
-            json.string("paymentId", id)
-            json.string("type", kind.rawValue)
-            json.string("status", status.rawValue)
-            json.string("provider", provider.rawValue)
-            json.string("sourceAccountId", accountID)
-            json.string("userId", user)
-            json.money("amount", amount)
-            json.money("fee", money(fee))
-            json.money("refunded", money(refunded))
-            if let refundOf { json.string("refundOf", refundOf) }
-            if let retryOf { json.string("retryOf", retryOf) }
-            json.integer("attempts", task.attempts)
-            if let declineCode { json.string("declineCode", declineCode) }
-            if let lastError { json.string("lastError", lastError) }
-            if status.isOpen, leaseOwner == nil, lastError != nil { json.string("nextRetryAt", dueAt.description) }
-            json.string("createdAt", createdAt.description)
-            json.string("updatedAt", updatedAt.description)
-        }
+    func write(to json: inout JSONWriter) { json.object { writeMembers(to: &$0) } }
+
+    func writeMembers(to json: inout JSONWriter) {
+        json.string("paymentId", id)
+        json.string("type", kind.rawValue)
+        json.string("status", status.rawValue)
+        json.string("provider", provider.rawValue)
+        json.string("sourceAccountId", accountID)
+        json.string("userId", user)
+        json.money("amount", amount)
+        json.money("fee", money(fee))
+        json.money("refunded", money(refunded))
+        if let refundOf { json.string("refundOf", refundOf) }
+        if let retryOf { json.string("retryOf", retryOf) }
+        json.integer("attempts", task.attempts)
+        if let declineCode { json.string("declineCode", declineCode) }
+        if let lastError { json.string("lastError", lastError) }
+        if status.isOpen, leaseOwner == nil, lastError != nil { json.string("nextRetryAt", dueAt.description) }
+        json.string("createdAt", createdAt.description)
+        json.string("updatedAt", updatedAt.description)
     }
 
     func json() -> [UInt8] { JSONWriter.bytes { write(to: &$0) } }

@@ -1,5 +1,6 @@
 import ProviderAPI
 import Resilience
+import ServiceKit
 import Storage
 
 /// What is open of a provider.
@@ -28,4 +29,45 @@ extension PaymentRecords {
     }
 
     static let oldest = "SELECT min(created_at) FROM payments WHERE provider = ? AND status IN ('new', 'processing')"
+}
+
+extension PaymentRecords {
+    /// Payments of one state for operators: open ones by id, the others in the opposite order and in steps of a bounded number of
+    /// rows.
+    func page(_ selection: OperatorSelection) throws -> OperatorPage<Payment> {
+        let limit = SQLValue.integer(Int64(selection.limit + 1))
+        let bounds = [SQLValue.integer(selection.madeBefore?.milliseconds ?? .max), SQLValue(selection.user)]
+        guard selection.state != Self.openState else {
+            let found = try transaction.all(
+                """
+                \(Self.select) INDEXED BY payments_open WHERE status IN ('new', 'processing') AND payment_id > ?1
+                    AND created_at <= ?2 AND (?3 IS NULL OR user_id = ?3) ORDER BY payment_id LIMIT ?4
+                """, [.text(selection.cursor ?? "")] + bounds + [limit], Self.payment)
+            return OperatorPage(found, limit: selection.limit, scannedTo: nil, id: \.id)
+        }
+        let some = "FROM payments WHERE payment_id < ?1 ORDER BY payment_id DESC"
+        let last = try transaction.first(
+            "SELECT payment_id \(some) LIMIT 1 OFFSET \(OperatorSelection.scanned - 1)", [selection.before]
+        ) { $0.text(0) }
+        let found = try transaction.all(
+            """
+            \(Self.select) WHERE payment_id < ?1 AND payment_id >= ?2 AND status = ?3 AND created_at <= ?4
+                AND (?5 IS NULL OR user_id = ?5) ORDER BY payment_id DESC LIMIT ?6
+            """, [selection.before, .text(last ?? ""), .text(selection.state)] + bounds + [limit], Self.payment)
+        return OperatorPage(found, limit: selection.limit, scannedTo: last, id: \.id)
+    }
+
+    /// The state in which operators see what has no end yet.
+    static let openState = "open"
+
+    /// Makes an open payment due now, whatever its wait: an operator knows more than we do. One that is being asked about is asked
+    /// about again if that brings no end. - Returns: false when it is not open.
+    func askNow(_ payment: Payment, at now: Timestamp) throws -> Bool {
+        try transaction.run(
+            """
+            UPDATE payments SET has_news = lease_owner IS NOT NULL, not_before = 0,
+                due_at = iif(lease_owner IS NULL, min(due_at, ?), due_at)
+            WHERE payment_id = ? AND status IN ('new', 'processing')
+            """, [.integer(now.milliseconds), .text(payment.id)]) == 1
+    }
 }

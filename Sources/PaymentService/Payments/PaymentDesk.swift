@@ -1,0 +1,133 @@
+import Hummingbird
+import Money
+import MoneyJSON
+import OpenAPI
+import Resilience
+import ServiceKit
+import Storage
+import StrictJSON
+
+/// Payment's routes for operators about payments through providers: what is open, how far it is, and asking the provider now.
+struct PaymentDesk: Sendable {
+    /// How many events of one payment are shown, the first ones.
+    static let eventLimit = 200
+
+    let environment: ServiceEnvironment
+    let wake: @Sendable () -> Void
+
+    static let states =
+        [PaymentRecords.openState] + Payment.Status.allCases.filter { !$0.isOpen }.map(\.rawValue)
+
+    func add(to routes: inout RouteCatalogue) {
+        routes.get("/payments", as: Self.list, list)
+        routes.get("/payments/:id", as: Self.show, show)
+        routes.post("/payments/:id/settle", as: Self.settleOperation, settle)
+    }
+
+    // MARK: - Routes
+
+    private func list(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let selection = try request.operatorSelection(Self.states, now: environment.time.now)
+        let page = try await environment.store.transaction { try PaymentRecords(transaction: $0).page(selection) }
+        return page.response("payments") { payment, json in json.object { payment.writeForOperators(to: &$0) } }
+    }
+
+    private func show(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let id = try context.parameters.require("id")
+        return .json(try await environment.store.transaction { try Self.file(id, in: $0) }.json())
+    }
+
+    /// Makes it due now. The worker asks, so that no two ask at once, and the answer is there a moment later.
+    private func settle(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let id = try context.parameters.require("id")
+        let command = try await request.operatorCommand()
+        let file = try await environment.store.transaction { [environment] transaction in
+            let records = PaymentRecords(transaction: transaction)
+            guard let payment = try records.payment(id) else { throw Problem.paymentNotFound }
+            let now = environment.time.now
+            guard try records.askNow(payment, at: now) else {
+                throw Problem.paymentConflict("The payment is \(payment.status.rawValue); there is nothing to ask.")
+            }
+            try OperatorLog(transaction).record(command.action("settle", plan: nil, at: now), on: id)
+            return try Self.file(id, in: transaction)
+        }
+        wake()
+        return .json(file.json())
+    }
+
+    private static func file(_ id: String, in transaction: any Transaction) throws -> PaymentFile {
+        let records = PaymentRecords(transaction: transaction)
+        guard let payment = try records.payment(id) else { throw Problem.paymentNotFound }
+        return PaymentFile(
+            payment: payment, events: try records.events(of: id, after: 0, limit: eventLimit),
+            actions: try OperatorLog(transaction).actions(on: id))
+    }
+
+    // MARK: - Descriptions
+
+    private static let payment = Schema.object(
+        "A payment through a provider, whoever's it is, and how far it is.",
+        [
+            .required("paymentId", .string()), .required("type", .word(of: Payment.Kind.allCases.map(\.rawValue))),
+            .required("status", .word(of: Payment.Status.allCases.map(\.rawValue))),
+            .required("provider", .string()), .required("userId", .string()), .required("amount", Money.schema),
+            .required(
+                "phase",
+                .word(
+                    "What the provider is asked: the command, where it stands, or to take nothing any more.",
+                    of: ["send", "ask", "close"])),
+            .required("mayBeTaken", .boolean()), .required("isBeingAsked", .boolean()),
+            .optional("dueAt", .string("When it is asked next.", format: "date-time")),
+        ]
+    ).named("ListedPayment")
+
+    private static let list = APIOperation(
+        "listOpenPayments", "Payments through providers by state, age and user",
+        "Open ones by id, and so by age; others in the opposite order.", for: .operators,
+        parameters: OperatorSelection.parameters(states),
+        answers: [
+            .init(
+                "A page.",
+                .object([.required("payments", .array(of: payment)), .required("nextCursor", .string().orNull)]))
+        ])
+
+    private static let show = APIOperation(
+        "showPayment", "One payment with its events, and what operators did to it", for: .operators,
+        parameters: [.id("The payment.")], answers: [.init("The payment.", payment)], problems: [.paymentNotFound])
+
+    private static let settleOperation = APIOperation(
+        "settlePayment", "Have the provider asked now about a payment",
+        "It is asked under the payment's own id, so that nothing is paid twice; not while its breaker is open or it wants to be left alone.",
+        for: .operators, parameters: [.id("The payment.")], body: OperatorCommand.schema,
+        answers: [.init("The payment before the answer.", payment)],
+        problems: [.paymentNotFound, .paymentStateConflict])
+}
+
+extension Payment {
+    fileprivate func writeForOperators(to json: inout JSONWriter) {
+        writeMembers(to: &json)
+        json.string("phase", task.phase.rawValue)
+        json.bool("mayBeTaken", task.mayBeTaken)
+        json.bool("isBeingAsked", leaseOwner != nil)
+        if status.isOpen, leaseOwner == nil { json.string("dueAt", dueAt.description) }
+    }
+}
+
+/// A payment with its past.
+private struct PaymentFile: Sendable {
+    let payment: Payment
+    let events: [RecordedEvent]
+    let actions: [OperatorAction]
+
+    func json() -> [UInt8] {
+        JSONWriter.bytes { json in
+            json.object { json in
+                payment.writeForOperators(to: &json)
+                json.array("events") { json in
+                    events.forEach { $0.write(to: &json, currency: payment.amount.currency, codeName: "reason") }
+                }
+                json.array("actions") { json in actions.forEach { $0.write(to: &json) } }
+            }
+        }
+    }
+}

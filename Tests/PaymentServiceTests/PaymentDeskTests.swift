@@ -1,0 +1,85 @@
+import ProviderAPI
+import ServiceKit
+import StrictJSON
+import TestSupport
+import Testing
+
+@testable import PaymentService
+
+@Suite("What operators see and do of payments through providers", .timeLimit(.minutes(5)))
+struct PaymentDeskTests {
+    private static let command = #"{"operator":"ann","reason":"the bank called"}"#
+
+    private func operate(
+        _ fixture: PaymentFixture, _ body: @escaping @Sendable (RouteClient) async throws -> RouteResponse
+    ) async throws -> RouteResponse {
+        try await fixture.service.testOperators(in: fixture.environment, body)
+    }
+
+    @Test("an open payment is listed and shown with how far it is, and is asked about when an operator says so")
+    func settle() async throws {
+        let other = ProviderReply.contradicted("charge of 1 USD instead of charge of 100 USD")
+        let gateway = ScriptedGateway(other, .throttled(after: .seconds(500)))
+        let fixture = try PaymentFixture.withGateway(gateway)
+        try await fixture.run { client in
+            let account = try await client.openWallet("bob", "0")
+            let id = try #require(
+                try await client.pay("deposit", from: account, "1", key: "k", user: "bob").text("paymentId"))
+            try await fixture.work()
+            let list = try await operate(fixture) { try await $0.get("/payments") }
+            #expect(list.count("payments") == 1 && list.text("payments/0/paymentId") == id)
+            #expect(list.text("payments/0/userId") == "bob" && list.text("payments/0/phase") == "send")
+            #expect(list.value("payments/0/mayBeTaken") == .bool(true))
+            let asked = try await operate(fixture) { try await $0.post("/payments/\(id)/settle", Self.command) }
+            #expect(asked.status == 200 && asked.text("actions/0/operator") == "ann")
+            try await fixture.work()
+            #expect(gateway.calls.count == 2, "at once")
+            fixture.test.time.advance(by: .seconds(501))
+            try await fixture.work()
+            let shown = try await operate(fixture) { try await $0.get("/payments/\(id)") }
+            #expect(shown.text("status") == "succeeded" && shown.text("events/0/type") == "created")
+            let again = try await operate(fixture) { try await $0.post("/payments/\(id)/settle", Self.command) }
+            #expect(again.code == "payment-state-conflict")
+            #expect(try await operate(fixture) { try await $0.get("/payments") }.count("payments") == 0)
+            let ended = try await operate(fixture) { try await $0.get("/payments?state=succeeded&user=bob") }
+            #expect(ended.text("payments/0/paymentId") == id)
+        }
+    }
+
+    @Test("pages follow one another, open ones by age and others newest first")
+    func pages() async throws {
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway())
+        try await fixture.run { client in
+            let account = try await client.openWallet("bob", "0")
+            for number in 0..<5 {
+                _ = try await client.pay("deposit", from: account, "1", key: "k\(number)", user: "bob")
+                fixture.test.time.advance(by: .seconds(1))
+            }
+            for state in ["open", "succeeded"] {
+                var seen: [String] = []
+                var cursor: String?
+                repeat {
+                    let query = "?state=\(state)&limit=2" + (cursor.map { "&cursor=\($0)" } ?? "")
+                    let page = try await operate(fixture) { try await $0.get("/payments\(query)") }
+                    seen += (0..<(page.count("payments") ?? 0)).compactMap { page.text("payments/\($0)/paymentId") }
+                    cursor = page.text("nextCursor")
+                } while cursor != nil
+                #expect(seen.count == 5 && seen == (state == "open" ? seen.sorted() : seen.sorted(by: >)))
+                let old = try await operate(fixture) { try await $0.get("/payments?state=\(state)&olderThan=3") }
+                #expect(old.count("payments") == 3)
+                try await fixture.work()
+            }
+        }
+    }
+
+    @Test("who and why are asked for, and what is not there is not found")
+    func refusals() async throws {
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway())
+        let unknown = try await operate(fixture) { try await $0.post("/payments/none/settle", Self.command) }
+        #expect(unknown.code == "payment-not-found")
+        let nobody = try await operate(fixture) { try await $0.post("/payments/none/settle", "{}") }
+        #expect(nobody.code == "validation-failed")
+        let state = try await operate(fixture) { try await $0.get("/payments?state=new") }
+        #expect(state.status == 400)
+    }
+}
