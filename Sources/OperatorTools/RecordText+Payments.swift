@@ -35,7 +35,7 @@ extension RecordText {
                 ("made", payment.text("createdAt").map { "\($0), \(age($0, now)) ago" }),
                 ("sent", payment.integer("attempts").map { "\($0) times" }), ("phase", payment.text("phase")),
                 ("may be taken", payment.flag("mayBeTaken") ? "yes" : "no"), ("last answer", payment.text("lastError")),
-                ("declined", payment.text("declineCode")),
+                ("its words", payment.text("lastDetail")), ("declined", payment.text("declineCode")),
                 ("asked next", payment.flag("isBeingAsked") ? "now" : payment.text("dueAt")),
             ]) + ["", "What happened"] + timeline(events, actions(payment))
         return lines.joined(separator: "\n")

@@ -63,5 +63,6 @@ enum PaymentSchema {
         PaymentsCorrections.news,
         PaymentsCorrections.pauses,
         PaymentsCorrections.ages,
+        PaymentsCorrections.details,
     ]
 }

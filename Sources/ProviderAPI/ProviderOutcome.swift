@@ -75,9 +75,9 @@ extension PaymentOutcome {
                 self = .unknown(.garbled)
             }
         case .problem(402, let refusal) where refusal.code == "payment-declined":
-            self = .declined(code: refusal.declineCode ?? Self.unspecifiedDecline)
+            self = .declined(code: refusal.bounded.declineCode ?? Self.unspecifiedDecline)
         case .problem(409, let refusal) where refusal.code == "payment-canceled": self = .canceled
-        case .problem(_, let refusal): self = .refused(refusal)
+        case .problem(_, let refusal): self = .refused(refusal.bounded)
         case .throttled(let retryAfter): self = .throttled(retryAfter: retryAfter)
         case .notSent(let trouble): self = .unavailable(trouble)
         case .unknown(let trouble, let retryAfter): self = .unknown(trouble, retryAfter: retryAfter)
@@ -103,11 +103,35 @@ extension RefundOutcome {
                 refund.command == command
                 ? .succeeded(refund)
                 : .contradicted("\(refund.command.summary) instead of \(command.summary)")
-        case .problem(_, let refusal): self = .refused(refusal)
+        case .problem(_, let refusal): self = .refused(refusal.bounded)
         case .throttled(let retryAfter): self = .throttled(retryAfter: retryAfter)
         case .notSent(let trouble): self = .unavailable(trouble)
         case .unknown(let trouble, let retryAfter): self = .unknown(trouble, retryAfter: retryAfter)
         }
+    }
+}
+
+extension Refusal {
+    /// Characters of a detail that are kept.
+    static let detailLimit = 300
+
+    /// The same with codes that are words, and a detail of some lines: what a provider writes is stored, shown and logged.
+    fileprivate var bounded: Refusal {
+        Refusal(
+            code: Self.word(code) ?? "unspecified", detail: String(detail.prefix(Self.detailLimit)),
+            declineCode: declineCode.flatMap(Self.word))
+    }
+
+    private static func word(_ text: String) -> String? {
+        let isWord = text.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+                true
+            default: false
+            }
+        }
+        return isWord && (1...64).contains(text.utf8.count) ? text : nil
     }
 }
 

@@ -46,6 +46,27 @@ struct PaymentDeskTests {
         }
     }
 
+    @Test("a provider's own words are for operators and the log, and its code for the customer")
+    func words() async throws {
+        let gateway = ScriptedGateway(.refused(code: "limit", detail: "your card 4242 is over its limit"))
+        let fixture = try PaymentFixture.withGateway(gateway)
+        try await fixture.run { client in
+            let account = try await client.openWallet("bob", "0")
+            let id = try #require(
+                try await client.pay("deposit", from: account, "1", key: "k", user: "bob").text("paymentId"))
+            try await fixture.work()
+            let payment = try await client.get("/payments/\(id)", user: "bob")
+            #expect(payment.text("status") == "failed" && payment.text("lastError") == "refused: limit")
+            let events = try await client.get("/payments/\(id)/events", user: "bob")
+            #expect(events.text("events/2/reason") == "refused: limit")
+            for answer in [payment, events] { #expect(!String(decoding: answer.body, as: UTF8.self).contains("4242")) }
+            let shown = try await operate(fixture) { try await $0.get("/payments/\(id)") }
+            #expect(shown.text("lastDetail") == "your card 4242 is over its limit")
+            let line = try #require(try fixture.test.log.events("a payment has failed").first)
+            #expect(line["detail"] == .string("your card 4242 is over its limit"))
+        }
+    }
+
     @Test("pages follow one another, open ones by age and others newest first")
     func pages() async throws {
         let fixture = try PaymentFixture.withGateway(ScriptedGateway())

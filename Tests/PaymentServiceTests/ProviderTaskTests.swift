@@ -42,7 +42,7 @@ struct ProviderTaskTests {
         var task = ProviderTask(isRefund: false)
         #expect(
             run(&task, .throttled(after: nil), .refused(code: "validation-failed", detail: "no"))
-                == .fail(declineCode: nil, because: "validation-failed: no"))
+                == .fail(declineCode: nil, because: "refused: validation-failed"))
         var unknown = ProviderTask(isRefund: false)
         #expect(isWait(run(&unknown, .unknown("timed_out"), .refused(code: "unauthorized", detail: "no"))))
         #expect(unknown.phase == .close)

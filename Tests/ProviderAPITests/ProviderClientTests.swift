@@ -154,6 +154,26 @@ struct ProviderClientTests {
                 == .refused(Refusal(code: code, detail: "why")))
     }
 
+    @Test("what a provider writes into a refusal is held to words and some lines")
+    func boundedRefusal() async throws {
+        let long = String(repeating: "x", count: 9000)
+        func refusal(_ code: String, _ decline: String) -> String {
+            #"{"status":402,"detail":"\#(long)","code":"\#(code)","declineCode":"\#(decline)"}"#
+        }
+        let detail = String(long.prefix(300))
+        for code in [long, "", "a b", "caf\u{e9}"] {
+            #expect(
+                try await outcome(Self.response(402, refusal(code, "x")))
+                    == .refused(Refusal(code: "unspecified", detail: detail, declineCode: "x")))
+            #expect(
+                try await outcome(Self.response(402, refusal("payment-declined", code)))
+                    == .declined(code: "unspecified"))
+        }
+        #expect(
+            try await outcome(Self.response(402, refusal("limit_exceeded.v2", long)))
+                == .refused(Refusal(code: "limit_exceeded.v2", detail: detail)))
+    }
+
     @Test("a 429 says when to come back, whoever sends it")
     func throttled() async throws {
         #expect(

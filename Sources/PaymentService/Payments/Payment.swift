@@ -98,6 +98,8 @@ struct Payment: Hashable, Sendable {
     /// Why the provider declined.
     var declineCode: String?
     var updatedAt: Timestamp
+    /// What the provider said at the last asking in its own words, for operators alone.
+    var lastDetail: String?
 
     /// What can still be given back, in minor units.
     var refundable: Int64 { amount.minorUnits - refunding - refunded }

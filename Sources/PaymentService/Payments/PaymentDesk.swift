@@ -77,6 +77,7 @@ struct PaymentDesk: Sendable {
                     "What the provider is asked: the command, where it stands, or to take nothing any more.",
                     of: ["send", "ask", "close"])),
             .required("mayBeTaken", .boolean()), .required("isBeingAsked", .boolean()),
+            .optional("lastDetail", .string("What the provider said at the last asking, in its own words.")),
             .optional("dueAt", .string("When it is asked next.", format: "date-time")),
         ]
     ).named("ListedPayment")
@@ -109,6 +110,7 @@ extension Payment {
         json.string("phase", task.phase.rawValue)
         json.bool("mayBeTaken", task.mayBeTaken)
         json.bool("isBeingAsked", leaseOwner != nil)
+        if let lastDetail { json.string("lastDetail", lastDetail) }
         if status.isOpen, leaseOwner == nil { json.string("dueAt", dueAt.description) }
     }
 }

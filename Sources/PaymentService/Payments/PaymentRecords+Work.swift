@@ -102,14 +102,15 @@ extension PaymentRecords {
         try transaction.run(
             """
             UPDATE payments SET lease_owner = NULL, due_at = iif(has_news = 1 AND ?2 <> 'send', ?10, ?1), phase = ?2,
-                attempts = ?3, rounds = ?4, may_be_taken = ?5, last_error = ?6, updated_at = ?7, has_news = 0, not_before = ?10
+                attempts = ?3, rounds = ?4, may_be_taken = ?5, last_error = ?6, updated_at = ?7, has_news = 0, not_before = ?10,
+                last_detail = ?11
             WHERE payment_id = ?8 AND epoch = ?9 AND status = 'processing'
             """,
             [
                 .integer(due.milliseconds), .text(payment.task.phase.rawValue), .integer(payment.task.attempts),
                 .integer(payment.task.rounds), .integer(payment.task.mayBeTaken ? 1 : 0), SQLValue(reason),
                 .integer(now.milliseconds), .text(payment.id), .integer(payment.epoch),
-                .integer(earliest.milliseconds),
+                .integer(earliest.milliseconds), SQLValue(payment.lastDetail),
             ]) == 1
     }
 

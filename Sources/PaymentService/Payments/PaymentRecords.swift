@@ -150,13 +150,13 @@ struct PaymentRecords {
         try transaction.run(
             """
             UPDATE payments SET status = ?, held = 0, lease_owner = NULL, phase = ?, rounds = ?, may_be_taken = ?,
-                decline_code = ?, last_error = ?, updated_at = ?
+                decline_code = ?, last_error = ?, last_detail = ?, updated_at = ?
             WHERE payment_id = ? AND epoch = ? AND status = 'processing'
             """,
             [
                 .text(status.rawValue), .text(payment.task.phase.rawValue), .integer(payment.task.rounds),
                 .integer(payment.task.mayBeTaken ? 1 : 0), SQLValue(declineCode), SQLValue(reason),
-                .integer(now.milliseconds), .text(payment.id), .integer(payment.epoch),
+                SQLValue(payment.lastDetail), .integer(now.milliseconds), .text(payment.id), .integer(payment.epoch),
             ]) == 1
     }
 

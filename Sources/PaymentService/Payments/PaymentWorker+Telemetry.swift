@@ -19,6 +19,7 @@ extension PaymentWorker {
             "payment_id": .string(payment.id), "provider": .string(payment.provider.rawValue),
             "attempt": .stringConvertible(payment.task.attempts),
         ]
+        if let detail = reply.detail { metadata["detail"] = .string(detail) }
         guard isOurs else {
             return environment.logger.warning(
                 "a payment was taken over by another worker; this one's answer is dropped", metadata: metadata)

@@ -165,6 +165,7 @@ package final class PaymentWorker: Sendable {
         metrics.asked(payment.provider, call, reply)
         var settled = payment
         let decision = settled.task.next(after: reply, configuration.backoff)
+        settled.lastDetail = reply.detail
         let outcome = settled
         do {
             let isOurs = try await environment.store.transaction { [environment] transaction in

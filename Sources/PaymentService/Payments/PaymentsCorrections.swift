@@ -64,6 +64,13 @@ enum PaymentsCorrections {
         CREATE INDEX payments_open ON payments (payment_id) WHERE status IN ('new', 'processing');
         """)
 
+    /// What a provider says in its own words is for operators, and not for customers.
+    static let details = Migration(
+        "details of providers' refusals",
+        """
+        ALTER TABLE payments ADD COLUMN last_detail TEXT;
+        """)
+
     private static let eventsOfPayments = """
         FROM payments CROSS JOIN payment_events AS event ON event.payment_id = payments.payment_id
         WHERE event.type IN ('created', 'processing', 'taken_over', 'unanswered', 'waiting', 'closing', 'dead_lettered',

@@ -24,6 +24,15 @@ package enum ProviderReply: Hashable, Sendable {
     /// An answer about other money than was asked about: a fault of the provider's, which settles nothing.
     case contradicted(String)
 
+    /// What the provider says in its own words: for the log and for operators, and not for customers, to whom the code is told.
+    var detail: String? {
+        switch self {
+        case .refused(_, let detail): detail
+        case .contradicted(let how): how
+        case .succeeded, .pending, .declined, .canceled, .notFound, .throttled, .notSent, .unknown: nil
+        }
+    }
+
     /// How long the provider wants to be left alone, as far as that is heeded.
     var pause: Duration {
         switch self {
@@ -123,7 +132,7 @@ struct ProviderTask: Hashable, Sendable {
             if phase != .ask { change(to: .ask) }
             return wait(schedule, .zero, "the provider has not decided yet")
         case .canceled: return .giveUp(because: "the provider has taken nothing, and will take nothing any more")
-        case .refused(let code, let detail): return refused(code, "\(code): \(detail)", schedule)
+        case .refused(let code, _): return refused(code, schedule)
         case .notFound:
             // It was there before, or so it seemed: only closing it brings a definite answer.
             if !isRefund { change(to: .close) }
@@ -133,15 +142,16 @@ struct ProviderTask: Hashable, Sendable {
         case .unknown(let trouble, _):
             if phase == .send { mayBeTaken = true }
             return notTaken(schedule, reply.pause, "the provider's answer is not known: \(trouble)")
-        case .contradicted(let how):
+        case .contradicted:
             // Whatever it has taken under our reference, it is not what we have asked for: nothing is entered, and nothing given
             // back, before it answers about our payment.
             mayBeTaken = true
-            return notTaken(schedule, .zero, "the provider answers about other money: \(how)")
+            return notTaken(schedule, .zero, "the provider answers about other money")
         }
     }
 
-    private mutating func refused(_ code: String, _ reason: String, _ schedule: BackoffSchedule) -> Decision {
+    private mutating func refused(_ code: String, _ schedule: BackoffSchedule) -> Decision {
+        let reason = "refused: \(code)"
         switch (phase, isRefund) {
         case (.send, false) where !mayBeTaken: return .fail(declineCode: nil, because: reason)
         // What was asked before may have been taken all the same.
