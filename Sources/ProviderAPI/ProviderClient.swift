@@ -27,6 +27,7 @@ public struct ProviderClient: Sendable {
     public func pay(_ command: ProviderCommand, _ context: CallContext) async -> PaymentOutcome {
         let answer = await ask(
             "POST", "/v1/payments", command.reference, isKey: true, body: command.json(), context)
+        if case .bareRefusal(let status) = answer { return .refused(.bare(status)) }
         return PaymentOutcome(answer, about: command)
     }
 
@@ -49,6 +50,7 @@ public struct ProviderClient: Sendable {
     public func refund(_ command: ProviderRefundCommand, _ context: CallContext) async -> RefundOutcome {
         let answer = await ask(
             "POST", "/v1/refunds", command.reference, isKey: true, body: command.json(), context)
+        if case .bareRefusal(let status) = answer { return .refused(.bare(status)) }
         return RefundOutcome(answer, about: command)
     }
 
@@ -67,6 +69,8 @@ public struct ProviderClient: Sendable {
     enum Answer {
         case value(JSONValue)
         case problem(Int, Refusal)
+        /// A refusal (4xx) by whoever it was, without a word of the provider's.
+        case bareRefusal(Int)
         case throttled(Duration?)
         case notSent(CallTrouble)
         case unknown(CallTrouble, Duration?)
@@ -105,8 +109,8 @@ public struct ProviderClient: Sendable {
         }
     }
 
-    /// The code of a problem document decides, not the bare status: what some other server says there is not the provider's
-    /// word. Only a 429 needs none, since whoever sends it has let nothing through.
+    /// The code of a problem document decides, where there is one. Whoever sends a refusal without one has let nothing through, be it the
+    /// provider or a proxy before it; but what is there already, or comes later, that says nothing of.
     private static func answer(_ response: ServiceResponse) -> Answer {
         let json = try? JSONParser.parse(response.body)
         switch response.status {
@@ -114,7 +118,8 @@ public struct ProviderClient: Sendable {
         case 429: return .throttled(response.retryAfter)
         case 400..<500:
             guard let problem = json.flatMap({ ProblemReader($0) }), problem.status == response.status else {
-                return .unknown(.garbled, response.retryAfter)
+                let isFinal = !passing.contains(response.status) && response.retryAfter == nil
+                return isFinal ? .bareRefusal(response.status) : .unknown(.garbled, response.retryAfter)
             }
             switch problem.refusal.code {
             case "request-in-progress": return .unknown(.inProgress, response.retryAfter)
@@ -125,4 +130,7 @@ public struct ProviderClient: Sendable {
         default: return .unknown(.garbled, nil)
         }
     }
+
+    /// Time-out, conflict and "too early": these say that something is under way, or may be tried again.
+    private static let passing: Set<Int> = [408, 409, 425]
 }

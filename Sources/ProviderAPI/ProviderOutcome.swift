@@ -78,6 +78,7 @@ extension PaymentOutcome {
             self = .declined(code: refusal.bounded.declineCode ?? Self.unspecifiedDecline)
         case .problem(409, let refusal) where refusal.code == "payment-canceled": self = .canceled
         case .problem(_, let refusal): self = .refused(refusal.bounded)
+        case .bareRefusal: self = .unknown(.garbled)
         case .throttled(let retryAfter): self = .throttled(retryAfter: retryAfter)
         case .notSent(let trouble): self = .unavailable(trouble)
         case .unknown(let trouble, let retryAfter): self = .unknown(trouble, retryAfter: retryAfter)
@@ -104,6 +105,7 @@ extension RefundOutcome {
                 ? .succeeded(refund)
                 : .contradicted("\(refund.command.summary) instead of \(command.summary)")
         case .problem(_, let refusal): self = .refused(refusal.bounded)
+        case .bareRefusal: self = .unknown(.garbled)
         case .throttled(let retryAfter): self = .throttled(retryAfter: retryAfter)
         case .notSent(let trouble): self = .unavailable(trouble)
         case .unknown(let trouble, let retryAfter): self = .unknown(trouble, retryAfter: retryAfter)
@@ -121,6 +123,9 @@ extension Refusal {
             code: Self.word(code) ?? "unspecified", detail: String(detail.prefix(Self.detailLimit)),
             declineCode: declineCode.flatMap(Self.word))
     }
+
+    /// What a refusal of a command says that has nothing but a status.
+    static func bare(_ status: Int) -> Refusal { Refusal(code: "http-\(status)", detail: "") }
 
     private static func word(_ text: String) -> String? {
         let isWord = text.utf8.allSatisfy { byte in

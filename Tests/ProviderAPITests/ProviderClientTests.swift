@@ -154,6 +154,23 @@ struct ProviderClientTests {
                 == .refused(Refusal(code: code, detail: "why")))
     }
 
+    @Test(
+        "a refusal without a problem document is final for the command, and says nothing to a question or a cancel",
+        arguments: [(400, ""), (401, "<html>"), (403, "{}"), (404, "[]"), (413, problem(414, "x")), (422, "")])
+    func bareRefusal(_ status: Int, _ body: String) async throws {
+        let answer = Self.response(status, body)
+        let client = client(ScriptedTransport(answer, answer, answer, answer, answer))
+        let refused = Refusal(code: "http-\(status)", detail: "")
+        #expect(await client.pay(command, try context()) == .refused(refused))
+        #expect(await client.refund(refund, try context()) == .refused(refused))
+        #expect(await client.payment(command, try context()) == .unknown(.garbled))
+        #expect(await client.cancel(command, try context()) == .unknown(.garbled))
+        #expect(await client.refundStatus(refund, try context()) == .unknown(.garbled))
+        #expect(
+            try await outcome(Self.response(status, body, retryAfter: .seconds(3)))
+                == .unknown(.garbled, retryAfter: .seconds(3)))
+    }
+
     @Test("what a provider writes into a refusal is held to words and some lines")
     func boundedRefusal() async throws {
         let long = String(repeating: "x", count: 9000)
@@ -185,7 +202,8 @@ struct ProviderClientTests {
         "an answer that proves nothing leaves the outcome unknown",
         arguments: [
             (500, problem(500, "internal-error"), CallTrouble.unavailable), (503, "", .unavailable),
-            (200, "", .garbled), (200, "{}", .garbled), (302, "", .garbled), (404, "", .garbled),
+            (200, "", .garbled), (200, "{}", .garbled), (302, "", .garbled), (408, "", .garbled),
+            (409, "<html>", .garbled), (425, "", .garbled),
             (200, payment("succeeded", reference: "ref-2"), .garbled),
             (200, payment("chargeback"), .garbled),
             (200, payment("succeeded", refunded: 2001), .garbled),
