@@ -64,5 +64,6 @@ enum PaymentSchema {
         PaymentsCorrections.pauses,
         PaymentsCorrections.ages,
         PaymentsCorrections.details,
+        PaymentsCorrections.requests,
     ]
 }

@@ -81,7 +81,9 @@ public enum PaymentService {
         var routes: PaymentRoutes {
             PaymentRoutes(
                 environment: environment, charging: charging, refunding: refunding,
-                payments: PaymentsRoutes(environment: environment, payments: payments, inbox: inbox),
+                payments: PaymentsRoutes(
+                    environment: environment, payments: payments, inbox: inbox,
+                    earliest: { [worker] in worker.earliestAsking($0) }),
                 ledgerCheck: ledgerCheck)
         }
 
@@ -89,12 +91,6 @@ public enum PaymentService {
         var operatorRoutes: RouteCatalogue {
             var routes = ChargeDesk(environment: environment, charging: charging, refunding: refunding).catalogue()
             DeadLetterDesk(environment: environment, payments: payments).add(to: &routes)
-            return routes
-        }
-
-        /// What operators reach, on a port of their own.
-        var operatorRoutes: RouteCatalogue {
-            var routes = desk.catalogue()
             PaymentDesk(environment: environment, wake: { [worker] in worker.wake() }).add(to: &routes)
             return routes
         }

@@ -427,6 +427,84 @@ struct PaymentWorkerTests {
         #expect(plan.count == 1 && plan[0].contains("INDEX payments_by_age (provider=?)"), "\(plan)")
     }
 
+    @Test(
+        "while a breaker is open, what waits says when its provider is asked next, and what nobody has sent may be canceled"
+    )
+    func behindBreaker() async throws {
+        let gateway = ScriptedGateway(steps: (0..<10).map { _ in .reply(.unknown("timed_out")) })
+        let fixture = try PaymentFixture.withGateway(
+            gateway, PaymentsConfiguration(backoff: BackoffSchedule(maximumAttempts: 20)))
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "0")
+            let waiting = try #require(
+                try await client.pay("deposit", from: account, "1", key: "w", user: "ann").text("paymentId"))
+            let parts = PaymentService.Parts(
+                fixture.environment,
+                provider: SimulatedProvider(allowsTestMethods: false, sleeper: fixture.test.sleeper), gateway: gateway,
+                configuration: PaymentsConfiguration(backoff: BackoffSchedule(maximumAttempts: 20)))
+            for number in 0..<9 {
+                _ = try await client.pay("deposit", from: account, "1", key: "k\(number)", user: "ann")
+            }
+            try await parts.worker.fill()
+            await parts.worker.idle()
+            #expect(gateway.calls.count == 10)
+            fixture.test.time.advance(by: .seconds(20))
+            let service = BuiltService(routes: parts.routes.catalogue())
+            let shown = try await service.test(in: fixture.environment) {
+                try await $0.get("/payments/\(waiting)", user: "ann")
+            }
+            #expect(shown.text("nextRetryAt") == "2026-01-01T00:00:30.000Z")
+            let sent = try await client.post("/payments/\(waiting)/cancel", "", user: "ann")
+            #expect(sent.code == "payment-state-conflict")
+        }
+    }
+
+    @Test(
+        "a payment that was taken up and handed back unsent may be canceled, and one that was sent or is being sent may not"
+    )
+    func handedBack() async throws {
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway(.notSent("unreachable")))
+        let terms = PaymentRecords.Terms(
+            owner: "w", lease: .seconds(30), maximumAttempts: 5, longestWait: .seconds(1200))
+        try await fixture.run { client in
+            let id = try await withdraw(client)
+            func cancel() async throws -> RouteResponse {
+                try await client.post("/payments/\(id)/cancel", "", user: "ann")
+            }
+            let now = fixture.test.time.now
+            let taken = try await fixture.records { try $0.take(from: .stripe, limit: 1, at: now, on: terms) }
+            #expect(try await cancel().code == "payment-state-conflict")
+            try await fixture.records { records in
+                for payment in taken { try records.handBack(payment, until: now, at: now) }
+            }
+            #expect(try await client.status(ofPayment: id, user: "ann") == "processing")
+            let canceled = try await cancel()
+            #expect(canceled.status == 200 && canceled.text("status") == "canceled")
+            #expect(try await client.balance("ann") == 10_200)
+            let second = try #require(
+                try await client.post("/payments/withdraw", #"{"amount":100}"#, key: "second", user: "ann").text(
+                    "paymentId"))
+            try await fixture.work()
+            #expect(try await client.post("/payments/\(second)/cancel", "", user: "ann").status == 409)
+        }
+        try await fixture.expectSoundPayments()
+    }
+
+    @Test("what the worker logs of a payment names the request that made it")
+    func story() async throws {
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway(.notSent("unreachable")))
+        try await fixture.run { client in
+            _ = try await client.openWallet("ann", "0")
+            let made = try await client.post(
+                "/payments/deposit", #"{"amount":1}"#, key: "k", user: "ann", headers: ["X-Request-ID": "story-1"])
+            #expect(made.status == 202)
+            try await fixture.workAll()
+        }
+        for message in ["a payment is asked about again", "a payment has succeeded"] {
+            #expect(try fixture.test.log.events(message).map { $0["request_id"] } == [.string("story-1")])
+        }
+    }
+
     @Test("a worker that is told to stop takes up nothing more and waits for what it has asked")
     func stop() async throws {
         let gate = Gate()

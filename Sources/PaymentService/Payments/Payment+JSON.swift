@@ -29,10 +29,12 @@ extension Payment {
         }
     }
 
-    /// The payment as its owner sees it.
-    func write(to json: inout JSONWriter) { json.object { writeMembers(to: &$0) } }
+    /// The payment as its owner sees it. - Parameter earliest: when its provider can be asked at the earliest.
+    func write(to json: inout JSONWriter, earliest: Timestamp? = nil) {
+        json.object { writeMembers(to: &$0, earliest: earliest) }
+    }
 
-    func writeMembers(to json: inout JSONWriter) {
+    func writeMembers(to json: inout JSONWriter, earliest: Timestamp? = nil) {
         json.string("paymentId", id)
         json.string("type", kind.rawValue)
         json.string("status", status.rawValue)
@@ -47,12 +49,14 @@ extension Payment {
         json.integer("attempts", task.attempts)
         if let declineCode { json.string("declineCode", declineCode) }
         if let lastError { json.string("lastError", lastError) }
-        if status.isOpen, leaseOwner == nil, lastError != nil { json.string("nextRetryAt", dueAt.description) }
+        if status.isOpen, leaseOwner == nil, lastError != nil {
+            json.string("nextRetryAt", max(dueAt, earliest ?? dueAt).description)
+        }
         json.string("createdAt", createdAt.description)
         json.string("updatedAt", updatedAt.description)
     }
 
-    func json() -> [UInt8] { JSONWriter.bytes { write(to: &$0) } }
+    func json(earliest: Timestamp? = nil) -> [UInt8] { JSONWriter.bytes { write(to: &$0, earliest: earliest) } }
 
     // MARK: - Schemas
 

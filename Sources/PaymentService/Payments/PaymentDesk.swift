@@ -77,6 +77,9 @@ struct PaymentDesk: Sendable {
                     "What the provider is asked: the command, where it stands, or to take nothing any more.",
                     of: ["send", "ask", "close"])),
             .required("mayBeTaken", .boolean()), .required("isBeingAsked", .boolean()),
+            .optional("requestId", .string("By which request it was made; its lines in the log name it.")),
+            .required(
+                "feeRemainder", .integer("What the rounding of the fee left over, in billionths of a minor unit.")),
             .optional("lastDetail", .string("What the provider said at the last asking, in its own words.")),
             .optional("dueAt", .string("When it is asked next.", format: "date-time")),
         ]
@@ -110,6 +113,8 @@ extension Payment {
         json.string("phase", task.phase.rawValue)
         json.bool("mayBeTaken", task.mayBeTaken)
         json.bool("isBeingAsked", leaseOwner != nil)
+        if let requestID { json.string("requestId", requestID) }
+        json.integer("feeRemainder", feeRemainder)
         if let lastDetail { json.string("lastDetail", lastDetail) }
         if status.isOpen, leaseOwner == nil { json.string("dueAt", dueAt.description) }
     }

@@ -67,9 +67,9 @@ struct PaymentRecords {
             INSERT INTO payments (payment_id, kind, direction, user_id, made_by, account_number, account_id, provider, amount,
                 currency, fee, fee_remainder, token, refund_of, retry_of, key_user, operation, operation_key, fingerprint,
                 status, phase, attempts, rounds, may_be_taken, due_at, epoch, held, refunding, refunded, fee_back, created_at,
-                updated_at)
+                updated_at, request_id)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'new', 'send', 0, 0, 0, ?20, 0, ?21, 0, 0, 0, ?20,
-                ?20)
+                ?20, ?22)
             """,
             [
                 .text(payment.id), .text(payment.kind.rawValue), .text(payment.direction.rawValue), .text(payment.user),
@@ -79,7 +79,7 @@ struct PaymentRecords {
                 SQLValue(payment.token), SQLValue(payment.refundOf), SQLValue(payment.retryOf),
                 SQLValue(claim?.scope.user), SQLValue(claim?.scope.operation), SQLValue(claim?.scope.key.value),
                 claim.map { .blob($0.fingerprint.bytes) } ?? .null, .integer(payment.createdAt.milliseconds),
-                .integer(payment.hold),
+                .integer(payment.hold), SQLValue(payment.requestID),
             ])
         if payment.hold > 0 { try ledger.post(payment.holdPosting(at: payment.createdAt)) }
         try record(.created, of: payment, at: payment.createdAt)
@@ -99,12 +99,14 @@ struct PaymentRecords {
         return true
     }
 
-    /// Cancels a payment that nobody has taken up. - Returns: false when somebody has.
+    /// Cancels a payment that nobody has sent. One that was taken up and handed back, as the breaker was not to be passed, is one of
+    /// them. - Returns: false when somebody has.
     func cancel(_ payment: Payment, at now: Timestamp) throws -> Bool {
         let canceled = try transaction.run(
             """
             UPDATE payments SET status = 'canceled', held = 0, epoch = epoch + 1, updated_at = ?
-            WHERE payment_id = ? AND status = 'new'
+            WHERE payment_id = ? AND (status = 'new'
+                OR status = 'processing' AND lease_owner IS NULL AND attempts = 0 AND may_be_taken = 0)
             """, [.integer(now.milliseconds), .text(payment.id)])
         guard canceled == 1 else { return false }
         try undo(payment, .canceled, because: nil, at: now)

@@ -19,6 +19,7 @@ extension PaymentWorker {
             "payment_id": .string(payment.id), "provider": .string(payment.provider.rawValue),
             "attempt": .stringConvertible(payment.task.attempts),
         ]
+        metadata["request_id"] = payment.requestID.map { .string($0) }
         if let detail = reply.detail { metadata["detail"] = .string(detail) }
         guard isOurs else {
             return environment.logger.warning(
@@ -57,5 +58,11 @@ extension PaymentWorker {
         }
         metrics.set(deadLetters: letters)
         for (provider, backlog) in backlogs { metrics.set(provider, backlog) }
+    }
+
+    /// When a payment that waits is asked about at the earliest, whatever stands with it: while the breaker of its provider is open,
+    /// its time comes and goes.
+    func earliestAsking(_ provider: Provider) -> Timestamp {
+        environment.time.now.advanced(by: breakers[provider]?.openFor ?? .zero)
     }
 }

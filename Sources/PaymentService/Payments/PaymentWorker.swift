@@ -180,7 +180,10 @@ package final class PaymentWorker: Sendable {
         } catch {
             environment.logger.error(
                 "a provider's answer could not be stored; it is asked again when its time is over",
-                metadata: ["payment_id": .string(payment.id), "error": .string("\(error)")])
+                metadata: [
+                    "payment_id": .string(payment.id), "request_id": .string(payment.requestID ?? ""),
+                    "error": .string("\(error)"),
+                ])
         }
     }
 
@@ -194,7 +197,10 @@ package final class PaymentWorker: Sendable {
         } catch {
             environment.logger.warning(
                 "a payment could not be handed back; it is taken up when its time is over",
-                metadata: ["payment_id": .string(payment.id), "error": .string("\(error)")])
+                metadata: [
+                    "payment_id": .string(payment.id), "request_id": .string(payment.requestID ?? ""),
+                    "error": .string("\(error)"),
+                ])
         }
     }
 

@@ -38,12 +38,12 @@ extension Payments {
     }
 
     func newPayment(
-        _ id: String, _ request: PaymentRequest, _ wallet: Wallet, madeBy caller: String, at now: Timestamp
+        _ id: String, _ request: PaymentRequest, _ wallet: Wallet, by caller: Caller, at now: Timestamp
     ) -> Payment {
         let share = request.kind.hasFee ? fee.share(of: request.amount) : nil
         return Payment(
             id: id, kind: request.kind, direction: request.kind == .deposit ? .inwards : .outwards, wallet,
-            madeBy: caller, request.provider, request.amount, fee: share?.amount.minorUnits ?? 0,
-            feeRemainder: share?.remainderBillionths ?? 0, token: request.token, at: now)
+            madeBy: caller.user, request.provider, request.amount, fee: share?.amount.minorUnits ?? 0,
+            feeRemainder: share?.remainderBillionths ?? 0, token: request.token, requestID: caller.requestID, at: now)
     }
 }

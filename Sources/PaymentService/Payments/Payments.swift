@@ -35,7 +35,7 @@ struct Payments: Sendable {
             }
             // Thrown, which undoes the claim of the key: a command that is not valid does not use it up (IK-17).
             if let failure = mismatch(request, wallet) { throw Problem(failure) }
-            let payment = newPayment(id, request, wallet, madeBy: caller.user, at: now)
+            let payment = newPayment(id, request, wallet, by: caller, at: now)
             return try insert(payment, wallet, records, claim)
         }
     }
@@ -59,11 +59,13 @@ struct Payments: Sendable {
                 return .failure(.paymentNotFound)
             }
             return try refund(
-                payment, request.amount?.minorUnits, as: refundID, madeBy: caller.user, records, claim, at: now)
+                payment, request.amount?.minorUnits, as: refundID, madeBy: caller.user, requestID: caller.requestID,
+                records, claim,
+                at: now)
         }
     }
 
-    /// Cancels a payment that nobody has taken up; repeated, it answers the same. - Throws: `Problem`, or `StoreError`.
+    /// Cancels a payment that nobody has sent; repeated, it answers the same. - Throws: `Problem`, or `StoreError`.
     func cancel(_ id: String, caller: String) async throws -> Payment {
         let result: Result<(Payment, Bool), Problem> = try await environment.store.transaction {
             [environment] transaction in
@@ -74,7 +76,8 @@ struct Payments: Sendable {
             if payment.status == .canceled { return .success((payment, false)) }
             guard try records.cancel(payment, at: environment.time.now), let canceled = try records.payment(id) else {
                 return .failure(
-                    .paymentConflict("The payment is \(payment.status.rawValue); only a new one is canceled."))
+                    .paymentConflict(
+                        "The payment is \(payment.status.rawValue); only one that was not sent is canceled."))
             }
             return .success((canceled, true))
         }
@@ -178,7 +181,7 @@ struct Payments: Sendable {
     /// - Parameter part: minor units; nil is all that is left.
     private func refund(
         _ payment: Payment, _ part: Int64?, as id: String, madeBy caller: String, retryOf: String? = nil,
-        _ records: PaymentRecords, _ claim: PaymentRecords.Claim?, at now: Timestamp
+        requestID: String?, _ records: PaymentRecords, _ claim: PaymentRecords.Claim?, at now: Timestamp
     ) throws -> Result<Payment, Problem> {
         guard payment.kind != .refund, payment.status.isRefundable else {
             return .failure(
@@ -197,7 +200,7 @@ struct Payments: Sendable {
             id: id, kind: .refund, direction: payment.direction == .inwards ? .outwards : .inwards, wallet,
             madeBy: caller, payment.provider, Money(minorUnits: part, currency: payment.amount.currency),
             fee: payment.feeBack(for: part), feeRemainder: 0, token: nil, refundOf: payment.id, retryOf: retryOf,
-            at: now)
+            requestID: requestID, at: now)
         let made = try insert(refund, wallet, records, claim)
         guard case .success = made else { return made }
         guard try records.setAside(refund, of: payment) else {
@@ -212,12 +215,14 @@ struct Payments: Sendable {
         if let refunded = dead.refundOf {
             guard let payment = try records.payment(refunded) else { return .failure(.paymentNotFound) }
             return try refund(
-                payment, dead.amount.minorUnits, as: id, madeBy: dead.madeBy, retryOf: dead.id, records, nil, at: now)
+                payment, dead.amount.minorUnits, as: id, madeBy: dead.madeBy, retryOf: dead.id,
+                requestID: dead.requestID, records, nil, at: now)
         }
         guard let wallet = try records.ledger.wallet(id: dead.accountID) else { return .failure(.accountNotFound) }
         let payment = Payment(
             id: id, kind: dead.kind, direction: dead.direction, wallet, madeBy: dead.madeBy, dead.provider, dead.amount,
-            fee: dead.fee, feeRemainder: dead.feeRemainder, token: dead.token, retryOf: dead.id, at: now)
+            fee: dead.fee, feeRemainder: dead.feeRemainder, token: dead.token, retryOf: dead.id,
+            requestID: dead.requestID, at: now)
         return try insert(payment, wallet, records, nil)
     }
 }

@@ -71,6 +71,24 @@ enum PaymentsCorrections {
         ALTER TABLE payments ADD COLUMN last_detail TEXT;
         """)
 
+    /// By which request a payment was made; and one that nobody has sent after all may still be canceled.
+    static let requests = Migration(
+        "requests of payments",
+        """
+        ALTER TABLE payments ADD COLUMN request_id TEXT;
+        DROP TRIGGER payments_never_go_back;
+        CREATE TRIGGER payments_never_go_back BEFORE UPDATE OF status ON payments
+        WHEN NEW.status <> OLD.status AND NOT (
+            OLD.status = 'new' AND NEW.status IN ('processing', 'canceled')
+            OR OLD.status = 'processing' AND NEW.status IN ('succeeded', 'failed')
+            OR OLD.status = 'processing' AND NEW.status = 'canceled' AND OLD.lease_owner IS NULL AND OLD.attempts = 0
+                AND OLD.may_be_taken = 0
+            OR OLD.status IN ('succeeded', 'partially_refunded') AND NEW.status IN ('partially_refunded', 'refunded'))
+        BEGIN
+            SELECT RAISE(ABORT, 'a status never goes backwards');
+        END;
+        """)
+
     private static let eventsOfPayments = """
         FROM payments CROSS JOIN payment_events AS event ON event.payment_id = payments.payment_id
         WHERE event.type IN ('created', 'processing', 'taken_over', 'unanswered', 'waiting', 'closing', 'dead_lettered',

@@ -3,6 +3,7 @@ import Hummingbird
 import Idempotency
 import Money
 import ProviderAPI
+import Resilience
 import ServiceKit
 import Storage
 import StrictJSON
@@ -12,6 +13,8 @@ struct PaymentsRoutes: Sendable {
     let environment: ServiceEnvironment
     let payments: Payments
     let inbox: WebhookInbox
+    /// When a provider can be asked at the earliest.
+    let earliest: @Sendable (Provider) -> Timestamp
 
     func add(to routes: inout RouteCatalogue) {
         typealias Described = PaymentsOperations
@@ -30,7 +33,8 @@ struct PaymentsRoutes: Sendable {
         }
         routes.get("/payments", as: Described.list, list)
         routes.get("/payments/:id", as: Described.get) { request, context in
-            .json(try await payment(context).json())
+            let payment = try await payment(context)
+            return .json(payment.json(earliest: earliest(payment.provider)))
         }
         routes.get("/payments/:id/events", as: Described.events, events)
         routes.keyedPost("/payments/:id/refund", as: Described.refund) { request, context, key in
@@ -72,7 +76,9 @@ struct PaymentsRoutes: Sendable {
         }
         return .json { json in
             json.object { json in
-                json.array("payments") { json in page.payments.forEach { $0.write(to: &json) } }
+                json.array("payments") { json in
+                    page.payments.forEach { $0.write(to: &json, earliest: earliest($0.provider)) }
+                }
                 if let next = page.next { json.string("nextCursor", next) } else { json.null("nextCursor") }
             }
         }

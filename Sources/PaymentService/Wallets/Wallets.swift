@@ -140,13 +140,15 @@ struct Caller: Sendable {
     let user: String
     /// Nothing is begun after it (OP-06).
     let deadline: Deadline?
+    /// The request's name in the logs (NX-04).
+    let requestID: String
 
     init(_ command: Command) {
-        (user, deadline) = (command.user, command.deadline)
+        (user, deadline, requestID) = (command.user, command.deadline, command.requestID.value)
     }
 
     init(_ context: ServiceContext) {
-        (user, deadline) = (context.user, context.deadline)
+        (user, deadline, requestID) = (context.user, context.deadline, context.requestID.value)
     }
 
     func isTooLate(on time: some TimeSource) -> Bool { deadline?.hasPassed(on: time) ?? false }
