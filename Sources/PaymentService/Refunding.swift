@@ -92,14 +92,7 @@ struct Refunding: Sendable {
         }
 
         if let earlier = try book.refund(madeUnder: key, by: user) {
-            // The key has given money back before and is forgotten since. Thrown, which undoes the claim.
-            guard earlier.isFrom(request, fingerprint), let charge = try book.charge(earlier.chargeID) else {
-                throw Problem.keyReused
-            }
-            guard earlier.status == .succeeded else { throw Problem.inProgress }
-            let response = StoredResponse(status: 200, body: RefundReceipt(earlier, of: charge).json())
-            try environment.keys.succeed(scope, reference: id, response: response, now: now, in: transaction)
-            return .reply(.replayed(response))
+            return .reply(try repeated(earlier, request, fingerprint, scope, reference: id, now: now, in: transaction))
         }
         guard let charge = try book.charge(request.chargeID) else {
             guard request.orCancel else { return try failed(.chargeNotFound) }
@@ -203,13 +196,6 @@ struct Refunding: Sendable {
 }
 
 extension Refund {
-    /// Whether this command has made it. Of a refund of an older version is known what was given back, and not how it was asked
-    /// for.
-    fileprivate func isFrom(_ request: RefundRequest, _ fingerprint: Fingerprint) -> Bool {
-        if let made = self.fingerprint { return made == fingerprint }
-        return chargeID == request.chargeID && request.amount.map { $0.minorUnits == amount } ?? true
-    }
-
     fileprivate func succeeded() -> Refund {
         Refund(
             id: id, chargeID: chargeID, user: user, amount: amount, status: .succeeded, key: key, createdAt: createdAt,
@@ -224,7 +210,7 @@ extension Refund {
 }
 
 extension RefundReceipt {
-    fileprivate init(_ refund: Refund, of charge: Charge) {
+    init(_ refund: Refund, of charge: Charge) {
         self.init(
             refundID: refund.id, chargeID: charge.id, status: "succeeded",
             amount: Money(minorUnits: refund.amount, currency: charge.amount.currency))
