@@ -32,7 +32,8 @@ class Provider:
     """Both providers on one port. `faults` are taken one for each POST of a payment or refund, in order:
 
     None: as it should be. "decline", "throttle" (429), "error" (500, nothing taken), "lose" (taken, no answer in time),
-    "drop" (not taken, no answer in time), "pending" (taken up; `settle` ends it), "refuse" (422).
+    "drop" (not taken, no answer in time), "pending" (taken up; `settle` ends it), "refuse" (422), "forbid" (403 without a
+    document), "other amount" (a hundredth is taken, and every answer says so).
     """
 
     def __init__(self):
@@ -134,6 +135,8 @@ class Provider:
                 return self.problem(500, "internal-error")
             if fault == "refuse":
                 return self.problem(422, "validation-failed")
+            if fault == "forbid":
+                return 403, {}
             if fault == "drop":
                 return None
             answer = self.refund(command) if path.endswith("/refunds") else self.pay(command, fault)
@@ -144,6 +147,8 @@ class Provider:
         if reference in self.canceled:
             return self.problem(409, "payment-canceled")
         if reference not in self.payments:
+            if fault == "other amount":
+                command = {**command, "amount": {**command["amount"], "amount": command["amount"]["amount"] // 100}}
             status = {"decline": "declined", "pending": "pending"}.get(fault, "succeeded")
             self.payments[reference] = {
                 "id": f"pp_{uuid.uuid4().hex}", "reference": reference, "kind": command["kind"], "status": status,

@@ -680,6 +680,22 @@ def test_IK_25_a_terminal_key_is_forgotten_after_its_time(forgetful, new_item, k
     assert assert_json(api.order(first["orderId"], user))["status"] == "completed"
 
 
+def test_IK_25_the_key_of_a_charge_or_a_refund_moves_money_once_also_when_it_is_forgotten(forgetful, user):
+    """Forgotten is only the answer: money that a key has moved stands in the books, with the key (decision 15)."""
+    api, key, before = forgetful.api, new_key(), forgetful.api.captured()
+    first = assert_first(api.charge(key, money(2000), user))
+    back = assert_first(api.refund(key, first["chargeId"], money(500), user))
+    for _ in range(2):
+        time.sleep(1.3)
+        again = api.charge(key, money(2000), user)
+        assert assert_json(again) == first and again.headers["Idempotent-Replayed"] == "true"
+        assert_problem(api.charge(key, money(2001), user), 422, "idempotency-key-reused")
+        again = api.refund(key, first["chargeId"], money(500), user)
+        assert assert_json(again) == back and again.headers["Idempotent-Replayed"] == "true"
+        assert_problem(api.refund(key, first["chargeId"], user=user), 422, "idempotency-key-reused")
+    assert api.captured() == (before[0] + 2000, before[1] + 500)
+
+
 def test_IK_25_a_key_in_progress_never_expires(forgetful, new_item, key, user):
     api, item, gate = forgetful.api, new_item(forgetful.api), threading.Event()
     forgetful.to_payment.on("charge", fakes.hold(gate), times=1)
