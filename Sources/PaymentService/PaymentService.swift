@@ -1,3 +1,4 @@
+import Idempotency
 import ProviderAPI
 import Resilience
 import ServiceClient
@@ -85,6 +86,34 @@ public enum PaymentService {
                     environment: environment, payments: payments, inbox: inbox,
                     earliest: { [worker] in worker.earliestAsking($0) }),
                 ledgerCheck: ledgerCheck)
+        }
+
+        /// What `POST /payments/{id}/refund` does. - Throws: `Problem`, or `StoreError`.
+        package func refund(
+            payment id: String, _ command: Command, key: IdempotencyKey
+        ) async throws -> CommandReply {
+            try await payments.refund(id, by: Caller(command), key: key) { currency in
+                try PaymentRefundRequest(json: command.body, currency)
+            }
+        }
+
+        /// What `POST /payments/{id}/cancel` does. - Throws: `Problem`, or `StoreError`.
+        package func cancel(payment id: String, _ command: Command) async throws -> CommandReply {
+            .made(try await payments.cancel(id, caller: command.user).json())
+        }
+
+        /// Makes a payment anew that was given up, or lets it be if it cannot be made any more; as an operator does.
+        /// - Throws: `StoreError`.
+        package func resolve(deadLetter id: String) async throws {
+            func command(_ action: DeadLetterAction) async throws -> OperatorCommand {
+                let plan = try await environment.store.transaction { try DeadLetterPlan(action, of: id, in: $0) }
+                return OperatorCommand(name: "operator", reason: "it was given up", plan: plan.id)
+            }
+            do {
+                _ = try await payments.retry(deadLetter: id, try await command(.retry))
+            } catch is Problem {
+                try await payments.discard(deadLetter: id, try await command(.discard))
+            }
         }
 
         /// For operators, on a port of their own.

@@ -77,7 +77,9 @@ struct SimulationTests {
         arguments: [
             "stock-unchecked", "no-charge-tombstone", "refund-skipped", "time-out-is-refusal", "end-overwritten",
             "driver-lost",
-            "payment-unknown-is-nothing", "payment-closed-unasked", "payment-not-released",
+            "payment-unknown-is-nothing", "payment-closed-unasked", "payment-not-released", "payment-of-other-money",
+            "payment-refund-unknown-is-refused", "payment-refund-not-counted", "payment-refund-not-set-aside",
+            "payment-refund-stays-set-aside",
             "charge-not-posted", "refund-not-posted", "event-not-recorded", "wallet-unchecked", "wallet-of-another",
         ])
     func planted(_ name: String) throws {

@@ -158,6 +158,7 @@ final class Audit: Sendable {
             }
             moved("charge \(id)", to: status, from: ["pending": ["succeeded", "failed", "canceled"]])
         }
+        try payments(disk)
         let books = try disk.rows(
             """
             SELECT ifnull(sum(debit_sign * (balance_high * 1000000000 + balance_low)), 0),
@@ -168,6 +169,23 @@ final class Audit: Sendable {
         for (sum, least) in books {
             if sum != 0 { report("INV-11", "debits and credits differ by \(sum)") }
             if least < 0 { report("INV-11", "a wallet is overdrawn by \(-least)") }
+        }
+    }
+
+    private func payments(_ disk: Disk) throws {
+        let payments = try disk.rows("SELECT payment_id, status, amount, refunded, refunding FROM payments") {
+            ($0[0] as String, $0[1] as String, $0[2] as Int64, $0[3] as Int64, $0[4] as Int64)
+        }
+        for (id, status, amount, refunded, refunding) in payments {
+            if refunded < 0 || refunding < 0 || refunded + refunding > amount {
+                report("INV-4", "of payment \(id), \(refunded) and \(refunding) of \(amount) is given back")
+            }
+            moved(
+                "payment \(id)", to: status,
+                from: [
+                    "new": ["processing", "canceled"], "processing": ["succeeded", "failed", "canceled"],
+                    "succeeded": ["partially_refunded", "refunded"], "partially_refunded": ["refunded"],
+                ])
         }
     }
 

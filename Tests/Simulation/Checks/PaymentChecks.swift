@@ -5,6 +5,7 @@ struct PaymentChecks {
 
     func run() {
         payments()
+        refunds()
         providers()
         customers()
     }
@@ -22,11 +23,11 @@ struct PaymentChecks {
     private func payments() {
         for payment in snapshot.payments {
             expect(
-                ["succeeded", "failed", "canceled"].contains(payment.status), "INV-6",
+                payment.isDone || ["failed", "canceled"].contains(payment.status), "INV-6",
                 "payment \(payment.id) is still \(payment.status)")
             expect(payment.held == 0, "INV-6", "\(payment.held) is still held for payment \(payment.id)")
             expect(
-                payment.lastEvent == payment.status, "INV-17",
+                payment.lastEvent == (payment.isDone ? "succeeded" : payment.status), "INV-17",
                 "payment \(payment.id) is \(payment.status), its events end with \(payment.lastEvent ?? "nothing")")
         }
         expect(balance("clearing:") == 0, "INV-6", "clearing holds \(balance("clearing:"))")
@@ -35,20 +36,45 @@ struct PaymentChecks {
             let booked = balance("settlement:\(provider):")
             expect(booked == owed, "INV-11", "the ledger says that \(provider) owes \(booked), its payments \(owed)")
         }
-        let earned = snapshot.payments.filter { $0.status == "succeeded" }.reduce(0) { $0 + $1.fee }
+        let earned = snapshot.payments.reduce(0) { $0 + $1.earned }
         expect(
             balance("fees:") == earned, "INV-11", "the ledger has \(balance("fees:")) of fees, the payments \(earned)")
+    }
+
+    /// INV-4: what a payment says was given back of it, and of its fee, is what its refunds say; and no more than there was.
+    private func refunds() {
+        let refunds = Dictionary(grouping: snapshot.payments.filter { $0.refundOf != nil }) { $0.refundOf ?? "" }
+        for payment in snapshot.payments where payment.refundOf == nil {
+            let done = (refunds[payment.id] ?? []).filter(\.isDone)
+            let (amount, fee) = (done.reduce(0) { $0 + $1.amount }, done.reduce(0) { $0 + $1.fee })
+            expect(
+                payment.refunded == amount && payment.feeBack == fee && payment.refunding == 0, "INV-4",
+                "of payment \(payment.id) \(payment.refunded) and \(payment.feeBack) of the fee were given back, "
+                    + "\(payment.refunding) is about to be; its refunds say \(amount) and \(fee)")
+            expect(amount <= payment.amount && fee <= payment.fee, "INV-4", "too much was given back of \(payment.id)")
+            guard payment.isDone else { continue }
+            let status = amount == 0 ? "succeeded" : amount == payment.amount ? "refunded" : "partially_refunded"
+            expect(
+                payment.status == status, "INV-17",
+                "of \(payment.amount) \(amount) was given back, and \(payment.id) is \(payment.status)")
+            expect(
+                amount < payment.amount || fee == payment.fee, "INV-3",
+                "all of payment \(payment.id) was given back, and \(fee) of its fee of \(payment.fee)")
+        }
     }
 
     /// INV-4: the book and the providers say the same, and nothing that failed here can still be taken there.
     private func providers() {
         for payment in snapshot.payments {
             let entry = world.books.entry(payment.id)
-            if payment.status == "succeeded" {
+            if payment.isDone {
                 expect(
                     entry?.state == .taken, "INV-4", "payment \(payment.id) succeeded, and its provider did not take it"
                 )
                 expect(entry?.amount == payment.amount, "INV-4", "the provider took another amount for \(payment.id)")
+                expect(
+                    entry?.refunded == payment.refunded, "INV-4",
+                    "the provider gave back \(entry?.refunded ?? 0) of \(payment.id), and we \(payment.refunded)")
             } else {
                 expect(
                     entry?.state != .taken && entry?.state != .underWay, "INV-4",
@@ -65,7 +91,8 @@ struct PaymentChecks {
     /// INV-1, INV-9: a key has made one payment, and what a customer was told is there, as it was asked for.
     private func customers() {
         var byKey: [String: String] = [:]
-        for payment in snapshot.payments {
+        // What an operator has made anew has no key.
+        for payment in snapshot.payments where !payment.key.isEmpty {
             let key = "\(payment.user) \(payment.kind) \(payment.key)"
             expect(byKey[key] == nil, "INV-1", "the key \(key) has made two payments")
             byKey[key] = payment.id

@@ -24,21 +24,29 @@ struct Snapshot {
     }
     /// A payment through an outside provider.
     struct Payment {
-        let id, user, key, kind, status, provider: String
-        let amount, fee, held: Int64
-        /// What its trail of events says became of it in the end.
+        let id, user, key, kind, direction, status, provider: String
+        /// Of a refund: the payment.
+        let refundOf: String?
+        let amount, fee, held, refunding, refunded, feeBack: Int64
+        /// What its trail of events says became of it in the end, but for its refunds.
         let lastEvent: String?
 
+        var isDone: Bool { ["succeeded", "partially_refunded", "refunded"].contains(status) }
         /// What it has done to the wallet.
         var change: Int64 {
-            guard status == "succeeded" else { return 0 }
-            return kind == "deposit" ? amount - fee : -amount - fee
+            guard isDone else { return 0 }
+            // The fee of a refund is what is given back of the payment's.
+            let fee = refundOf == nil ? -fee : fee
+            return (direction == "in" ? amount : -amount) + fee
         }
         /// What the provider owes us for it.
         var collected: Int64 {
-            guard status == "succeeded" else { return 0 }
-            return kind == "deposit" ? amount : -amount
+            guard isDone else { return 0 }
+            // A refund of what went out comes in, and the other way round.
+            return direction == "in" ? amount : -amount
         }
+        /// What we have earned by it.
+        var earned: Int64 { isDone ? refundOf == nil ? fee : -fee : 0 }
     }
     struct Account {
         let id, kind, user: String
@@ -92,15 +100,18 @@ struct Snapshot {
         accounts = try Self.accounts(disks.payment)
         payments = try disks.payment.rows(
             """
-            SELECT payment_id, user_id, ifnull(operation_key, ''), kind, status, provider, amount, fee, held,
+            SELECT payment_id, user_id, ifnull(operation_key, ''), kind, direction, status, provider, refund_of, amount, fee,
+                held, refunding, refunded, fee_back,
                 (SELECT type FROM payments_trail WHERE payments_trail.payment_id = payments.payment_id
-                    AND type NOT IN ('dead_lettered') ORDER BY sequence DESC LIMIT 1)
+                    AND type NOT IN ('dead_lettered', 'retried', 'discarded') AND refund_id IS NULL
+                    ORDER BY sequence DESC LIMIT 1)
             FROM payments ORDER BY payment_id
             """
         ) {
             Payment(
-                id: $0[0], user: $0[1], key: $0[2], kind: $0[3], status: $0[4], provider: $0[5], amount: $0[6],
-                fee: $0[7], held: $0[8], lastEvent: $0[9])
+                id: $0[0], user: $0[1], key: $0[2], kind: $0[3], direction: $0[4], status: $0[5], provider: $0[6],
+                refundOf: $0[7], amount: $0[8], fee: $0[9], held: $0[10], refunding: $0[11], refunded: $0[12],
+                feeBack: $0[13], lastEvent: $0[14])
         }
         pendingRefunds = try disks.payment.rows("SELECT count(*) FROM refunds WHERE status = 'pending'") { $0[0] }[0]
         keys = try [disks.order, disks.stock, disks.payment].flatMap { disk in

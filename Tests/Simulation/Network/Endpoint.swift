@@ -2,6 +2,7 @@ import Correlation
 import HTTPTypes
 import Idempotency
 import Logging
+import PaymentService
 import Resilience
 import ServiceClient
 import ServiceKit
@@ -14,8 +15,11 @@ struct Endpoint: Sendable {
     private let batches: BatchRoute
     private let time: any TimeSource
     private let logger: Logger
+    /// Payment's, whose commands about one payment name it in their paths.
+    private let payments: PaymentService.Parts?
 
-    init(_ routes: RouteCatalogue, _ environment: ServiceEnvironment) {
+    init(_ routes: RouteCatalogue, _ environment: ServiceEnvironment, payments: PaymentService.Parts?) {
+        self.payments = payments
         commands = routes.commands
         time = environment.time
         logger = environment.logger
@@ -32,13 +36,19 @@ struct Endpoint: Sendable {
                     try CommandBatch.commands(json: json), until: deadline(request))
                 return ServiceResponse(status: 200, body: answers)
             }
-            guard let route = commands[request.path] else { throw Problem(.notFound, "There is nothing here.") }
+            let route = commands[request.path]
+            let isKeyed = route?.isKeyed ?? true
             let command = Command(
-                key: route.isKeyed ? try request.header("Idempotency-Key").map { try IdempotencyKey(line: $0) } : nil,
+                key: isKeyed ? try request.header("Idempotency-Key").map { try IdempotencyKey(line: $0) } : nil,
                 body: json,
                 isBatched: false, requestID: requestID, trace: trace, user: request.header("X-User-ID") ?? "",
                 deadline: deadline(request))
-            let reply = try await route.handle(command)
+            let reply =
+                if let route {
+                    try await route.handle(command)
+                } else {
+                    try await aboutOnePayment(request.path, command)
+                }
             return ServiceResponse(status: reply.status, body: reply.body)
         } catch {
             let problem = Problem(error, RequestLog(logger: logger, requestID: requestID, trace: trace))
@@ -47,6 +57,17 @@ struct Endpoint: Sendable {
                 body: problem.json(instance: request.path, requestID: requestID.value),
                 retryAfter: problem.retryAfterSeconds.map { .seconds($0) })
         }
+    }
+
+    private func aboutOnePayment(_ path: String, _ command: Command) async throws -> CommandReply {
+        let parts = path.split(separator: "/").map(String.init)
+        if let payments, parts.count == 3, parts[0] == "payments" {
+            if parts[2] == "cancel" { return try await payments.cancel(payment: parts[1], command) }
+            if parts[2] == "refund", let key = command.key {
+                return try await payments.refund(payment: parts[1], command, key: key)
+            }
+        }
+        throw Problem(.notFound, "There is nothing here.")
     }
 
     private func parse(_ body: [UInt8]) throws -> JSONValue {

@@ -41,6 +41,8 @@ struct Deployment: Sendable {
         "recovery": .seconds(1), "reservation sweep": .seconds(4), "settle open payments": .seconds(4),
         "payment worker": .seconds(2), "payment lease renewal": .seconds(2), "forget webhooks": .seconds(600),
     ]
+    /// How many payments that were given up an operator makes anew; every 15 seconds one.
+    var retriedDeadLetters = 0
     /// What they do not do at all.
     var without: Set<String> = []
 

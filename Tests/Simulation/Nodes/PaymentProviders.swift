@@ -17,7 +17,10 @@ final class ProviderBooks: Sendable {
         var state: State?
         var askings = 0
         var amount: Int64 = 0
-        var messages = 0
+        /// Of a payment: what was given back of it.
+        var refunded: Int64 = 0
+        /// Of a payment: what it was asked for with.
+        var token: SimulatedGateway.Token?
     }
 
     private let entries = Cell<[String: Entry]>([:])
@@ -51,6 +54,12 @@ struct SimulatedGateway: ProviderGateway {
         case unreachable = "tok_unreachable"
         /// Taken up, and settled three seconds later.
         case pending = "tok_pending"
+        /// Declined; but the first seven answers, to whatever question, are about somebody else's money.
+        case mixedUp = "tok_mixed_up"
+        /// Nobody can be reached for a refund of it.
+        case noRefunds = "tok_no_refunds"
+        /// The first answer to a refund of it is lost after the money was given back.
+        case refundUnknownOnce = "tok_refund_unknown_once"
     }
 
     private enum Behaviour: CaseIterable { case unknownBefore, unknownAfter, notSent, throttled, lands }
@@ -80,7 +89,11 @@ struct SimulatedGateway: ProviderGateway {
                 }
             }
             switch behaviour {
-            case nil: world.scheduler.after(time, nil) { give(carryOut(call, provider), after: .milliseconds(5)) }
+            case nil:
+                world.scheduler.after(time, nil) {
+                    let reply = carryOut(call, provider)
+                    give(call.isMixedUp && asking <= 7 ? call.aboutOtherMoney : reply, after: .milliseconds(5))
+                }
             case .notSent: give(.notSent("unreachable"), after: time)
             case .throttled: give(.throttled(after: .seconds(2)), after: time)
             case .unknownBefore: give(.unknown("timed_out"), after: .seconds(1))
@@ -103,6 +116,13 @@ struct SimulatedGateway: ProviderGateway {
         case .unreachable: return .notSent
         default: break
         }
+        if case .refund(let command) = call {
+            switch world.books.entry(command.paymentReference)?.token {
+            case .noRefunds: return .notSent
+            case .refundUnknownOnce where asking == 1: return .unknownAfter
+            default: break
+            }
+        }
         guard world.faults.happens("\(name): provider's fault", world.faults.rates.provider, in: world) else {
             return nil
         }
@@ -112,13 +132,15 @@ struct SimulatedGateway: ProviderGateway {
 
     private func carryOut(_ call: ProviderCall, _ provider: Provider) -> ProviderReply {
         let books = world.books
+        if case .refund(let command) = call { return refund(command, provider) }
         return books.with(call.reference) { entry in
             switch call {
             case .pay(let command):
                 guard entry.state == nil else { return entry.reply }
                 entry.amount = command.amount.minorUnits
+                entry.token = call.token
                 switch call.token {
-                case .declined: entry.state = .declined
+                case .declined, .mixedUp: entry.state = .declined
                 case .pending:
                     entry.state = .underWay
                     world.scheduler.after(.seconds(3), nil) { settle(command.reference, provider) }
@@ -127,11 +149,28 @@ struct SimulatedGateway: ProviderGateway {
                     tell(command.reference, provider, &entry)
                 }
             case .cancel where entry.state == nil: entry.state = .closed
-            case .payment, .cancel: break
-            case .refund, .refundStatus: return .refused(code: "not-found", detail: "nobody asks for refunds here")
+            case .payment, .cancel, .refund, .refundStatus: break
             }
             return entry.reply
         }
+    }
+
+    private func refund(_ command: ProviderRefundCommand, _ provider: Provider) -> ProviderReply {
+        let books = world.books
+        let amount = command.amount.minorUnits
+        guard books.entry(command.reference)?.state == nil else { return .succeeded }
+        let fits = books.with(command.paymentReference) { payment in
+            guard payment.state == .taken, payment.refunded + amount <= payment.amount else { return false }
+            payment.refunded += amount
+            return true
+        }
+        guard fits else { return .refused(code: "refund-exceeds-payment", detail: "there is not so much left") }
+        books.with(command.reference) { entry in
+            entry.state = .taken
+            entry.amount = amount
+            tell(command.reference, provider, &entry)
+        }
+        return .succeeded
     }
 
     private func settle(_ reference: String, _ provider: Provider) {
@@ -182,5 +221,25 @@ extension ProviderCall {
     fileprivate var token: SimulatedGateway.Token? {
         guard case .pay(let command) = self else { return nil }
         return command.token.flatMap { SimulatedGateway.Token(rawValue: $0) }
+    }
+
+    private var command: ProviderCommand? {
+        switch self {
+        case .pay(let command), .payment(let command), .cancel(let command): command
+        case .refund, .refundStatus: nil
+        }
+    }
+
+    fileprivate var isMixedUp: Bool { command?.token == SimulatedGateway.Token.mixedUp.rawValue }
+
+    /// What is made of an answer under the right reference about a minor unit more.
+    fileprivate var aboutOtherMoney: ProviderReply {
+        guard let command,
+            let other = try? command.amount.adding(Money(minorUnits: 1, currency: command.amount.currency))
+        else { return .unknown("garbled") }
+        let answered = ProviderCommand(reference: command.reference, kind: command.kind, amount: other)
+        let payment = ProviderPayment(
+            id: "mixed up", command: answered, status: .succeeded, refunded: .zero(other.currency))
+        return ProviderReply(PaymentOutcome(payment, about: command))
     }
 }

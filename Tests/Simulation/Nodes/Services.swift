@@ -25,6 +25,7 @@ extension Node {
             sleeper: clock, identifiers: IdentifierSource(time: clock) { numbers.value.next() }, logger: Self.logger,
             executor: incarnation)
         let service: BuiltService
+        var paymentParts: PaymentService.Parts?
         switch role {
         case .order:
             let parts = order(incarnation, environment)
@@ -47,17 +48,21 @@ extension Node {
                 gateway: world.mistake.gateway?(gateway) ?? gateway, configuration: payments(incarnation))
             service = parts.service()
             incarnation.inbox.value = parts.inbox
+            paymentParts = parts
             incarnation.spawn {
                 while incarnation.isAlive, (try? await parts.worker.disownAll()) == nil {
                     try? await clock.sleep(for: .seconds(1))
                 }
+            }
+            if world.deployment.retriedDeadLetters > 0 {
+                incarnation.spawn { await Operator(incarnation: incarnation, disk: disk).run(parts) }
             }
         case .client: return
         }
         for background in service.background {
             if let task = background as? PeriodicTask { repeatedly(task, incarnation, clock) }
         }
-        incarnation.endpoint.value = Endpoint(service.routes, environment)
+        incarnation.endpoint.value = Endpoint(service.routes, environment, payments: paymentParts)
     }
 
     private func repeatedly(_ task: PeriodicTask, _ incarnation: Incarnation, _ clock: SimulatedClock) {

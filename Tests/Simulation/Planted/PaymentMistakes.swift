@@ -17,6 +17,23 @@ extension PlantedMistakes {
             if case .cancel = call { return .canceled }
             return reply
         },
+        gateway("payment-of-other-money", "An answer about another amount is taken for a yes.") {
+            if case .contradicted = $1 { return .succeeded }
+            return $1
+        },
+        gateway("payment-refund-unknown-is-refused", "An answer to a refund that never came is taken for a no.") {
+            if case .refund = $0, case .unknown = $1 { return .refused(code: "refund-exceeds-payment", detail: "") }
+            return $1
+        },
+        leftOut("payment-refund-not-counted", "A refund is made and not counted at its payment.", .payment) {
+            $0.sql.hasPrefix("UPDATE payments SET refunding = refunding - ?1, refunded = refunded + ?1")
+        },
+        leftOut("payment-refund-not-set-aside", "A refund is begun and not set aside at its payment.", .payment) {
+            $0.sql.hasPrefix("UPDATE payments SET refunding = refunding + ?1")
+        }.with { $0.ignoresConstraints = true },
+        leftOut("payment-refund-stays-set-aside", "What a refund that failed had set aside stays so.", .payment) {
+            $0.sql.hasPrefix("UPDATE payments SET refunding = refunding - ?, fee_back")
+        },
         posting("payment-not-held", "Money that goes out is not set aside.", "hold"),
         posting("payment-not-released", "Money of a payment that failed is not given back.", "release"),
         posting("payment-not-posted", "A payment out is settled and not entered.", "payout"),

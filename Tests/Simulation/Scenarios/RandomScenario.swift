@@ -55,7 +55,10 @@ extension Scenario {
             plan.furtherTries = some([0, 0, 1])
             scenario.clients.append(plan)
         }
-        if hasWallets, chance(0.6) { scenario.payments = payments(&numbers) }
+        if hasWallets, chance(0.6) {
+            scenario.payments = payments(&numbers)
+            scenario.deployment.retriedDeadLetters = some([0, 0, 1, 3])
+        }
         return scenario
     }
 
@@ -69,6 +72,10 @@ extension Scenario {
                 token: some([.usual, .usual] + SimulatedGateway.Token.allCases), provider: some(["stripe", "paypal"]))
             plan.start = .milliseconds(Int64.random(in: 0...some([0, 1000, 20_000]), using: &numbers))
             plan.maximumRequests = some([1, 5, 20])
+            plan.afterwards = some([
+                [], [], [.cancel], [.refund(nil)], [.refund(1), .refund(nil)],
+                [.refund(plan.amount / 3 + 1), .refund(plan.amount / 2), .refund(nil)],
+            ])
             return plan
         }
     }

@@ -190,6 +190,7 @@ public struct Simulator: Sendable {
             (disks.payment, "SELECT 1 FROM charges WHERE status = 'pending' LIMIT 1"),
             (disks.payment, "SELECT 1 FROM refunds WHERE status = 'pending' LIMIT 1"),
             (disks.payment, "SELECT 1 FROM payments WHERE status IN ('new', 'processing') LIMIT 1"),
+            (disks.payment, Operator.next(world.deployment.retriedDeadLetters)),
         ]
         return questions.allSatisfy { disk, sql in ((try? disk.rows(sql) { _ in 1 }) ?? []).isEmpty }
     }
