@@ -1,4 +1,5 @@
 import AuditAPI
+import Prometheus
 import Resilience
 import ServiceKit
 import Storage
@@ -143,6 +144,33 @@ struct LedgerCheckTests {
         #expect(report.faultyAccounts == 1)
         #expect(report.accounts == LedgerCheck.accountsPerStep + 6)
         #expect(try fixture.test.log.events("the ledger is out of balance").count == 1)
+    }
+
+    @Test("a check that nobody asked for tells the metrics what it found, and the log when it could not be made")
+    func unasked() async throws {
+        let fixture = try PaymentFixture.simulated()
+        _ = try await fixture.run { try await $0.openWallet("ann", "1.00") }
+        let registry = PrometheusRegistry(PaymentMetrics.families)
+        let gated = GatedStore(fixture.test.store)
+        let environment = fixture.environment
+        let check = LedgerCheck(
+            ServiceEnvironment(
+                store: gated, keys: environment.keys, time: environment.time, sleeper: environment.sleeper,
+                identifiers: environment.identifiers, logger: environment.logger, registry: registry))
+        #expect(!registry.text.contains("\nledger_balanced "), "before the first nobody knows")
+        await check.begin()
+        try await eventually { registry.text.contains("\nledger_balanced 1\n") }
+        try await tamper(fixture, "UPDATE accounts SET balance_low = balance_low + 1 WHERE account_number = 1")
+        fixture.test.time.advance(by: LedgerCheck.interval)
+        await check.begin()
+        try await eventually { registry.text.contains("\nledger_balanced 0\n") }
+        #expect(try fixture.test.log.events("the ledger is out of balance").count == 1)
+
+        fixture.test.time.advance(by: LedgerCheck.interval)
+        gated.failNext(1)
+        await check.begin()
+        try await eventually { try fixture.test.log.events("the ledger could not be checked").count == 1 }
+        #expect(registry.text.contains("\nledger_balanced 0\n"), "what was found last stands")
     }
 
     @Test("it goes through a ledger of many steps while money moves, and never says that what moves is wrong")

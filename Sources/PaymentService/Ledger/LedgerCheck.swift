@@ -127,7 +127,8 @@ actor LedgerCheck {
             latest = (report, now + min(max(now - start, Self.freshness.least), Self.freshness.most))
             end(.success(report))
         } catch {
-            // Nothing of it is kept: the next one looks at every account anew.
+            // Nothing of it is kept: the next one looks at every account anew. Perhaps nobody waits who would be told.
+            environment.logger.warning("the ledger could not be checked", metadata: ["error": .string("\(error)")])
             end(.failure(error))
         }
     }
