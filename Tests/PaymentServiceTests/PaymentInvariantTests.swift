@@ -6,7 +6,7 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("What always holds in Payment", .timeLimit(.minutes(2)))
+@Suite("What always holds in Payment", .timeLimit(.minutes(5)))
 struct PaymentInvariantTests {
     @Test(
         "after any mix of commands the records say what the provider has done, to the cent (INV-3, INV-4)",
