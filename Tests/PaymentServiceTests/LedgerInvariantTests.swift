@@ -12,7 +12,7 @@ import Testing
 @testable import PaymentService
 
 /// Payment whose process dies again and again, each time in the middle of what many users want of it.
-@Suite("What always holds in the ledger", .timeLimit(.minutes(2)))
+@Suite("What always holds in the ledger", .timeLimit(.minutes(5)))
 struct LedgerInvariantTests {
     private static let users = ["ann", "bob", "cid", "dora", "eve"]
 

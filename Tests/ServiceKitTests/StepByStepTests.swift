@@ -10,7 +10,7 @@ import Testing
 
 @testable import ServiceKit
 
-@Suite("Work in steps", .timeLimit(.minutes(1)))
+@Suite("Work in steps", .timeLimit(.minutes(5)))
 struct StepByStepTests {
     @Test(
         "between two steps there is a pause as long as the step, but not less than a millisecond and not more than a second"
