@@ -113,6 +113,7 @@ let package = Package(
                 "Correlation", "Idempotency", "Money", "MoneyJSON", "OpenAPI", "Prometheus", "ProviderAPI",
                 "Resilience",
                 "ServiceClient", "ServiceKit", "Storage", "StrictJSON", httpTypes, hummingbird, logging, metrics,
+                tracing,
             ]),
         library(
             "OrderService",
@@ -230,6 +231,7 @@ let package = Package(
                 "SeededRandom",
                 "ServiceClient", "ServiceKit",
                 "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting, lifecycle, logging,
+                tracing,
                 nioCore,
                 nioPosix,
             ]),

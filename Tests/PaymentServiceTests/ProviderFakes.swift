@@ -1,3 +1,4 @@
+import Correlation
 import Money
 import ProviderAPI
 import Resilience
@@ -20,6 +21,7 @@ final class ScriptedGateway: ProviderGateway {
     }
 
     private let state: Mutex<(calls: [ProviderCall], script: [Step])>
+    private let known = Mutex<[(requestID: RequestID, trace: TraceContext)]>([])
 
     init(_ script: ProviderReply...) {
         state = Mutex(([], script.map { .reply($0) }))
@@ -29,12 +31,20 @@ final class ScriptedGateway: ProviderGateway {
         state = Mutex(([], steps))
     }
 
+    /// By which requests it was asked.
+    var requestIDs: [String] { known.withLock { $0.map(\.requestID.value) } }
+    /// In which spans it was asked.
+    var traces: [TraceContext] { known.withLock { $0.map(\.trace) } }
+
     /// What was asked, in order.
     var calls: [ProviderCall] { state.withLock { $0.calls } }
     /// The names of what was asked, in order.
     var names: [String] { calls.map(\.name) }
 
-    func perform(_ call: ProviderCall, at provider: Provider) async -> ProviderReply {
+    func perform(
+        _ call: ProviderCall, at provider: Provider, as requestID: RequestID, in trace: TraceContext
+    ) async -> ProviderReply {
+        known.withLock { $0.append((requestID, trace)) }
         let step = state.withLock { state -> Step in
             state.calls.append(call)
             return state.script.isEmpty ? .reply(.succeeded) : state.script.removeFirst()
@@ -82,7 +92,9 @@ final class LedgerGateway: ProviderGateway {
         }
     }
 
-    func perform(_ call: ProviderCall, at provider: Provider) async -> ProviderReply {
+    func perform(
+        _ call: ProviderCall, at provider: Provider, as requestID: RequestID, in trace: TraceContext
+    ) async -> ProviderReply {
         state.withLock { state in
             switch Int.random(in: 0..<10, using: &state.random) {
             case 0: return .notSent("unreachable")

@@ -75,8 +75,8 @@ struct Payment: Hashable, Sendable {
     /// The payment in the dead letters that this one was made anew for.
     let retryOf: String?
     let createdAt: Timestamp
-    /// The `X-Request-ID` that it was made by: in the logs, one id finds its whole story.
-    let requestID: String?
+    /// By which request it was made; nil if a version before made it.
+    let origin: PaymentOrigin?
 
     var status: Status
     /// How far it is with the provider.
@@ -139,12 +139,12 @@ extension Payment {
     init(
         id: String, kind: Kind, direction: Direction, _ wallet: Wallet, madeBy: String, _ provider: Provider,
         _ amount: Money, fee: Int64, feeRemainder: Int64, token: String?, refundOf: String? = nil,
-        retryOf: String? = nil, requestID: String? = nil, at now: Timestamp
+        retryOf: String? = nil, origin: PaymentOrigin? = nil, at now: Timestamp
     ) {
         self.init(
             id: id, kind: kind, direction: direction, user: wallet.user, madeBy: madeBy, wallet: wallet.number,
             accountID: wallet.id, provider: provider, amount: amount, fee: fee, feeRemainder: feeRemainder,
-            token: token, refundOf: refundOf, retryOf: retryOf, createdAt: now, requestID: requestID, status: .new,
+            token: token, refundOf: refundOf, retryOf: retryOf, createdAt: now, origin: origin, status: .new,
             task: ProviderTask(isRefund: kind == .refund), dueAt: now, leaseOwner: nil, epoch: 0, held: 0,
             refunding: 0, refunded: 0, feeBack: 0, lastError: nil, declineCode: nil, updatedAt: now)
     }

@@ -113,7 +113,7 @@ extension Payment {
         json.string("phase", task.phase.rawValue)
         json.bool("mayBeTaken", task.mayBeTaken)
         json.bool("isBeingAsked", leaseOwner != nil)
-        if let requestID { json.string("requestId", requestID) }
+        if let origin { json.string("requestId", origin.requestID) }
         json.integer("feeRemainder", feeRemainder)
         if let lastDetail { json.string("lastDetail", lastDetail) }
         if status.isOpen, leaseOwner == nil { json.string("dueAt", dueAt.description) }

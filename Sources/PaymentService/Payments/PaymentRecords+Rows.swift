@@ -1,3 +1,4 @@
+import Correlation
 import Money
 import ProviderAPI
 import Resilience
@@ -8,7 +9,7 @@ extension PaymentRecords {
         SELECT payment_id, kind, direction, user_id, made_by, account_number, account_id, provider, amount, currency, fee,
             fee_remainder, token, refund_of, retry_of, status, phase, attempts, rounds, may_be_taken, due_at, lease_owner,
             epoch, held, refunding, refunded, fee_back, last_error, decline_code, created_at, updated_at, fingerprint,
-            last_detail, request_id
+            last_detail, request_id, traceparent
         FROM payments
         """
     static let fingerprintColumn = 31
@@ -28,7 +29,10 @@ extension PaymentRecords {
             amount: Money(minorUnits: row.integer(8), currency: currency), fee: row.integer(10),
             feeRemainder: row.integer(11), token: row.optionalText(12), refundOf: row.optionalText(13),
             retryOf: row.optionalText(14), createdAt: Timestamp(milliseconds: row.integer(29)),
-            requestID: row.optionalText(33), status: status,
+            origin: row.optionalText(33).map {
+                PaymentOrigin(requestID: $0, trace: row.optionalText(34).flatMap { TraceContext(of: $0) })
+            },
+            status: status,
             task: ProviderTask(
                 phase: phase, attempts: row.integer(17), rounds: row.integer(18), mayBeTaken: row.integer(19) == 1,
                 isRefund: kind == .refund),

@@ -1,3 +1,4 @@
+import Correlation
 import Idempotency
 import Money
 import ProviderAPI
@@ -67,9 +68,9 @@ struct PaymentRecords {
             INSERT INTO payments (payment_id, kind, direction, user_id, made_by, account_number, account_id, provider, amount,
                 currency, fee, fee_remainder, token, refund_of, retry_of, key_user, operation, operation_key, fingerprint,
                 status, phase, attempts, rounds, may_be_taken, due_at, epoch, held, refunding, refunded, fee_back, created_at,
-                updated_at, request_id)
+                updated_at, request_id, traceparent)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'new', 'send', 0, 0, 0, ?20, 0, ?21, 0, 0, 0, ?20,
-                ?20, ?22)
+                ?20, ?22, ?23)
             """,
             [
                 .text(payment.id), .text(payment.kind.rawValue), .text(payment.direction.rawValue), .text(payment.user),
@@ -79,7 +80,7 @@ struct PaymentRecords {
                 SQLValue(payment.token), SQLValue(payment.refundOf), SQLValue(payment.retryOf),
                 SQLValue(claim?.scope.user), SQLValue(claim?.scope.operation), SQLValue(claim?.scope.key.value),
                 claim.map { .blob($0.fingerprint.bytes) } ?? .null, .integer(payment.createdAt.milliseconds),
-                .integer(payment.hold), SQLValue(payment.requestID),
+                .integer(payment.hold), SQLValue(payment.origin?.requestID), SQLValue(payment.origin?.trace?.header),
             ])
         if payment.hold > 0 { try ledger.post(payment.holdPosting(at: payment.createdAt)) }
         try record(.created, of: payment, at: payment.createdAt)

@@ -19,7 +19,7 @@ extension PaymentWorker {
             "payment_id": .string(payment.id), "provider": .string(payment.provider.rawValue),
             "attempt": .stringConvertible(payment.task.attempts),
         ]
-        metadata["request_id"] = payment.requestID.map { .string($0) }
+        metadata["request_id"] = payment.origin.map { .string($0.requestID) }
         if let detail = reply.detail { metadata["detail"] = .string(detail) }
         guard isOurs else {
             return environment.logger.warning(

@@ -132,7 +132,12 @@ package final class PaymentWorker: Sendable {
             return await handBack(payment)
         }
         let call = payment.call
-        let reply = await gateway.perform(call, at: payment.provider)
+        let trace =
+            payment.origin?.trace?.newTrace() ?? TraceContext(continuing: nil, sampler: environment.traces?.sampler)
+        let span = environment.traces.flatMap { ProviderSpan($0, call, payment, as: trace) }
+        let requestID = payment.origin.flatMap { RequestID($0.requestID) } ?? RequestID()
+        let reply = await gateway.perform(call, at: payment.provider, as: requestID, in: trace)
+        span?.end(reply)
         breaker.record(reply.health, of: passage)
         metrics.asked(payment.provider, call, reply)
         var settled = payment
@@ -153,7 +158,7 @@ package final class PaymentWorker: Sendable {
             environment.logger.error(
                 "a provider's answer could not be stored; it is asked again when its time is over",
                 metadata: [
-                    "payment_id": .string(payment.id), "request_id": .string(payment.requestID ?? ""),
+                    "payment_id": .string(payment.id), "request_id": .string(payment.origin?.requestID ?? ""),
                     "error": .string("\(error)"),
                 ])
         }
@@ -170,7 +175,7 @@ package final class PaymentWorker: Sendable {
             environment.logger.warning(
                 "a payment could not be handed back; it is taken up when its time is over",
                 metadata: [
-                    "payment_id": .string(payment.id), "request_id": .string(payment.requestID ?? ""),
+                    "payment_id": .string(payment.id), "request_id": .string(payment.origin?.requestID ?? ""),
                     "error": .string("\(error)"),
                 ])
         }

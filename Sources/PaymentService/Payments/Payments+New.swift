@@ -44,6 +44,6 @@ extension Payments {
         return Payment(
             id: id, kind: request.kind, direction: request.kind == .deposit ? .inwards : .outwards, wallet,
             madeBy: caller.user, request.provider, request.amount, fee: share?.amount.minorUnits ?? 0,
-            feeRemainder: share?.remainderBillionths ?? 0, token: request.token, requestID: caller.requestID, at: now)
+            feeRemainder: share?.remainderBillionths ?? 0, token: request.token, origin: origin(caller), at: now)
     }
 }

@@ -59,9 +59,8 @@ struct Payments: Sendable {
                 return .failure(.paymentNotFound)
             }
             return try refund(
-                payment, request.amount?.minorUnits, as: refundID, madeBy: caller.user, requestID: caller.requestID,
-                records, claim,
-                at: now)
+                payment, request.amount?.minorUnits, as: refundID, madeBy: caller.user, origin: origin(caller), records,
+                claim, at: now)
         }
     }
 
@@ -134,6 +133,10 @@ struct Payments: Sendable {
 
     // MARK: - Steps
 
+    func origin(_ caller: Caller) -> PaymentOrigin {
+        PaymentOrigin(requestID: caller.requestID, trace: environment.traces == nil ? nil : caller.trace)
+    }
+
     /// Makes a payment once for a key, which is the caller's (IK-14).
     private func carryOut(
         _ operation: String, _ caller: Caller, _ key: IdempotencyKey, _ fields: [String?], _ id: String,
@@ -181,7 +184,7 @@ struct Payments: Sendable {
     /// - Parameter part: minor units; nil is all that is left.
     private func refund(
         _ payment: Payment, _ part: Int64?, as id: String, madeBy caller: String, retryOf: String? = nil,
-        requestID: String?, _ records: PaymentRecords, _ claim: PaymentRecords.Claim?, at now: Timestamp
+        origin: PaymentOrigin?, _ records: PaymentRecords, _ claim: PaymentRecords.Claim?, at now: Timestamp
     ) throws -> Result<Payment, Problem> {
         guard payment.kind != .refund, payment.status.isRefundable else {
             return .failure(
@@ -200,7 +203,7 @@ struct Payments: Sendable {
             id: id, kind: .refund, direction: payment.direction == .inwards ? .outwards : .inwards, wallet,
             madeBy: caller, payment.provider, Money(minorUnits: part, currency: payment.amount.currency),
             fee: payment.feeBack(for: part), feeRemainder: 0, token: nil, refundOf: payment.id, retryOf: retryOf,
-            requestID: requestID, at: now)
+            origin: origin, at: now)
         let made = try insert(refund, wallet, records, claim)
         guard case .success = made else { return made }
         guard try records.setAside(refund, of: payment) else {
@@ -216,13 +219,13 @@ struct Payments: Sendable {
             guard let payment = try records.payment(refunded) else { return .failure(.paymentNotFound) }
             return try refund(
                 payment, dead.amount.minorUnits, as: id, madeBy: dead.madeBy, retryOf: dead.id,
-                requestID: dead.requestID, records, nil, at: now)
+                origin: dead.origin, records, nil, at: now)
         }
         guard let wallet = try records.ledger.wallet(id: dead.accountID) else { return .failure(.accountNotFound) }
         let payment = Payment(
             id: id, kind: dead.kind, direction: dead.direction, wallet, madeBy: dead.madeBy, dead.provider, dead.amount,
             fee: dead.fee, feeRemainder: dead.feeRemainder, token: dead.token, retryOf: dead.id,
-            requestID: dead.requestID, at: now)
+            origin: dead.origin, at: now)
         return try insert(payment, wallet, records, nil)
     }
 }

@@ -76,6 +76,7 @@ enum PaymentsCorrections {
         "requests of payments",
         """
         ALTER TABLE payments ADD COLUMN request_id TEXT;
+        ALTER TABLE payments ADD COLUMN traceparent TEXT;
         DROP TRIGGER payments_never_go_back;
         CREATE TRIGGER payments_never_go_back BEFORE UPDATE OF status ON payments
         WHEN NEW.status <> OLD.status AND NOT (

@@ -28,8 +28,10 @@ package enum ProviderCall: Hashable, Sendable {
 
 /// Where the money of payments really moves. Each call is one attempt; every command is idempotent by its reference.
 package protocol ProviderGateway: Sendable {
-    /// Makes one call.
-    func perform(_ call: ProviderCall, at provider: Provider) async -> ProviderReply
+    /// Makes one call. - Parameters: requestID, trace: what it is known by at the provider.
+    func perform(
+        _ call: ProviderCall, at provider: Provider, as requestID: RequestID, in trace: TraceContext
+    ) async -> ProviderReply
 }
 
 /// The providers over HTTP.
@@ -44,10 +46,12 @@ struct HTTPProviderGateway: ProviderGateway {
         self.time = time
     }
 
-    func perform(_ call: ProviderCall, at provider: Provider) async -> ProviderReply {
+    func perform(
+        _ call: ProviderCall, at provider: Provider, as requestID: RequestID, in trace: TraceContext
+    ) async -> ProviderReply {
         guard let client = clients[provider] else { return .notSent("no address") }
         let context = CallContext(
-            requestID: RequestID(), trace: TraceContext(continuing: nil), user: "",
+            requestID: requestID, trace: trace, user: "",
             deadline: Deadline(after: timeout, on: time))
         switch call {
         case .pay(let command): return ProviderReply(await client.pay(command, context))

@@ -102,9 +102,8 @@ package struct WebhookInbox: Sendable {
     /// Forgets messages whose time is over, and the oldest if there are too many, in steps that leave room for requests between
     /// them. - Throws: `StoreError`.
     func sweep() async throws {
-        var forgotten = Self.sweepLimit
-        while forgotten == Self.sweepLimit {
-            forgotten = try await environment.store.transaction { [environment] transaction in
+        try await environment.stepByStep {
+            let forgotten = try await environment.store.transaction { [environment] transaction in
                 let limit = Int64(Self.sweepLimit)
                 let old = environment.time.now.advanced(by: .zero - Self.memory)
                 let count =
@@ -120,6 +119,7 @@ package struct WebhookInbox: Sendable {
                             SELECT provider, message_id FROM webhook_messages ORDER BY received_at LIMIT ?3))
                     """, [.integer(old.milliseconds), .integer(limit), .integer(excess)])
             }
+            return forgotten == Self.sweepLimit
         }
     }
 }

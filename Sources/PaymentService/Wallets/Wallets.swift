@@ -142,13 +142,17 @@ struct Caller: Sendable {
     let deadline: Deadline?
     /// The request's name in the logs (NX-04).
     let requestID: String
+    /// Where it stands in its trace (OP-04).
+    let trace: TraceContext
 
     init(_ command: Command) {
-        (user, deadline, requestID) = (command.user, command.deadline, command.requestID.value)
+        (user, deadline) = (command.user, command.deadline)
+        (requestID, trace) = (command.requestID.value, command.trace)
     }
 
     init(_ context: ServiceContext) {
-        (user, deadline, requestID) = (context.user, context.deadline, context.requestID.value)
+        (user, deadline) = (context.user, context.deadline)
+        (requestID, trace) = (context.requestID.value, context.trace)
     }
 
     func isTooLate(on time: some TimeSource) -> Bool { deadline?.hasPassed(on: time) ?? false }

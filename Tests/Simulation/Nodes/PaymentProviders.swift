@@ -1,3 +1,4 @@
+import Correlation
 import Money
 import PaymentService
 import ProviderAPI
@@ -68,7 +69,9 @@ struct SimulatedGateway: ProviderGateway {
 
     private var world: World { incarnation.world }
 
-    func perform(_ call: ProviderCall, at provider: Provider) async -> ProviderReply {
+    func perform(
+        _ call: ProviderCall, at provider: Provider, as requestID: RequestID, in trace: TraceContext
+    ) async -> ProviderReply {
         guard incarnation.isAlive else { return await incarnation.wait(orOnDeath: .unknown("dead")) { _ in } }
         let books = world.books
         let (number, asking) = books.with(call.reference) { entry in

@@ -1,3 +1,4 @@
+import Correlation
 import PaymentService
 import ProviderAPI
 import Storage
@@ -68,7 +69,9 @@ private struct GatewaySeam: ProviderGateway {
     let real: any ProviderGateway
     let change: @Sendable (ProviderCall, ProviderReply) -> ProviderReply
 
-    func perform(_ call: ProviderCall, at provider: Provider) async -> ProviderReply {
-        change(call, await real.perform(call, at: provider))
+    func perform(
+        _ call: ProviderCall, at provider: Provider, as requestID: RequestID, in trace: TraceContext
+    ) async -> ProviderReply {
+        change(call, await real.perform(call, at: provider, as: requestID, in: trace))
     }
 }
