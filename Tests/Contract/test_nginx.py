@@ -258,6 +258,9 @@ def test_NX_05_when_the_client_leaves_the_service_is_left_to_finish(edge):
 
 
 def test_NX_05_the_prefix_is_stripped_and_the_query_kept(edge):
+    for control in ("%01", "%1E", "%7F"):  # In a path, encoded, it is a character like any other.
+        raw.request(edge.base, "GET", f"/order/orders/a{control}b")
+        assert edge.order.seen(method="*")[-1].path == f"/orders/a{control}b"
     raw.request(edge.base, "GET", "/order/orders/abc%20d?limit=5&cursor=a%2Fb")
     assert edge.order.seen(method="*")[-1].path == "/orders/abc%20d?limit=5&cursor=a%2Fb"
 
