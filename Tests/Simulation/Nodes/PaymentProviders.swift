@@ -57,7 +57,8 @@ struct SimulatedGateway: ProviderGateway {
         case pending = "tok_pending"
         /// Declined; but the first seven answers, to whatever question, are about somebody else's money.
         case mixedUp = "tok_mixed_up"
-        /// Nobody can be reached for a refund of it.
+        /// Nobody can be reached for a refund of it while there are faults. Not for ever: a refund that a process may have sent before
+        /// it died is asked for until its outcome is known.
         case noRefunds = "tok_no_refunds"
         /// The first answer to a refund of it is lost after the money was given back.
         case refundUnknownOnce = "tok_refund_unknown_once"
@@ -121,7 +122,7 @@ struct SimulatedGateway: ProviderGateway {
         }
         if case .refund(let command) = call {
             switch world.books.entry(command.paymentReference)?.token {
-            case .noRefunds: return .notSent
+            case .noRefunds where !world.faults.isOver.value: return .notSent
             case .refundUnknownOnce where asking == 1: return .unknownAfter
             default: break
             }
