@@ -1,7 +1,6 @@
 import ArgumentParser
 import Audit
 import AuditAPI
-import Foundation
 import Resilience
 import ServiceClient
 import ServiceKit
@@ -27,20 +26,7 @@ struct AuditCommand: AsyncParsableCommand {
             78 an environment variable is wrong.
             """)
 
-    @Option(
-        help: ArgumentHelp("Address of Order (ORDER_BASE_URL; default http://127.0.0.1:3131).", valueName: "url"),
-        transform: url)
-    var order: String?
-
-    @Option(
-        help: ArgumentHelp("Address of Stock (STOCK_BASE_URL; default http://127.0.0.1:3133).", valueName: "url"),
-        transform: url)
-    var stock: String?
-
-    @Option(
-        help: ArgumentHelp("Address of Payment (PAYMENT_BASE_URL; default http://127.0.0.1:3132).", valueName: "url"),
-        transform: url)
-    var payment: String?
+    @OptionGroup var addresses: ServiceAddresses
 
     @Option(
         help: ArgumentHelp(
@@ -84,26 +70,21 @@ struct AuditCommand: AsyncParsableCommand {
             var run = AuditRun(source, rules: try rules(), readsProvider: providerUrl != nil)
             report = try await run.run()
         } catch let error as ConfigurationError {
-            throw Self.ended(error.description, Self.badConfiguration)
+            throw ended(error.description, Self.badConfiguration)
         } catch let error as AuditError {
-            throw Self.ended(error.description, Self.unavailable)
+            throw ended(error.description, Self.unavailable)
         }
         print(json ? String(decoding: report.json, as: UTF8.self) : report.text)
         if !report.isClean { throw ArgumentParser.ExitCode.failure }
     }
 
-    private func baseURLs() throws(ConfigurationError) -> [AuditedService: String] {
-        let settings = Settings(flags: [:])
-        func address(_ flag: String?, _ name: String, _ port: Int) throws(ConfigurationError) -> String {
-            if let flag { return flag }
-            return try settings.baseURL(name, default: "http://127.0.0.1:\(port)")
-        }
-        var addresses: [AuditedService: String] = [
-            .order: try address(order, "ORDER_BASE_URL", 3131), .stock: try address(stock, "STOCK_BASE_URL", 3133),
-            .payment: try address(payment, "PAYMENT_BASE_URL", 3132),
+    private func baseURLs() throws -> [AuditedService: String] {
+        let services = try addresses.resolved()
+        var urls: [AuditedService: String] = [
+            .order: services.order, .stock: services.stock, .payment: services.payment,
         ]
-        addresses[.provider] = providerUrl
-        return addresses
+        urls[.provider] = providerUrl
+        return urls
     }
 
     private func rules() throws(ConfigurationError) -> AuditRules {
@@ -111,10 +92,5 @@ struct AuditCommand: AsyncParsableCommand {
         let checkoutTime = try settings.seconds("CHECKOUT_TIMEOUT_SECONDS", default: 30, in: 0.1...600)
         let keyTime = try settings.seconds("IDEMPOTENCY_TTL_SECONDS", default: 86_400, in: 0.1...31_536_000)
         return AuditRules(grace: grace ?? checkoutTime + Self.margin, keyLife: keyLife ?? keyTime)
-    }
-
-    private static func ended(_ message: String, _ code: ArgumentParser.ExitCode) -> ArgumentParser.ExitCode {
-        FileHandle.standardError.write(Data("Error: \(message)\n".utf8))
-        return code
     }
 }

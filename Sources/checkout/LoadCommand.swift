@@ -34,20 +34,7 @@ struct LoadCommand: AsyncParsableCommand {
         transform: urlWithPath)
     var target: String?
 
-    @Option(
-        help: ArgumentHelp("Address of Order (ORDER_BASE_URL; default http://127.0.0.1:3131).", valueName: "url"),
-        transform: url)
-    var order: String?
-
-    @Option(
-        help: ArgumentHelp("Address of Stock (STOCK_BASE_URL; default http://127.0.0.1:3133).", valueName: "url"),
-        transform: url)
-    var stock: String?
-
-    @Option(
-        help: ArgumentHelp("Address of Payment (PAYMENT_BASE_URL; default http://127.0.0.1:3132).", valueName: "url"),
-        transform: url)
-    var payment: String?
+    @OptionGroup var addresses: ServiceAddresses
 
     @Option(help: ArgumentHelp("How many send at once, 1 to 256.", valueName: "number")) var clients = 16
     @Option(help: ArgumentHelp("Checkouts a second; as many as the clients manage without it.", valueName: "number"))
@@ -93,9 +80,9 @@ struct LoadCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        let services = try addresses.resolved()
         let urls: [AuditedService: String] = [
-            .order: try address(order, "ORDER_BASE_URL", 3131), .stock: try address(stock, "STOCK_BASE_URL", 3133),
-            .payment: try address(payment, "PAYMENT_BASE_URL", 3132),
+            .order: services.order, .stock: services.stock, .payment: services.payment,
         ]
         let settings = LoadSettings(
             url: (target ?? urls[.order, default: ""]) + "/checkout", clients: clients, rate: rate, count: count,

@@ -44,7 +44,7 @@ struct PaymentsCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show one payment with all that became of it.", discussion: exitCodes)
         @OptionGroup var target: ChargesCommand.Target
-        @Argument(help: "The payment's id.") var payment: String
+        @Argument(help: "The payment's id.", transform: recordID) var payment: String
         @Flag(help: "Print the service's JSON on one line instead of text.") var json = false
 
         func run() async throws {
@@ -65,7 +65,7 @@ struct PaymentsCommand: ParsableCommand {
                 """)
         @OptionGroup var target: ChargesCommand.Target
         @OptionGroup var actor: ActorOptions
-        @Argument(help: "The payment's id.") var payment: String
+        @Argument(help: "The payment's id.", transform: recordID) var payment: String
 
         func run() async throws {
             let members = try actor.members(plan: nil)

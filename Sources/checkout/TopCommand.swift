@@ -19,20 +19,7 @@ struct TopCommand: AsyncParsableCommand {
             service answers; 78 an environment variable is wrong.
             """)
 
-    @Option(
-        help: ArgumentHelp("Address of Order (ORDER_BASE_URL; default http://127.0.0.1:3131).", valueName: "url"),
-        transform: url)
-    var order: String?
-
-    @Option(
-        help: ArgumentHelp("Address of Stock (STOCK_BASE_URL; default http://127.0.0.1:3133).", valueName: "url"),
-        transform: url)
-    var stock: String?
-
-    @Option(
-        help: ArgumentHelp("Address of Payment (PAYMENT_BASE_URL; default http://127.0.0.1:3132).", valueName: "url"),
-        transform: url)
-    var payment: String?
+    @OptionGroup var addresses: ServiceAddresses
 
     @Option(help: ArgumentHelp("Seconds between two readings, 0.2 to 60.", valueName: "seconds"))
     var interval = 2.0
@@ -48,9 +35,9 @@ struct TopCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        let services = try addresses.resolved()
         let sampler = Sampler(urls: [
-            "order": try address(order, "ORDER_BASE_URL", 3131), "stock": try address(stock, "STOCK_BASE_URL", 3133),
-            "payment": try address(payment, "PAYMENT_BASE_URL", 3132),
+            "order": services.order, "stock": services.stock, "payment": services.payment,
         ])
         var before = await sampler.sample()
         if once || !json && !Terminal.isInteractive {
