@@ -19,15 +19,19 @@ public struct SystemTime: TimeSource {
     public init() {}
 
     public var now: Timestamp {
-        Timestamp(milliseconds: Self.read(CLOCK_REALTIME).wholeMilliseconds)
+        let time = Self.read(CLOCK_REALTIME)
+        return Timestamp(milliseconds: Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000)
     }
 
-    public var uptime: Duration { Self.read(CLOCK_MONOTONIC) }
+    public var uptime: Duration {
+        let time = Self.read(CLOCK_MONOTONIC)
+        return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
+    }
 
-    private static func read(_ clock: clockid_t) -> Duration {
+    private static func read(_ clock: clockid_t) -> timespec {
         var time = timespec()
         // Cannot fail for these two clocks and a valid pointer.
         clock_gettime(clock, &time)
-        return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
+        return time
     }
 }

@@ -1,13 +1,23 @@
 /// Writes JSON text member by member, in the order given, so that equal values have equal bytes (IK-11).
-public struct JSONWriter: Sendable {
-    /// What has been written.
-    public private(set) var bytes: [UInt8] = []
+///
+/// The text grows in memory of its own and not in an array, which for every byte would look whether it is shared: a checkout
+/// writes some 300 names and values (docs/performance.md).
+public struct JSONWriter: ~Copyable {
+    private var start: UnsafeMutablePointer<UInt8>
+    private var count = 0
+    private var capacity: Int
     private var needsComma = false
 
     /// An empty text with room for a common message.
     public init(capacity: Int = 512) {
-        bytes.reserveCapacity(capacity)
+        self.capacity = max(1, capacity)
+        start = .allocate(capacity: self.capacity)
     }
+
+    deinit { start.deallocate() }
+
+    /// What has been written.
+    public var bytes: [UInt8] { Array(UnsafeBufferPointer(start: start, count: count)) }
 
     /// The bytes of one value. - Parameter write: writes that value.
     public static func bytes(_ write: (inout JSONWriter) -> Void) -> [UInt8] {
@@ -33,7 +43,7 @@ public struct JSONWriter: Sendable {
     /// The name of the member whose value is written next.
     public mutating func name(_ name: String) {
         string(name)
-        bytes.append(UInt8(ascii: ":"))
+        append(UInt8(ascii: ":"))
         needsComma = false
     }
 
@@ -56,10 +66,18 @@ public struct JSONWriter: Sendable {
     }
 
     /// A member that is a whole number.
-    public mutating func integer(_ name: String, _ value: some BinaryInteger) {
+    public mutating func integer(_ name: String, _ value: Int64) {
         self.name(name)
-        number(String(value))
+        separate()
+        if value < 0 { append(UInt8(ascii: "-")) }
+        append(digitsOf: value.magnitude)
     }
+
+    /// A member that is a whole number.
+    public mutating func integer(_ name: String, _ value: Int) { integer(name, Int64(value)) }
+
+    /// A member that is a whole number, such as a sum of many.
+    public mutating func integer(_ name: String, _ value: Int128) { number(name, String(value)) }
 
     /// A member that is a number whose text is given.
     public mutating func number(_ name: String, _ text: String) {
@@ -71,38 +89,39 @@ public struct JSONWriter: Sendable {
     public mutating func bool(_ name: String, _ value: Bool) {
         self.name(name)
         separate()
-        bytes.append(contentsOf: (value ? "true" : "false").utf8)
+        append(value ? "true" : "false")
     }
 
     /// A member that is null.
     public mutating func null(_ name: String) {
         self.name(name)
         separate()
-        bytes.append(contentsOf: "null".utf8)
+        append("null")
     }
 
     /// A number whose text is given. The caller vouches for the syntax.
     public mutating func number(_ text: String) {
         separate()
-        bytes.append(contentsOf: text.utf8)
+        var text = text
+        text.withUTF8 { append($0) }
     }
 
     /// A string. Control characters (CR and LF among them), quotes and backslashes are escaped.
     public mutating func string(_ value: String) {
         separate()
-        bytes.append(UInt8(ascii: "\""))
+        append(UInt8(ascii: "\""))
         var value = value
         value.withUTF8 { utf8 in
             // Nearly every string is one run without anything to escape.
             var run = 0
-            for (index, byte) in utf8.enumerated() where Self.needsEscape(byte) {
-                bytes.append(contentsOf: UnsafeBufferPointer(rebasing: utf8[run..<index]))
-                escape(byte)
+            for index in 0..<utf8.count where Self.needsEscape(utf8[index]) {
+                append(UnsafeBufferPointer(rebasing: utf8[run..<index]))
+                escape(utf8[index])
                 run = index + 1
             }
-            bytes.append(contentsOf: UnsafeBufferPointer(rebasing: utf8[run...]))
+            append(UnsafeBufferPointer(rebasing: utf8[run...]))
         }
-        bytes.append(UInt8(ascii: "\""))
+        append(UInt8(ascii: "\""))
     }
 
     private static func needsEscape(_ byte: UInt8) -> Bool {
@@ -110,16 +129,16 @@ public struct JSONWriter: Sendable {
     }
 
     private mutating func escape(_ byte: UInt8) {
-        bytes.append(UInt8(ascii: "\\"))
+        append(UInt8(ascii: "\\"))
         switch byte {
-        case 0x0A: bytes.append(UInt8(ascii: "n"))
-        case 0x0D: bytes.append(UInt8(ascii: "r"))
-        case 0x09: bytes.append(UInt8(ascii: "t"))
+        case 0x0A: append(UInt8(ascii: "n"))
+        case 0x0D: append(UInt8(ascii: "r"))
+        case 0x09: append(UInt8(ascii: "t"))
         case 0..<0x20, 0x7F:
-            bytes.append(contentsOf: "u00".utf8)
-            bytes.append(Self.hexadecimalDigit(byte >> 4))
-            bytes.append(Self.hexadecimalDigit(byte & 15))
-        default: bytes.append(byte)
+            append("u00")
+            append(Self.hexadecimalDigit(byte >> 4))
+            append(Self.hexadecimalDigit(byte & 15))
+        default: append(byte)
         }
     }
 
@@ -130,8 +149,8 @@ public struct JSONWriter: Sendable {
     /// A value, whatever it is.
     public mutating func value(_ value: JSONValue) {
         switch value {
-        case .null: raw("null".utf8)
-        case .bool(let flag): raw((flag ? "true" : "false").utf8)
+        case .null: number("null")
+        case .bool(let flag): number(flag ? "true" : "false")
         case .number(let text): number(text)
         case .string(let text): string(text)
         case .array(let elements): array { json in elements.forEach { json.value($0) } }
@@ -146,29 +165,65 @@ public struct JSONWriter: Sendable {
     }
 
     /// A value that was written before, as it is.
-    public mutating func raw(_ json: some Sequence<UInt8>) {
+    public mutating func raw(_ json: [UInt8]) {
         separate()
-        bytes.append(contentsOf: json)
+        json.withUnsafeBufferPointer { append($0) }
     }
 
     /// A line feed after the value, for a file of one value a line.
     public mutating func endLine() {
-        bytes.append(0x0A)
+        append(0x0A)
     }
 
     private mutating func separate() {
-        if needsComma { bytes.append(UInt8(ascii: ",")) }
+        if needsComma { append(UInt8(ascii: ",")) }
         needsComma = true
     }
 
     private mutating func open(_ bracket: UInt8) {
         separate()
-        bytes.append(bracket)
+        append(bracket)
         needsComma = false
     }
 
     private mutating func close(_ bracket: UInt8) {
-        bytes.append(bracket)
+        append(bracket)
         needsComma = true
+    }
+
+    // MARK: - Bytes
+
+    private mutating func append(_ byte: UInt8) {
+        if count == capacity { grow(by: 1) }
+        start[count] = byte
+        count += 1
+    }
+
+    private mutating func append(_ bytes: UnsafeBufferPointer<UInt8>) {
+        guard let source = bytes.baseAddress else { return }
+        if bytes.count > capacity - count { grow(by: bytes.count) }
+        (start + count).initialize(from: source, count: bytes.count)
+        count += bytes.count
+    }
+
+    private mutating func append(_ word: StaticString) {
+        append(UnsafeBufferPointer(start: word.utf8Start, count: word.utf8CodeUnitCount))
+    }
+
+    private mutating func append(digitsOf number: UInt64) {
+        var divisor: UInt64 = 1
+        while number / divisor >= 10 { divisor *= 10 }
+        while divisor > 0 {
+            append(UInt8(ascii: "0") + UInt8(number / divisor % 10))
+            divisor /= 10
+        }
+    }
+
+    private mutating func grow(by more: Int) {
+        let larger = UnsafeMutablePointer<UInt8>.allocate(capacity: max(2 * capacity, count + more))
+        capacity = max(2 * capacity, count + more)
+        larger.moveInitialize(from: start, count: count)
+        start.deallocate()
+        start = larger
     }
 }

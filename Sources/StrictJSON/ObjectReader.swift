@@ -103,7 +103,7 @@ public struct ObjectReader {
     /// any number of them.
     public mutating func string(_ name: String, length: ClosedRange<Int>, required: Bool = true) -> String? {
         guard let value = required ? requiredValue(name) : value(name) else { return nil }
-        guard case .string(let text) = value, length.contains(text.unicodeScalars.count) else {
+        guard case .string(let text) = value, text.hasScalars(in: length) else {
             issue(name, "must be a string of \(length.lowerBound) to \(length.upperBound) characters")
             return nil
         }
@@ -168,11 +168,23 @@ public struct ObjectReader {
     public mutating func finish() throws(ValidationFailure) {
         for (index, member) in members.enumerated() {
             let isKnown = index < Self.maximumMembers && read & 1 << UInt64(index) != 0
-            // Of a member given twice that has been said already.
-            let isRepetition = index < Self.maximumMembers && members[..<index].contains { $0.name == member.name }
-            if !isKnown, !isRepetition { issue(member.name, "is not a known field") }
+            // A member given twice has been spoken of already.
+            if !isKnown, !(index < Self.maximumMembers && members[..<index].contains { $0.name == member.name }) {
+                issue(member.name, "is not a known field")
+            }
             if issues.count >= ValidationFailure.maximumIssues { break }
         }
         guard issues.isEmpty else { throw ValidationFailure(issues) }
+    }
+}
+
+extension String {
+    /// Whether it has so many Unicode scalars. They are counted only where the number of bytes, which is the same for ASCII and up to
+    /// four times as large for other text, leaves it open.
+    fileprivate func hasScalars(in range: ClosedRange<Int>) -> Bool {
+        let bytes = utf8.count
+        if bytes < range.lowerBound { return false }
+        if bytes <= range.upperBound, (bytes + 3) / 4 >= range.lowerBound { return true }
+        return range.contains(unicodeScalars.count)
     }
 }

@@ -195,22 +195,3 @@ struct SagaRecordTests {
         return text.replacing(part, with: replacement)
     }
 }
-
-extension JSONWriter {
-    fileprivate mutating func value(_ value: JSONValue) {
-        switch value {
-        case .null: raw("null".utf8)
-        case .bool(let flag): raw("\(flag)".utf8)
-        case .number(let text): number(text)
-        case .string(let text): string(text)
-        case .array(let elements): array { json in elements.forEach { json.value($0) } }
-        case .object(let members):
-            object { json in
-                for member in members {
-                    json.name(member.name)
-                    json.value(member.value)
-                }
-            }
-        }
-    }
-}

@@ -24,7 +24,7 @@ struct JSONWriterTests {
                     json.string("currency", "USD")
                 }
                 json.array("lines") { json in
-                    json.object { $0.integer("itemId", UInt8(1)) }
+                    json.object { $0.integer("itemId", 1) }
                     json.object { $0.integer("itemId", 2) }
                     json.array { $0.number("3") }
                     json.string("four")
@@ -38,6 +38,29 @@ struct JSONWriterTests {
                 "none":[],"price":{"amount":9223372036854775807,"currency":"USD"},\
                 "lines":[{"itemId":1},{"itemId":2},[3],"four"],"last":""}
                 """)
+    }
+
+    @Test(
+        "a whole number has all its digits", arguments: [0, 7, 9, 10, -1, -10, 99, 100, 12_345, .max, .min] as [Int64])
+    func integers(number: Int64) {
+        #expect(text { json in json.object { $0.integer("n", number) } } == #"{"n":\#(String(number))}"#)
+    }
+
+    @Test("a sum may be larger than any of its parts", arguments: [.max, .min, 0] as [Int128])
+    func sums(number: Int128) {
+        #expect(text { json in json.object { $0.integer("n", number) } } == #"{"n":\#(String(number))}"#)
+    }
+
+    @Test("a text grows beyond the room that it began with", arguments: [0, 1, 2, 16, 512], [0, 1, 15, 16, 17, 5000])
+    func growth(capacity: Int, length: Int) {
+        let long = String(repeating: "x", count: length)
+        var json = JSONWriter(capacity: capacity)
+        json.array { json in
+            json.string(long)
+            json.raw(Array(long.utf8))
+            json.number(long)
+        }
+        #expect(json.bytes == Array("[\"\(long)\",\(long),\(long)]".utf8))
     }
 
     @Test("a value written before is put in as it is")

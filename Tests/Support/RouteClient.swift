@@ -144,7 +144,7 @@ public struct BatchedCommand: Sendable {
             if let requestID { json.string("requestId", requestID) }
             if let traceparent { json.string("traceparent", traceparent) }
             json.name("body")
-            json.raw(body.utf8)
+            json.raw(Array(body.utf8))
         }
     }
 }
