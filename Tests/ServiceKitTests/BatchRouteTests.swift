@@ -329,7 +329,7 @@ struct BatchRouteTests {
             #expect(line["method"] == .string("POST"))
             #expect(line["route"] == .string(route))
             #expect(line["status"] == .number(status))
-            #expect(line["duration_ms"] == .number("0.0"))
+            #expect(line["duration_ms"] == .number("0.000"))
             #expect(line["span_id"] != nil)
         }
         #expect(try line("request-1")["trace_id"] == .string("4bf92f3577b34da6a3ce929d0e0e4736"))

@@ -100,7 +100,7 @@ struct EnvelopeMiddlewareTests {
         #expect(line["method"] == .string("POST"))
         #expect(line["route"] == .string("/items/{id}/restock"))
         #expect(line["status"] == .number("200"))
-        #expect(line["duration_ms"] == .number("0.0"))
+        #expect(line["duration_ms"] == .number("0.000"))
         #expect(line["request_id"] == .string("request-1"))
         #expect(line["trace_id"] == .string("4bf92f3577b34da6a3ce929d0e0e4736"))
         #expect(line["span_id"] != nil)

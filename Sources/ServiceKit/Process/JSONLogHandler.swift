@@ -44,8 +44,15 @@ public struct JSONLogHandler: LogHandler {
             json.string("service", service)
             var members = event.metadata ?? [:]
             if !metadata.isEmpty { members.merge(metadata) { own, _ in own } }
+            var taken: Set<String> = []
+            if case .stringConvertible(let line as RequestLine) = members[RequestLine.key] {
+                line.writeMembers(to: &json)
+                taken = RequestLine.names
+            }
             if let error = event.error { members["error"] = .string(String(describing: error)) }
-            for (key, value) in members { write(Self.name(of: key, in: members), value, to: &json) }
+            for (key, value) in members where !taken.contains(key) {
+                write(Self.name(of: key, in: members), value, to: &json)
+            }
         }
         json.endLine()
         write(json.bytes, event.level >= .warning)
