@@ -15,7 +15,7 @@ final class GroupCommit: Sendable {
     }
 
     /// Runs the bodies and commits what they wrote. - Returns: for each body the error that its caller is to get, if any.
-    func commit(_ group: [any Work]) -> [(any Error)?] {
+    func commit(_ group: [SQLiteStore.Work]) -> [(any Error)?] {
         do {
             do {
                 try runTogether(group)
@@ -49,13 +49,13 @@ final class GroupCommit: Sendable {
     private struct BodyFailure: Error {}
 
     /// Runs the bodies in one transaction without a savepoint each: nearly all of them succeed.
-    private func runTogether(_ group: [any Work]) throws {
+    private func runTogether(_ group: [SQLiteStore.Work]) throws {
         try inTransaction { connection, hooks in
             for work in group {
                 let transaction = SQLiteTransaction(connection)
                 defer { hooks += transaction.hooks }
                 var hasFailed = false
-                do { try work.run(transaction) } catch { hasFailed = true }
+                do { try work.body(transaction) } catch { hasFailed = true }
                 if let failure = transaction.groupFailure { throw failure }
                 if hasFailed { throw BodyFailure() }
             }
@@ -64,14 +64,14 @@ final class GroupCommit: Sendable {
 
     /// Runs the bodies again, each in a savepoint, so that one that fails undoes only its own writes. - Returns: for each
     /// body the error it threw.
-    private func runApart(_ group: [any Work]) throws -> [(any Error)?] {
+    private func runApart(_ group: [SQLiteStore.Work]) throws -> [(any Error)?] {
         var outcomes: [(any Error)?] = []
         try inTransaction { connection, hooks in
             for work in group {
                 let transaction = SQLiteTransaction(connection)
                 try connection.run("SAVEPOINT body")
                 var outcome: (any Error)?
-                do { try work.run(transaction) } catch { outcome = error }
+                do { try work.body(transaction) } catch { outcome = error }
                 if outcome == nil {
                     hooks += transaction.hooks
                 } else {
@@ -90,9 +90,17 @@ final class GroupCommit: Sendable {
     private func inTransaction(_ body: (Database, _ hooks: inout TransactionHooks) throws -> Void) throws {
         var hooks = TransactionHooks()
         do {
-            try database.inTransaction(.immediate) { connection in
-                try body(connection, &hooks)
-                return .commit
+            try database.inDatabase { connection in
+                // Not the library's own transactions, which prepare these statements anew each time.
+                try connection.cachedStatement(sql: "BEGIN IMMEDIATE").execute()
+                do {
+                    try body(connection, &hooks)
+                    try connection.cachedStatement(sql: "COMMIT").execute()
+                } catch {
+                    // After some errors SQLite has rolled back by itself.
+                    if connection.isInsideTransaction { try? connection.cachedStatement(sql: "ROLLBACK").execute() }
+                    throw error
+                }
             }
             hooks.committed()
         } catch {

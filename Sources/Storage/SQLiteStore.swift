@@ -7,13 +7,16 @@ import Synchronization
 ///
 /// Work that arrives during one turn of the loop is run in one transaction and committed with one synchronisation; nothing
 /// waits for a timer. Work that is alone is committed on the loop, at once. A group is committed on a thread beside it, so
-/// that the loop reads, decides and answers meanwhile; what arrives meanwhile is the next group. One connection does all
-/// reading and writing, so no second connection can checkpoint beside it (hazard 51).
+/// that the loop reads, decides and answers meanwhile; what arrives meanwhile is the next group, which that thread takes as
+/// soon as it is free. One connection does all reading and writing, so no second connection can checkpoint beside it
+/// (hazard 51).
 public final class SQLiteStore: Store {
     /// Work waiting beyond this is refused with `StoreError.overloaded`.
     public static let maximumWaiting = 16_384
-    /// At most so many bodies share one commit, which bounds how long one takes.
-    public static let maximumGroup = 512
+    /// At most so many bodies share one commit. With more, all requests of a service would go through it in step, and one
+    /// thread would wait for the other: with several groups the loop goes on with one while the next is committed
+    /// (docs/performance.md).
+    public static let maximumGroup = 32
 
     /// The connection. A simulation hands it to the store of the next process, as a disk outlives the process that wrote it.
     package let database: DatabaseQueue
@@ -25,11 +28,28 @@ public final class SQLiteStore: Store {
     private let queue = Mutex(Queue())
 
     private struct Queue {
-        var waiting: [any Work] = []
+        var waiting: [Work] = []
         var flushIsScheduled = false
         /// Whether a group is under way: the connection is its alone.
         var isCommitting = false
         var isClosed = false
+
+        mutating func takeGroup() -> [Work] {
+            let group = Array(waiting.prefix(SQLiteStore.maximumGroup))
+            waiting.removeFirst(group.count)
+            return group
+        }
+    }
+
+    /// One body with the continuation of its caller.
+    struct Work: Sendable {
+        let body: @Sendable (any Transaction) throws -> Void
+        let caller: CheckedContinuation<Void, any Error>
+
+        /// Resumes the caller.
+        func finish(_ error: (any Error)?) {
+            if let error { caller.resume(throwing: error) } else { caller.resume() }
+        }
     }
 
     /// Opens the store and brings its schema up to date.
@@ -92,11 +112,9 @@ public final class SQLiteStore: Store {
         groups = GroupCommit(database, log, onFatal: onFatal)
     }
 
-    public func transaction<T: Sendable>(
-        _ body: @escaping @Sendable (any Transaction) throws -> T
-    ) async throws -> T {
+    public func perform(_ body: @escaping @Sendable (any Transaction) throws -> Void) async throws {
         try await withCheckedThrowingContinuation { continuation in
-            submit(BodyWork(body, continuation))
+            submit(Work(body: body, caller: continuation))
         }
     }
 
@@ -105,6 +123,8 @@ public final class SQLiteStore: Store {
         queue.withLock { $0.isClosed = true }
         // Nothing is added any more, so that this ends.
         while try !loop.submit({ self.flushRest() }).wait() { aside?.sync {} }
+        // The last callers are told on the loop.
+        try loop.submit {}.wait()
         do {
             // What is not moved stays in the log and is safe there; but that the disk fails is to be known.
             try database.inDatabase { connection in
@@ -118,7 +138,7 @@ public final class SQLiteStore: Store {
 
     private enum Admission { case queued, queuedFirst, refused(StoreError) }
 
-    private func submit(_ work: any Work) {
+    private func submit(_ work: Work) {
         let admission: Admission = queue.withLock { queue in
             if queue.isClosed { return .refused(.closed) }
             if queue.waiting.count >= Self.maximumWaiting { return .refused(.overloaded) }
@@ -154,32 +174,31 @@ public final class SQLiteStore: Store {
     }
 
     /// Takes the next group, and with it the connection; nil when there is none, or the connection is in use.
-    private func nextGroup() -> [any Work]? {
+    private func nextGroup() -> [Work]? {
         queue.withLock { queue in
             queue.flushIsScheduled = false
             guard !queue.isCommitting, !queue.waiting.isEmpty else { return nil }
-            let group = Array(queue.waiting.prefix(Self.maximumGroup))
-            queue.waiting.removeFirst(group.count)
             queue.isCommitting = true
-            return group
+            return queue.takeGroup()
         }
     }
 
-    private func commitAside(_ group: [any Work]) {
-        let outcomes = groups.commit(group)
-        guard groups.checkpointIsDue else {
-            return loop.execute {
-                self.finish(group, outcomes)
-                self.goOn()
+    /// Commits a group, and then what has arrived meanwhile, until nothing waits.
+    private func commitAside(_ first: [Work]) {
+        var next: [Work]? = first
+        while let group = next {
+            let outcomes = groups.commit(group)
+            // Before a checkpoint: those who waited for the commit have their answers first.
+            loop.execute { self.finish(group, outcomes) }
+            groups.checkpointIfDue()
+            next = queue.withLock { queue in
+                queue.isCommitting = !queue.waiting.isEmpty
+                return queue.isCommitting ? queue.takeGroup() : nil
             }
         }
-        // Those who waited for the commit have their answers first.
-        loop.execute { self.finish(group, outcomes) }
-        groups.checkpointIfDue()
-        loop.execute { self.goOn() }
     }
 
-    private func finish(_ group: [any Work], _ outcomes: [(any Error)?]) {
+    private func finish(_ group: [Work], _ outcomes: [(any Error)?]) {
         for (work, outcome) in zip(group, outcomes) { work.finish(outcome) }
     }
 

@@ -1,5 +1,12 @@
+import Synchronization
+
 /// A database that commits many callers' work together.
 public protocol Store: Sendable {
+    /// `transaction` for a body without a result; what a store implements.
+    func perform(_ body: @escaping @Sendable (any Transaction) throws -> Void) async throws
+}
+
+extension Store {
     /// Runs `body` in a transaction of its own and returns once what it wrote is durable (hazards 16 and 49).
     ///
     /// Bodies run one at a time in the order of their arrival. Those that arrive together share one commit and one
@@ -8,9 +15,37 @@ public protocol Store: Sendable {
     /// in `Transaction.onCommit`, or are taken back by `Transaction.onRollback`. It may run on another thread than its caller.
     ///
     /// - Throws: what `body` throws, after its writes are undone; or a `StoreError`, and then nothing was written.
-    func transaction<T: Sendable>(
+    @inlinable
+    public func transaction<T: Sendable>(
         _ body: @escaping @Sendable (any Transaction) throws -> T
-    ) async throws -> T
+    ) async throws -> T {
+        let result = TransactionResult<T>()
+        try await perform { result.set(try body($0)) }
+        return try result.get()
+    }
+}
+
+/// What the body of a transaction returned. Made where the type is known, so that the store itself has no generic code to look up at
+/// run time.
+@usableFromInline
+final class TransactionResult<T: Sendable>: Sendable {
+    @usableFromInline let value = Mutex<T?>(nil)
+
+    @inlinable
+    init() {}
+
+    /// A body that runs twice leaves what it returned last.
+    @inlinable
+    func set(_ value: T) {
+        self.value.withLock { $0 = value }
+    }
+
+    /// - Throws: `StoreError.failed` when the body did not run.
+    @inlinable
+    func get() throws -> T {
+        guard let value = value.withLock({ $0 }) else { throw StoreError.failed("the transaction did not run") }
+        return value
+    }
 }
 
 /// What a body may do inside its transaction. Not valid after the body has returned.

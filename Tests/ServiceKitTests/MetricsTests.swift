@@ -101,7 +101,7 @@ struct MetricsTests {
     }
 
     private struct Failing: Store {
-        func transaction<T: Sendable>(_ body: @escaping @Sendable (any Transaction) throws -> T) async throws -> T {
+        func perform(_ body: @escaping @Sendable (any Transaction) throws -> Void) async throws {
             throw StoreError.full
         }
     }

@@ -55,6 +55,32 @@ struct SQLiteStoreThreadTests {
         #expect(await later.value == ["note 0", "note 1"])
     }
 
+    @Test("a group that waits is committed as soon as the one before it, whatever the loop does meanwhile")
+    func next() async throws {
+        let store = try stores.open()
+        let loop = stores.loop
+        let loopIsHeld = DispatchSemaphore(value: 0)
+        let groupsAreDone = DispatchSemaphore(value: 0)
+        let last = 2 * SQLiteStore.maximumGroup - 1
+        let outcomes = await arrivingTogether(on: loop, count: last + 1) { index in
+            try? await store.transaction { transaction in
+                if index == 0 {
+                    // From here on the loop stands still until the last body of the next group has run.
+                    loop.execute {
+                        loopIsHeld.signal()
+                        _ = groupsAreDone.wait(timeout: .now() + 20)
+                    }
+                    _ = loopIsHeld.wait(timeout: .now() + 20)
+                }
+                try transaction.insert("note \(index)")
+                if index == last { groupsAreDone.signal() }
+                return !loop.inEventLoop
+            }
+        }
+        #expect(outcomes == Array(repeating: true, count: last + 1))
+        #expect(groupsAreDone.wait(timeout: .now()) == .timedOut)
+    }
+
     @Test("a store is closed when the group under way is committed and its callers have their answers")
     func close() async throws {
         let directory = try TemporaryDirectory()

@@ -34,9 +34,7 @@ public final class GatedStore: Store {
         script.withLock { $0.gate = gate }
     }
 
-    public func transaction<T: Sendable>(
-        _ body: @escaping @Sendable (any Transaction) throws -> T
-    ) async throws -> T {
+    public func perform(_ body: @escaping @Sendable (any Transaction) throws -> Void) async throws {
         let (error, gate): (StoreError?, Gate?) = script.withLock { script in
             if script.failures > 0, script.passing > 0 {
                 script.passing -= 1
@@ -48,9 +46,8 @@ public final class GatedStore: Store {
             return (nil, script.gate)
         }
         if let error { throw error }
-        let value = try await store.transaction(body)
+        try await store.perform(body)
         await gate?.pass()
-        return value
     }
 }
 

@@ -11,10 +11,8 @@ public struct LateStore: Store {
         self.wait = wait
     }
 
-    public func transaction<T: Sendable>(
-        _ body: @escaping @Sendable (any Transaction) throws -> T
-    ) async throws -> T {
+    public func perform(_ body: @escaping @Sendable (any Transaction) throws -> Void) async throws {
         wait()
-        return try await store.transaction(body)
+        try await store.perform(body)
     }
 }

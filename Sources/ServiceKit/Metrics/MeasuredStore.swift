@@ -25,14 +25,11 @@ struct MeasuredStore: Store {
         timer = CoreMetrics.Timer(label: "store_transaction_duration_seconds", dimensions: [], factory: metrics)
     }
 
-    func transaction<T: Sendable>(
-        _ body: @escaping @Sendable (any Transaction) throws -> T
-    ) async throws -> T {
+    func perform(_ body: @escaping @Sendable (any Transaction) throws -> Void) async throws {
         let start = time.uptime
         do {
-            let value = try await store.transaction(body)
+            try await store.perform(body)
             timer.recordNanoseconds((time.uptime - start).wholeNanoseconds)
-            return value
         } catch let error as StoreError {
             failures[error.label]?.increment()
             throw error

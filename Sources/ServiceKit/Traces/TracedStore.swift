@@ -13,20 +13,17 @@ struct TracedStore: Store {
         self.traces = traces
     }
 
-    func transaction<T: Sendable>(
-        _ body: @escaping @Sendable (any Transaction) throws -> T
-    ) async throws -> T {
+    func perform(_ body: @escaping @Sendable (any Transaction) throws -> Void) async throws {
         guard let parent = InstrumentationContext.current?.trace, parent.isSampled,
             let span = traces.start("transaction", as: parent.child())
-        else { return try await store.transaction(body) }
+        else { return try await store.perform(body) }
         span.updateAttributes { attributes in
             attributes["db.system.name"] = "sqlite"
             attributes["db.operation.name"] = "transaction"
         }
         do {
-            let value = try await store.transaction(body)
+            try await store.perform(body)
             span.end()
-            return value
         } catch let error as StoreError {
             span.fail(error.label, "\(error)")
             throw error

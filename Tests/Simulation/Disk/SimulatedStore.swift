@@ -14,23 +14,30 @@ struct SimulatedStore: Store {
             onFatal: { _ in incarnation.kill() })
     }
 
-    func transaction<T: Sendable>(
-        _ body: @escaping @Sendable (any Transaction) throws -> T
-    ) async throws -> T {
+    func perform(_ body: @escaping @Sendable (any Transaction) throws -> Void) async throws {
         guard incarnation.isAlive else { return try await incarnation.wait(orOnDeath: closed()) { _ in }.get() }
-        if incarnation.world.mistake.acknowledgesEarly, incarnation.node.role == .order, let early = true as? T {
-            incarnation.spawn { _ = try? await perform(body) }
-            return early
+        if incarnation.world.mistake.acknowledgesEarly, incarnation.node.role == .order {
+            // What the body says is answered before it is stored.
+            do {
+                try await reallyPerform { transaction in
+                    try body(transaction)
+                    throw NotYet()
+                }
+            } catch is NotYet {}
+            incarnation.spawn { _ = try? await reallyPerform(body) }
+            return
         }
-        return try await perform(body)
+        try await reallyPerform(body)
     }
 
-    private func perform<T: Sendable>(_ body: @escaping @Sendable (any Transaction) throws -> T) async throws -> T {
-        let value = try await store.transaction { transaction in
+    private struct NotYet: Error {}
+
+    private func reallyPerform(_ body: @escaping @Sendable (any Transaction) throws -> Void) async throws {
+        try await store.perform { transaction in
             guard incarnation.isAlive else { throw StoreError.closed }
             let hadWritten = incarnation.hasWritten.value
             do {
-                return try body(SimulatedTransaction(transaction, of: incarnation))
+                try body(SimulatedTransaction(transaction, of: incarnation))
             } catch {
                 // What it wrote is undone.
                 incarnation.hasWritten.value = hadWritten
@@ -38,10 +45,9 @@ struct SimulatedStore: Store {
             }
         }
         guard incarnation.isAlive else { throw StoreError.closed }
-        return value
     }
 
-    private func closed<T: Sendable>() -> Result<T, any Error> { .failure(StoreError.closed) }
+    private func closed() -> Result<Void, any Error> { .failure(StoreError.closed) }
 }
 
 /// The statements of one body, as the mistake of the run has them.
