@@ -77,8 +77,9 @@ final class SagaCaller: Sendable {
         case .charge(let amount):
             let command = ChargeCommand(
                 chargeID: plan.chargeID, orderID: plan.orderID, amount: amount, method: plan.method)
-            var step = Step("payment", "charge", saga, paymentBreaker, context)
-            step.leastTimeToBegin = saga.mayFailFast ? leastTimeForCharge : .zero
+            let step = Step(
+                "payment", "charge", saga, paymentBreaker, context,
+                leastTimeToBegin: saga.mayFailFast ? leastTimeForCharge : .zero)
             return .charged(
                 await settle(step, &troubles) { [self] context throws(CallFailure) in
                     try await payment.charge(command, context)
@@ -109,26 +110,26 @@ final class SagaCaller: Sendable {
         }
     }
 
-    /// What the attempts of one call have in common.
-    private struct Step {
+    /// What the attempts of one call have in common. A class, because each of them is handed it.
+    private final class Step: Sendable {
         let target: String
         let operation: String
         let saga: Saga
         let breaker: CircuitBreaker
         let context: CallContext
         /// With less time left than this, the first attempt is not made.
-        var leastTimeToBegin = Duration.zero
+        let leastTimeToBegin: Duration
 
         init(
-            _ target: String, _ operation: String, _ saga: Saga, _ breaker: CircuitBreaker, _ context: CallContext
+            _ target: String, _ operation: String, _ saga: Saga, _ breaker: CircuitBreaker, _ context: CallContext,
+            leastTimeToBegin: Duration = .zero
         ) {
             self.target = target
             self.operation = operation
             self.saga = saga
             self.breaker = breaker
-            var context = context
-            context.tally = RequestTally()
-            self.context = context
+            self.context = context.with(tally: RequestTally())
+            self.leastTimeToBegin = leastTimeToBegin
         }
 
         /// Takes what an attempt says of its service.

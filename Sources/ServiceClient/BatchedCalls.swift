@@ -10,6 +10,9 @@ import Synchronization
 /// A request that fails fails for every command in it, and each is settled by its own id. A command that the service would
 /// rather not answer in a batch, because that would keep the others waiting, is sent in a request of its own.
 public final class BatchedCalls: CommandCarrier {
+    /// At most so many commands go together. A service would take more (`CommandBatch.maximumCommands`); but then all checkouts would
+    /// go through the services in step, and one service would wait for the other (docs/performance.md).
+    public static let maximumTogether = 32
     /// Commands waiting beyond this are refused as not sent.
     public static let maximumWaiting = 16_384
 
@@ -114,7 +117,7 @@ public final class BatchedCalls: CommandCarrier {
     private static func countThatFits(_ waiting: [Waiting]) -> Int {
         var bytes = 0
         var count = 0
-        for waiting in waiting.prefix(CommandBatch.maximumCommands) {
+        for waiting in waiting.prefix(maximumTogether) {
             bytes += CommandBatch.maximumSize(of: waiting.command)
             guard count == 0 || bytes <= CommandBatch.maximumBytes else { break }
             count += 1

@@ -10,7 +10,7 @@ public protocol CommandCarrier: Sendable {
 }
 
 /// One command to a service.
-public struct ServiceCommand: Sendable {
+public final class ServiceCommand: Sendable {
     /// Its route, for example `/reserve`.
     public let path: String
     /// Its idempotency key, if it takes one.
@@ -18,7 +18,7 @@ public struct ServiceCommand: Sendable {
     /// A JSON object.
     public let body: [UInt8]
     /// What travels with it.
-    public var context: CallContext
+    public let context: CallContext
 
     /// A command.
     public init(path: String, key: String?, body: [UInt8], context: CallContext) {

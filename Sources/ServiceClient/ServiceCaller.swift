@@ -3,36 +3,46 @@ import Resilience
 import StrictJSON
 
 /// What travels with a call besides the command.
-public struct CallContext: Sendable {
+///
+/// A class, like the command itself: a call hands it from one layer to the next a dozen times, and only its attempt and its spans ever
+/// change, each in a context of their own.
+public final class CallContext: Sendable {
     /// The request this call serves.
     public let requestID: RequestID
     /// The span this call is made in.
     public let trace: TraceContext
     /// The span of this call, if somebody records it.
-    public var callSpan: TraceContext?
+    public let callSpan: TraceContext?
     /// Which attempt of the call this is, from 1.
-    public var attempt = 1
+    public let attempt: Int
     /// The user this call is made for; empty for nobody in particular.
     public let user: String
     /// When the caller's own answer is due.
     public let deadline: Deadline
     /// Learns in how much company the call went; nil if nobody wants to know.
-    public var tally: RequestTally?
+    public let tally: RequestTally?
 
     /// A context.
-    public init(requestID: RequestID, trace: TraceContext, user: String, deadline: Deadline) {
+    public init(
+        requestID: RequestID, trace: TraceContext, user: String, deadline: Deadline, callSpan: TraceContext? = nil,
+        attempt: Int = 1, tally: RequestTally? = nil
+    ) {
         self.requestID = requestID
         self.trace = trace
         self.user = user
         self.deadline = deadline
+        self.callSpan = callSpan
+        self.attempt = attempt
+        self.tally = tally
     }
 
-    /// The same call in a span under the one that it was made in, or its next attempt.
-    public func with(trace: TraceContext? = nil, attempt: Int? = nil) -> CallContext {
-        var context = CallContext(requestID: requestID, trace: trace ?? self.trace, user: user, deadline: deadline)
-        context.attempt = attempt ?? self.attempt
-        context.tally = tally
-        return context
+    /// The same call in another span, as another attempt, or counted by somebody.
+    public func with(
+        trace: TraceContext? = nil, callSpan: TraceContext? = nil, attempt: Int? = nil, tally: RequestTally? = nil
+    ) -> CallContext {
+        CallContext(
+            requestID: requestID, trace: trace ?? self.trace, user: user, deadline: deadline,
+            callSpan: callSpan ?? self.callSpan, attempt: attempt ?? self.attempt, tally: tally ?? self.tally)
     }
 
     /// What the service is told of the trace: the span of the call, which nobody knows of unless it is recorded.

@@ -27,8 +27,8 @@ public struct TracedCalls: CommandCarrier {
         guard let span = traces.start("POST \(command.path)", as: trace, ofKind: .client) else {
             return try await carrier.carry(command)
         }
-        var command = command
-        command.context.callSpan = trace
+        let command = ServiceCommand(
+            path: command.path, key: command.key, body: command.body, context: command.context.with(callSpan: trace))
         let attempt = command.context.attempt
         span.updateAttributes { attributes in
             attributes["http.request.method"] = "POST"

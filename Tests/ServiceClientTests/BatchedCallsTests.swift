@@ -80,10 +80,10 @@ struct BatchedCallsTests {
     @Test("a batch has so many commands at the most; the rest goes in further ones at once")
     func maximumCommands() throws {
         let client = Client()
-        let asked = try (0..<300).map { try client.ask("k\($0)") }
+        let asked = try (0..<75).map { try client.ask("k\($0)") }
         client.executor.run()
-        #expect(try client.service.batches().map(\.count) == [128, 128, 44])
-        #expect(try client.service.batches().flatMap { $0 } == (0..<300).map { "k\($0)" })
+        #expect(try client.service.batches().map(\.count) == [32, 32, 11])
+        #expect(try client.service.batches().flatMap { $0 } == (0..<75).map { "k\($0)" })
         client.answerAll()
         #expect(asked.indices.allSatisfy { asked[$0].outcome == .success(Client.answer(to: "k\($0)")) })
     }
@@ -323,10 +323,9 @@ private struct Client {
         _ key: String, body: String = "{}", user: String = "", remaining: Duration = .seconds(30),
         tally: RequestTally? = nil
     ) throws -> Asked {
-        var context = CallContext(
+        let context = CallContext(
             requestID: try #require(RequestID("request-1")), trace: TraceContext(continuing: nil), user: user,
-            deadline: Deadline(after: remaining, on: time))
-        context.tally = tally
+            deadline: Deadline(after: remaining, on: time), tally: tally)
         let command = ServiceCommand(path: "/reserve", key: key, body: Array(body.utf8), context: context)
         let asked = Asked()
         Task(executorPreference: executor) { [carrier] in asked.end(await carrier.outcome(of: command)) }

@@ -20,11 +20,9 @@ struct TracedCallsTests {
     }
 
     private func command(_ trace: TraceContext, key: String = "k", attempt: Int = 1) throws -> ServiceCommand {
-        var context = CallContext(
+        let context = CallContext(
             requestID: try #require(RequestID("request-1")), trace: trace, user: "",
-            deadline: Deadline(after: .seconds(30), on: time))
-        context.attempt = attempt
-        context.tally = RequestTally()
+            deadline: Deadline(after: .seconds(30), on: time), attempt: attempt, tally: RequestTally())
         return ServiceCommand(path: "/reserve", key: key, body: Array("{}".utf8), context: context)
     }
 
