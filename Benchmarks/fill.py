@@ -107,8 +107,13 @@ def ids_in(row: tuple[Value, ...]) -> set[str]:
 
 
 def ids_of_checkouts(stores: Stores, keys: list[str]) -> list[list[str]]:
-    """All ids of each checkout: those that stand in a row with its key, or in a row with one of those, and so on."""
+    """All ids of each checkout: those that stand in a row with its key, or in a row with one of those, and so on.
+
+    An id that stands in rows of several keys is no checkout's own: it is that of the process which made them.
+    """
     rows = [ids for database in stores.values() for table in database.values() for row in table.rows if (ids := ids_in(row))]
+    common = ids_of_several(rows, set(keys))
+    rows = [ids - common for ids in rows]
     found: list[set[str]] = []
     for key in keys:
         known, size = {key}, 0
@@ -121,6 +126,16 @@ def ids_of_checkouts(stores: Stores, keys: list[str]) -> list[list[str]]:
             raise BenchError("a row bears the ids of two checkouts, and cannot be multiplied; see Benchmarks/fill.py")
         found.append(known)
     return [sorted(ids) for ids in found]
+
+
+def ids_of_several(rows: list[set[str]], keys: set[str]) -> set[str]:
+    """The ids that stand beside one key in one row and beside another in another."""
+    beside: dict[str, set[str]] = {}
+    for ids in rows:
+        if len(ids & keys) == 1:
+            for other in ids - keys:
+                beside.setdefault(other, set()).update(ids & keys)
+    return {other for other, found in beside.items() if len(found) > 1}
 
 
 def running_totals(before: Table, between: Table, after: Table, copies_of: int) -> dict[tuple[Value, ...], dict[str, int]]:

@@ -178,6 +178,13 @@ class Multiplying(unittest.TestCase):
             self.assertEqual(one("SELECT sold FROM totals"), (2 * sold,))
             self.assertEqual(one("SELECT seen_at FROM totals"), (1000 + sum(range(2 * self.PER_ROUND)),))
 
+    def test_an_id_that_rows_of_several_checkouts_share_is_nobodys(self):
+        process = "0c1e6f0a-7d3b-4c51-9a43-5c0a2f6b9d11"
+        samples = fill.ids_of_checkouts({"shop": self.states[2]}, self.keys)
+        owners = [(100 + number, process, key) for number, key in enumerate(self.keys)]
+        self.states[2]["journal"].rows.extend(owners)
+        self.assertEqual(fill.ids_of_checkouts({"shop": self.states[2]}, self.keys), samples)
+
     def test_a_row_of_two_checkouts_is_refused(self):
         ids = [fill.ids_in(row) for row in self.states[2]["things"].rows]
         shared = tuple(sorted(ids[-1] | ids[-2]))
