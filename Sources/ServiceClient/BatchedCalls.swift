@@ -4,15 +4,15 @@ import StrictJSON
 import Synchronization
 
 /// Sends commands together when there are several: while as many requests as are allowed are under way, further commands
-/// wait, and all that wait go as one when a place is free. There is no timer, and a command that is alone waits for nothing
+/// wait, and those that wait go as one when a place is free. There is no timer, and a command that is alone waits for nothing
 /// but the end of the turn in which it came (DESIGN.md, "Speed", idea 3).
 ///
 /// A request that fails fails for every command in it, and each is settled by its own id. A command that the service would
 /// rather not answer in a batch, because that would keep the others waiting, is sent in a request of its own.
 public final class BatchedCalls: CommandCarrier {
-    /// At most so many commands go together. A service would take more (`CommandBatch.maximumCommands`); but then all checkouts would
-    /// go through the services in step, and one service would wait for the other (docs/performance.md).
-    public static let maximumTogether = 32
+    /// So many commands go together, unless far more wait. With all that wait in one request, all checkouts would go through the
+    /// services in step, and one service would wait for the other (docs/decisions/0005).
+    public static let usualBatch = 32
     /// Commands waiting beyond this are refused as not sent.
     public static let maximumWaiting = 16_384
 
@@ -103,7 +103,8 @@ public final class BatchedCalls: CommandCarrier {
                 state.waiting.removeFirst(late.count)
             }
             guard state.inFlight < maximumInFlight, !state.waiting.isEmpty else { return ([Waiting](), late) }
-            let count = Self.countThatFits(state.waiting)
+            let most = min(CommandBatch.maximumCommands, max(Self.usualBatch, state.waiting.count / maximumInFlight))
+            let count = Self.countThatFits(state.waiting.prefix(most))
             let batch = Array(state.waiting[..<count])
             state.waiting.removeFirst(count)
             state.inFlight += 1
@@ -114,10 +115,10 @@ public final class BatchedCalls: CommandCarrier {
     }
 
     /// How many commands from the front fit in one request; at least one.
-    private static func countThatFits(_ waiting: [Waiting]) -> Int {
+    private static func countThatFits(_ waiting: ArraySlice<Waiting>) -> Int {
         var bytes = 0
         var count = 0
-        for waiting in waiting.prefix(maximumTogether) {
+        for waiting in waiting {
             bytes += CommandBatch.maximumSize(of: waiting.command)
             guard count == 0 || bytes <= CommandBatch.maximumBytes else { break }
             count += 1

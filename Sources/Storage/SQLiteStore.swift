@@ -5,18 +5,25 @@ import Synchronization
 
 /// A store in one SQLite file, or in memory, with group commit on an event loop.
 ///
-/// Work that arrives during one turn of the loop is run in one transaction and committed with one synchronisation; nothing
-/// waits for a timer. Work that is alone is committed on the loop, at once. A group is committed on a thread beside it, so
-/// that the loop reads, decides and answers meanwhile; what arrives meanwhile is the next group, which that thread takes as
-/// soon as it is free. One connection does all reading and writing, so no second connection can checkpoint beside it
+/// Work that arrives during one turn of the loop is a group: run in one transaction and committed with one synchronisation;
+/// nothing waits for a timer. Work that is alone, while nothing is being committed, is committed on the loop, at once. A
+/// group is committed on a thread beside it, so that the loop reads, decides and answers meanwhile; what arrives meanwhile is
+/// for the next group, which that thread takes as soon as it is free. One connection does all reading and writing, so no second connection can checkpoint beside it
 /// (hazard 51).
 public final class SQLiteStore: Store {
     /// Work waiting beyond this is refused with `StoreError.overloaded`.
     public static let maximumWaiting = 16_384
-    /// At most so many bodies share one commit. With more, all requests of a service would go through it in step, and one
-    /// thread would wait for the other: with several groups the loop goes on with one while the next is committed
-    /// (docs/performance.md).
-    public static let maximumGroup = 32
+    /// At most so many bodies share one commit, which bounds how long one takes.
+    public static let maximumGroup = 512
+    /// So many do, unless far more wait. With all that wait in one group, all requests of a service would go through it in
+    /// step, and one thread would wait for the other: with several groups the loop goes on with one while the next is
+    /// committed (docs/decisions/0005).
+    public static let usualGroup = 32
+
+    /// How many bodies the next group has. A backlog, as behind a slow disk, is worked off in few commits all the same.
+    package static func groupSize(waiting: Int) -> Int {
+        min(waiting, maximumGroup, max(usualGroup, waiting / 4))
+    }
 
     /// The connection. A simulation hands it to the store of the next process, as a disk outlives the process that wrote it.
     package let database: DatabaseQueue
@@ -35,7 +42,7 @@ public final class SQLiteStore: Store {
         var isClosed = false
 
         mutating func takeGroup() -> [Work] {
-            let group = Array(waiting.prefix(SQLiteStore.maximumGroup))
+            let group = Array(waiting.prefix(SQLiteStore.groupSize(waiting: waiting.count)))
             waiting.removeFirst(group.count)
             return group
         }
@@ -68,6 +75,7 @@ public final class SQLiteStore: Store {
         maximumPages: Int? = nil,
         onFatal: @escaping @Sendable (StoreError) -> Void = { _ in }
     ) throws {
+        _ = SQLiteMemory.isUncounted
         self.loop = loop
         aside = DispatchQueue(label: "store")
         var configuration = Configuration()

@@ -9,9 +9,15 @@ import GRDBSQLite
 final class SQLiteTransaction: Transaction {
     private let database: Database
     private(set) var hooks = TransactionHooks()
-    /// The first error that SQLite may have answered with a rollback of the whole transaction. Whatever a body makes of it,
-    /// nothing may be written after it: that would be outside any transaction.
-    private(set) var groupFailure: StoreError?
+    /// The first error that SQLite may have answered with a rollback of the whole transaction.
+    private var fatalToGroup: StoreError?
+
+    /// Why the whole group is to be undone, if it is. Whatever a body makes of it, nothing may be written after it: that would
+    /// be outside any transaction.
+    var groupFailure: StoreError? {
+        if let fatalToGroup { return fatalToGroup }
+        return database.isInsideTransaction ? nil : .failed("the transaction ended before its commit")
+    }
 
     init(_ database: Database) {
         self.database = database
@@ -94,7 +100,7 @@ final class SQLiteTransaction: Transaction {
 
     private func error(_ code: Int32) -> StoreError {
         let error = StoreError(database)
-        if error.failsGroup || sqlite3_get_autocommit(database.sqliteConnection) != 0 { groupFailure = error }
+        if error.failsGroup || sqlite3_get_autocommit(database.sqliteConnection) != 0 { fatalToGroup = error }
         return error
     }
 }

@@ -9,8 +9,8 @@ public protocol Store: Sendable {
 extension Store {
     /// Runs `body` in a transaction of its own and returns once what it wrote is durable (hazards 16 and 49).
     ///
-    /// Bodies run one at a time in the order of their arrival. Those that arrive together share one commit and one
-    /// synchronisation with the disk; one that throws undoes only its own writes. A body may run twice, when another one of
+    /// Bodies run one at a time in the order of their arrival. Those that arrive together share a commit and its
+    /// synchronisation with the disk, up to a bound; one that throws undoes only its own writes. A body may run twice, when another one of
     /// its group throws, and the commit may fail after it has run: effects outside the transaction belong after this call or
     /// in `Transaction.onCommit`, or are taken back by `Transaction.onRollback`. It may run on another thread than its caller.
     ///

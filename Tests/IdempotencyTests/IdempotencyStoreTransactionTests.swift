@@ -113,7 +113,9 @@ struct IdempotencyStoreTransactionTests {
         #expect(others.count == 199)
     }
 
-    @Test("of 200 claims that share one commit exactly the first is started", arguments: Implementation.allCases)
+    @Test(
+        "of 200 claims that arrive together, and share commits, exactly the first is started",
+        arguments: Implementation.allCases)
     func oneOfGroup(_ implementation: Implementation) async throws {
         let fixture = try KeyStoreFixture(implementation)
         let claims = await arrivingTogether(on: fixture.loop, count: 200) { index in

@@ -77,7 +77,20 @@ struct BatchedCallsTests {
 
     // MARK: How much goes in one request
 
-    @Test("a batch has so many commands at the most; the rest goes in further ones at once")
+    @Test("out of a backlog a place takes its share of what waits, up to what a service takes in one batch")
+    func backlog() throws {
+        let client = Client(maximumInFlight: 4)
+        let asked = try (0..<1000).map { try client.ask("k\($0)") }
+        client.executor.run()
+        // A quarter of 1,000, of 872, of 744 and of 616 each is more than a batch may have.
+        #expect(try client.service.batches().map(\.count) == [128, 128, 128, 128])
+        client.answerAll()
+        let sizes = try client.service.batches().map(\.count)
+        #expect(sizes == [128, 128, 128, 128, 122, 91, 68, 51, 39, 32, 32, 32, 21])
+        #expect(asked.indices.allSatisfy { asked[$0].outcome == .success(Client.answer(to: "k\($0)")) })
+    }
+
+    @Test("a batch has the usual number of commands; the rest goes in further ones at once")
     func maximumCommands() throws {
         let client = Client()
         let asked = try (0..<75).map { try client.ask("k\($0)") }

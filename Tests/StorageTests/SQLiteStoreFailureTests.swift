@@ -121,6 +121,26 @@ struct SQLiteStoreFailureTests {
         try store.close()
     }
 
+    @Test("a body that ends the transaction undoes the whole group: nobody may write outside of it", arguments: [2, 1])
+    func ended(count: Int) async throws {
+        let store = try stores.open()
+        let errors = await arrivingTogether(on: stores.loop, count: count) { index -> StoreError? in
+            do {
+                try await store.transaction { transaction in
+                    try transaction.insert("note \(index)")
+                    try transaction.run("ROLLBACK", [])
+                    try? transaction.insert("outside \(index)")
+                }
+                return nil
+            } catch {
+                return error as? StoreError
+            }
+        }
+        let expected = StoreError.failed("the transaction ended before its commit")
+        #expect(errors == Array(repeating: expected, count: count))
+        #expect(try await store.bodies() == [])
+    }
+
     @Test("when the disk is full every body of the group is told so and none is written")
     func fullGroup() async throws {
         let directory = try TemporaryDirectory()

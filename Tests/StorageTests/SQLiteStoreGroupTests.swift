@@ -55,6 +55,17 @@ struct SQLiteStoreGroupTests {
         #expect(try await store.bodies() == (0..<100).filter { $0 % 7 != 3 }.map { "note \($0)" })
     }
 
+    @Test(
+        "a group has the usual size, a quarter of what waits when that is more, and a bound",
+        arguments: [
+            (1, 1), (31, 31), (32, 32), (33, 32), (128, 32), (131, 32), (132, 33), (1000, 250), (2048, 512),
+            (2052, 512),
+            (16_384, 512),
+        ])
+    func groupSize(waiting: Int, size: Int) {
+        #expect(SQLiteStore.groupSize(waiting: waiting) == size)
+    }
+
     @Test("bodies from many tasks at once all commit, more of them than one group holds")
     func manyTasks() async throws {
         let store = try stores.open()

@@ -61,7 +61,7 @@ struct SQLiteStoreThreadTests {
         let loop = stores.loop
         let loopIsHeld = DispatchSemaphore(value: 0)
         let groupsAreDone = DispatchSemaphore(value: 0)
-        let last = 2 * SQLiteStore.maximumGroup - 1
+        let last = 2 * SQLiteStore.usualGroup - 1
         let outcomes = await arrivingTogether(on: loop, count: last + 1) { index in
             try? await store.transaction { transaction in
                 if index == 0 {

@@ -2,7 +2,7 @@ import NIOCore
 import ServiceKit
 
 /// Runs tasks so that all of them reach a store on `loop` within one turn of the loop, as those of a busy service do: the
-/// store runs them in one group, in their order. - Returns: what they returned, in their order.
+/// store runs them in one group, or in several of `SQLiteStore.usualGroup`, in their order. - Returns: what they returned, in their order.
 public func arrivingTogether<T: Sendable>(
     on loop: any EventLoop, count: Int, _ work: @escaping @Sendable (Int) async -> T
 ) async -> [T] {

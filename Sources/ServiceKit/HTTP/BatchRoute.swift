@@ -6,7 +6,7 @@ import Resilience
 import ServiceClient
 
 /// Answers the commands of a batch, each by the handler of its own route and each in a transaction of its own, so that what
-/// one refuses does not touch another. Arriving together, they share one commit.
+/// one refuses does not touch another. Arriving together, they share commits.
 package struct BatchRoute: Sendable {
     let commands: [String: CommandRoute]
     let time: any TimeSource
