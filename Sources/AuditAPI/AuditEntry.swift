@@ -64,7 +64,7 @@ public struct AuditPage<Entry: AuditEntry>: Sendable {
                 var written = 0
                 json.integer("readAtMs", readAt.milliseconds)
                 json.array("entries") { json in
-                    for entry in found.prefix(limit) where json.bytes.count < AuditLimits.pageBytes {
+                    for entry in found.prefix(limit) where json.count < AuditLimits.pageBytes {
                         entry.write(to: &json)
                         written += 1
                     }

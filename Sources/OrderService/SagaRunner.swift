@@ -187,8 +187,9 @@ final class SagaRunner: Sendable {
             case .call:
                 if drive.saga.mustBeStored { guard await store(&drive) else { return } }
             case .end:
-                guard await store(&drive) else { return }
-                return finish(drive)
+                let answer = drive.saga.step.goods.map { response(drive.order, $0) }
+                guard await store(&drive, answer: answer) else { return }
+                return finish(drive, answer)
             case .repeatLater:
                 guard await pauseBeforeRepeating(&drive) else { return }
             }
@@ -203,12 +204,13 @@ final class SagaRunner: Sendable {
         drive.held = held
     }
 
-    private func finish(_ drive: Drive) {
+    /// - Parameter answer: the receipt, if it was completed.
+    private func finish(_ drive: Drive, _ answer: StoredResponse?) {
         let duration = environment.time.now.milliseconds - drive.order.createdAt.milliseconds
         metrics.ended(drive.saga.step, after: .milliseconds(duration))
         if drive.isEventful { tell(drive, after: duration) }
         switch drive.saga.step {
-        case .completed(let goods): drive.waiter?.resume(.completed(response(drive.order, goods)))
+        case .completed: if let answer { drive.waiter?.resume(.completed(answer)) }
         case .failed(let failure): drive.waiter?.resume(.failed(failure))
         case .reserving, .charging, .completing, .releasing, .canceling, .refunding: break
         }
@@ -267,10 +269,10 @@ final class SagaRunner: Sendable {
             key: drive.order.key, createdAt: drive.order.createdAt, updatedAt: environment.time.now)
     }
 
-    private func store(_ drive: inout Drive) async -> Bool {
+    /// - Parameter answer: what a completed order's key is settled with.
+    private func store(_ drive: inout Drive, answer: StoredResponse? = nil) async -> Bool {
         let order = order(drive)
         let (lease, attempts) = (drive.lease, drive.troubles.attempts)
-        let answer = drive.saga.step.goods.map { response(drive.order, $0) }
         let isStored = await storing(&drive) { log in
             try await log.save(order, lease, response: answer, attempts: attempts)
         }

@@ -36,13 +36,14 @@ public final class CallContext: Sendable {
         self.tally = tally
     }
 
-    /// The same call in another span, as another attempt, or counted by somebody.
+    /// The same call in another span, as another attempt, or counted by somebody. The span of the call itself is not kept: it is
+    /// one attempt's.
     public func with(
         trace: TraceContext? = nil, callSpan: TraceContext? = nil, attempt: Int? = nil, tally: RequestTally? = nil
     ) -> CallContext {
         CallContext(
             requestID: requestID, trace: trace ?? self.trace, user: user, deadline: deadline,
-            callSpan: callSpan ?? self.callSpan, attempt: attempt ?? self.attempt, tally: tally ?? self.tally)
+            callSpan: callSpan, attempt: attempt ?? self.attempt, tally: tally ?? self.tally)
     }
 
     /// What the service is told of the trace: the span of the call, which nobody knows of unless it is recorded.

@@ -1,10 +1,11 @@
 /// Writes JSON text member by member, in the order given, so that equal values have equal bytes (IK-11).
 ///
 /// The text grows in memory of its own and not in an array, which for every byte would look whether it is shared: a checkout
-/// writes some 300 names and values (docs/performance.md).
+/// writes some 300 names and values.
 public struct JSONWriter: ~Copyable {
+    /// How many bytes have been written.
+    public private(set) var count = 0
     private var start: UnsafeMutablePointer<UInt8>
-    private var count = 0
     private var capacity: Int
     private var needsComma = false
 

@@ -89,7 +89,7 @@ struct RequestLine: CustomStringConvertible, Sendable {
 
     /// With three digits after the point.
     private var milliseconds: String {
-        let microseconds = duration.wholeNanoseconds / 1000
+        let microseconds = max(0, duration.wholeNanoseconds) / 1000
         let fraction = microseconds % 1000
         return "\(microseconds / 1000).\(fraction < 10 ? "00" : fraction < 100 ? "0" : "")\(fraction)"
     }

@@ -17,27 +17,30 @@ struct SimulatedStore: Store {
     func perform(_ body: @escaping @Sendable (any Transaction) throws -> Void) async throws {
         guard incarnation.isAlive else { return try await incarnation.wait(orOnDeath: closed()) { _ in }.get() }
         if incarnation.world.mistake.acknowledgesEarly, incarnation.node.role == .order {
-            // What the body says is answered before it is stored.
+            // Where a saga stands is answered before it is stored: what the body has done is undone, and done again later.
             do {
-                try await reallyPerform { transaction in
-                    try body(transaction)
-                    throw NotYet()
-                }
-            } catch is NotYet {}
-            incarnation.spawn { _ = try? await reallyPerform(body) }
+                try await perform(body, notYet: true)
+            } catch is NotYet {
+                incarnation.spawn { _ = try? await perform(body, notYet: false) }
+            }
             return
         }
-        try await reallyPerform(body)
+        try await perform(body, notYet: false)
     }
 
     private struct NotYet: Error {}
 
-    private func reallyPerform(_ body: @escaping @Sendable (any Transaction) throws -> Void) async throws {
+    /// - Parameter notYet: whether a body that stores where a saga stands is undone, by a `NotYet`.
+    private func perform(
+        _ body: @escaping @Sendable (any Transaction) throws -> Void, notYet: Bool
+    ) async throws {
         try await store.perform { transaction in
             guard incarnation.isAlive else { throw StoreError.closed }
             let hadWritten = incarnation.hasWritten.value
             do {
-                try body(SimulatedTransaction(transaction, of: incarnation))
+                let simulated = SimulatedTransaction(transaction, of: incarnation)
+                try body(simulated)
+                if notYet, simulated.storesSaga { throw NotYet() }
             } catch {
                 // What it wrote is undone.
                 incarnation.hasWritten.value = hadWritten
@@ -51,9 +54,11 @@ struct SimulatedStore: Store {
 }
 
 /// The statements of one body, as the mistake of the run has them.
-private struct SimulatedTransaction: Transaction {
+private final class SimulatedTransaction: Transaction {
     private let real: any Transaction
     private let incarnation: Incarnation
+    /// Whether it has stored where a saga stands, after its beginning.
+    private(set) var storesSaga = false
 
     init(_ real: any Transaction, of incarnation: Incarnation) {
         self.real = real
@@ -63,6 +68,7 @@ private struct SimulatedTransaction: Transaction {
     func run(_ sql: String, _ arguments: [SQLValue]) throws -> Int {
         let statement = try prepare(sql, arguments)
         guard let statement else { return 1 }
+        if sql.hasPrefix("UPDATE orders SET status") || sql.hasPrefix("UPDATE orders SET saga") { storesSaga = true }
         let changes = try real.run(statement.sql, statement.arguments)
         if changes > 0, isWrite(sql) { try wrote(statement) }
         return changes
