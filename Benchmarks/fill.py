@@ -173,11 +173,11 @@ def new_id(sample: str, slot: int, number: int, count: int, newest: int) -> str:
 
 
 def template(value: Value, slots: dict[str, int]) -> str | None:
-    """A value with places for ids, for `%`; None if no id stands in it."""
+    """A value with places for the checkout's ids, for `%`; None if none of them stands in it."""
     text = text_of(value)
-    if text is None or not UUID.search(text):
+    if text is None or slots.keys().isdisjoint(UUID.findall(text)):
         return None
-    return UUID.sub(lambda found: f"%({slots[found[0]]})s", text.replace("%", "%%"))
+    return UUID.sub(lambda found: f"%({slots[found[0]]})s" if found[0] in slots else found[0], text.replace("%", "%%"))
 
 
 class RowMaker:

@@ -184,6 +184,9 @@ class Multiplying(unittest.TestCase):
         owners = [(100 + number, process, key) for number, key in enumerate(self.keys)]
         self.states[2]["journal"].rows.extend(owners)
         self.assertEqual(fill.ids_of_checkouts({"shop": self.states[2]}, self.keys), samples)
+        slots = {known: slot for slot, known in enumerate(samples[0])}
+        self.assertEqual(fill.template(f"{samples[0][1]} by {process}", slots), f"%(1)s by {process}")
+        self.assertIsNone(fill.template(process, slots))
 
     def test_a_row_of_two_checkouts_is_refused(self):
         ids = [fill.ids_in(row) for row in self.states[2]["things"].rows]
