@@ -1,8 +1,9 @@
 import ArgumentParser
+import Foundation
 import Simulation
 
 @main
-struct Simulate: ParsableCommand {
+struct Simulate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "simulate",
         abstract: "Simulates the whole checkout with faults, from seeds: the same seed is the same run.")
@@ -23,7 +24,7 @@ struct Simulate: ParsableCommand {
         if let seeds, seeds < 1 { throw ValidationError("--seeds is at least 1") }
     }
 
-    func run() throws {
+    func run() async throws {
         let simulator = try Simulator()
         if let trace { return try show(trace, simulator) }
         if let scenario {
@@ -34,9 +35,9 @@ struct Simulate: ParsableCommand {
             return try CrashPoints.trace(simulator, scenario: index, deaths: Set(dies)).forEach { print($0) }
         }
         var isGood = true
-        if crashPoints || all { isGood = try explore(simulator) && isGood }
-        if planted || all { isGood = try plant(simulator) && isGood }
-        if let count = seeds ?? (all ? 20_000 : nil) { isGood = try search(count, simulator) && isGood }
+        if crashPoints || all { isGood = try await explore() && isGood }
+        if planted || all { isGood = try await plant() && isGood }
+        if let count = seeds ?? (all ? 20_000 : nil) { isGood = try await search(count) && isGood }
         if !isGood { throw ExitCode.failure }
     }
 
@@ -46,34 +47,35 @@ struct Simulate: ParsableCommand {
         if result.hasFailed { throw ExitCode.failure }
     }
 
-    private func search(_ count: Int, _ simulator: Simulator) throws -> Bool {
+    private func search(_ count: Int) async throws -> Bool {
         let progress = Progress("seeds", total: count)
         var failures = 0
-        for seed in from..<(from + UInt64(count)) {
-            if try simulator.run(seed: seed).hasFailed {
-                failures += 1
-                progress.say(try simulator.report(seed: seed))
-                if failures >= 3 { break }
-            }
+        try await onEveryCore(count) { [from] simulator, index in
+            let seed = from + UInt64(index)
+            return try simulator.run(seed: seed).hasFailed ? try simulator.report(seed: seed) : nil
+        } take: { (report: String?) in
             progress.advance()
+            guard let report else { return true }
+            failures += 1
+            progress.say(report)
+            return failures < 3
         }
         progress.end("\(failures) of \(progress.done) seeds failed")
         return failures == 0
     }
 
-    private func explore(_ simulator: Simulator) throws -> Bool {
-        let exploration = CrashPoints(simulator, withPairs: true)
+    private func explore() async throws -> Bool {
         var total = CrashPoints.Report()
         let progress = Progress("crash points", total: CrashPoints.scenarios.count)
-        for (index, name) in CrashPoints.scenarios.enumerated() {
-            let report = try exploration.explore(scenario: index) { count in
-                progress.show("\(name): \(count.executed)/\(count.discovered) pairs")
-            }
+        try await onEveryCore(CrashPoints.scenarios.count) { simulator, index in
+            try CrashPoints(simulator, withPairs: true).explore(scenario: index)
+        } take: { (report: CrashPoints.Report) in
             total.single.add(report.single)
             total.pairs.add(report.pairs)
             total.failures += report.failures
             report.failures.forEach { progress.say($0) }
             progress.advance()
+            return true
         }
         progress.end(
             """
@@ -83,17 +85,41 @@ struct Simulate: ParsableCommand {
         return total.single.isComplete && total.pairs.isComplete && total.failures.isEmpty
     }
 
-    private func plant(_ simulator: Simulator) throws -> Bool {
+    private func plant() async throws -> Bool {
         let progress = Progress("planted mistakes", total: PlantedMistakes.count)
         var caught = 0
-        for index in 0..<PlantedMistakes.count {
+        try await onEveryCore(PlantedMistakes.count) { simulator, index in
             let finding = try PlantedMistakes.find(index, simulator)
-            if finding.isCaught { caught += 1 }
-            progress.say(finding.description)
+            return (finding.isCaught, finding.description)
+        } take: { (isCaught: Bool, description: String) in
+            if isCaught { caught += 1 }
+            progress.say(description)
             progress.advance()
+            return true
         }
         progress.end("caught/planted: \(caught)/\(PlantedMistakes.count)")
         return caught == PlantedMistakes.count
+    }
+
+    /// Does something for each number below `count`, on every core, each with a simulator of its own.
+    ///
+    /// - Parameter take: given each result as it comes, one at a time; says whether to go on.
+    private func onEveryCore<T: Sendable>(
+        _ count: Int, _ work: @escaping @Sendable (Simulator, Int) throws -> T, take: (T) -> Bool
+    ) async throws {
+        try await withThrowingTaskGroup(of: (Simulator, T).self) { group in
+            var next = 0
+            func begin(_ simulator: Simulator) {
+                guard next < count else { return }
+                group.addTask { [next] in (simulator, try work(simulator, next)) }
+                next += 1
+            }
+            for _ in 0..<ProcessInfo.processInfo.activeProcessorCount { begin(try Simulator()) }
+            while let (simulator, result) = try await group.next() {
+                guard take(result) else { return }
+                begin(simulator)
+            }
+        }
     }
 }
 

@@ -40,8 +40,8 @@ public struct CrashPoints: Sendable {
     /// Every way through the saga, and every fault of every message on the main ones.
     static let all = Scenario.named + Scenario.faulty
 
-    /// Explores one scenario. - Parameter progress: told of each run.
-    public func explore(scenario index: Int, progress: (Count) -> Void = { _ in }) throws -> Report {
+    /// Explores one scenario.
+    public func explore(scenario index: Int) throws -> Report {
         let scenario = Self.all[index]
         var report = Report()
         func run(_ deaths: Set<Int>) throws -> RunResult {
@@ -63,7 +63,6 @@ public struct CrashPoints: Sendable {
                 report.pairs.discovered += 1
                 if try run([point.number, second.number]).executed.contains(second) { report.pairs.executed += 1 }
             }
-            progress(Count(discovered: report.pairs.discovered, executed: report.pairs.executed))
         }
         return report
     }
