@@ -8,8 +8,8 @@ import Synchronization
 /// Work that arrives during one turn of the loop is a group: run in one transaction and committed with one synchronisation;
 /// nothing waits for a timer. Work that is alone, while nothing is being committed, is committed on the loop, at once. A
 /// group is committed on a thread beside it, so that the loop reads, decides and answers meanwhile; what arrives meanwhile is
-/// for the next group, which that thread takes as soon as it is free. One connection does all reading and writing, so no second connection can checkpoint beside it
-/// (hazard 51).
+/// for the next group, which that thread takes as soon as it is free. One connection does all reading and writing, so no second
+/// connection can checkpoint beside it (hazard 51).
 public final class SQLiteStore: Store {
     /// Work waiting beyond this is refused with `StoreError.overloaded`.
     public static let maximumWaiting = 16_384
