@@ -1,9 +1,11 @@
+import Correlation
 import Logging
-import ServiceKit
 import StrictJSON
 import Synchronization
 import TestSupport
 import Testing
+
+@testable import ServiceKit
 
 @Suite("JSON log handler")
 struct JSONLogHandlerTests {
@@ -97,6 +99,28 @@ struct JSONLogHandlerTests {
         #expect(members["huge"] == .string("1e+308"))
         #expect(members["text"] == .string("7"))
         #expect(members["flag"] == .string("true"))
+    }
+
+    @Test(
+        "the line of a request says its time in milliseconds with three digits, and its members cannot be said twice",
+        arguments: [
+            (0, "0.000"), (999, "0.000"), (1_000, "0.001"), (42_000, "0.042"), (420_999, "0.420"), (1_000_000, "1.000"),
+            (1_234_500_000, "1234.500"), (-1_500_000, "0.000"),
+        ] as [(Int, String)])
+    func requestLine(nanoseconds: Int, milliseconds: String) throws {
+        var logger = logger()
+        logger[metadataKey: "status"] = "forged"
+        logger[metadataKey: "other"] = "kept"
+        let line = RequestLine(
+            method: "POST", route: "/checkout", status: 200, duration: .nanoseconds(nanoseconds),
+            requestID: try #require(RequestID("request-1")), trace: TraceContext(continuing: nil), orderID: "order-1")
+        logger.info("request", metadata: [RequestLine.key: .stringConvertible(line)])
+        let members = try members()
+        #expect(members["duration_ms"] == .number(milliseconds))
+        #expect(members["status"] == .number("200"))
+        #expect(members["order_id"] == .string("order-1"))
+        #expect(members["other"] == .string("kept"))
+        #expect(members[RequestLine.key] == nil)
     }
 
     @Test("an event's own metadata wins over the logger's, and each name appears once")
