@@ -4,7 +4,7 @@ import Storage
 /// Keys kept in the service's own database, beside the effects they stand for (`IDEMPOTENCY_BACKEND=file`).
 public struct SQLIdempotencyStore: IdempotencyStore {
     /// The table; belongs to the schema of every service that uses this store.
-    public static let migrations = [first, inOrderOfArrival]
+    public static let migrations = [first, inOrderOfArrival, states]
 
     private static let first = Migration(
         "idempotency keys",
@@ -54,6 +54,9 @@ public struct SQLIdempotencyStore: IdempotencyStore {
         CREATE INDEX idempotency_keys_expiry ON idempotency_keys (expires_at) WHERE expires_at IS NOT NULL;
         """
     )
+
+    private static let states = Migration.comparing(
+        "states of keys compared", ListRule("idempotency_keys", "state", in: ["processing", "succeeded", "failed"]))
 
     private let timeToLive: Duration
 

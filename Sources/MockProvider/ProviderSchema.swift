@@ -59,6 +59,10 @@ enum ProviderSchema {
             ) STRICT;
             CREATE INDEX webhook_messages_due ON webhook_messages (due_at, number);
             """
-        )
+        ),
+        .comparing(
+            "statuses and kinds compared",
+            ListRule("provider_payments", "status", in: ["pending", "succeeded", "declined", "canceled"]),
+            ListRule("provider_movements", "kind", in: ["charge", "payout", "refund"])),
     ]
 }

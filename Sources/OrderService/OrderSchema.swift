@@ -66,5 +66,6 @@ enum OrderSchema {
             """
         ),
         OperatorLog.withoutEnd,
+        .comparing("statuses of orders compared", ListRule("orders", "status", in: ["pending", "completed", "failed"])),
     ]
 }

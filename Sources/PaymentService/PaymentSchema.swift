@@ -65,5 +65,17 @@ enum PaymentSchema {
         PaymentsCorrections.ages,
         PaymentsCorrections.details,
         PaymentsCorrections.requests,
+        .comparing(
+            "statuses and kinds compared",
+            ListRule("charges", "status", in: ["pending", "succeeded", "failed", "canceled"]),
+            ListRule(
+                "accounts", "kind", in: ["wallet", "cash_in", "fees", "sales", "settlement", "clearing"]),
+            ListRule("movements", "type", in: ["deposit", "withdrawal", "transfer"]),
+            ListRule("payments", "kind", in: ["deposit", "withdraw", "external_payment", "refund"]),
+            ListRule(
+                "payments", "status",
+                in: ["new", "processing", "succeeded", "failed", "canceled", "partially_refunded", "refunded"],
+                space: "\n        "),
+            ListRule("payments", "phase", in: ["send", "ask", "close"])),
     ]
 }

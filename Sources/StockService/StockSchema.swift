@@ -41,5 +41,8 @@ enum StockSchema {
         ),
         OperatorLog.migration,
         OperatorLog.withoutEnd,
+        .comparing(
+            "statuses of reservations compared",
+            ListRule("reservations", "status", in: ["reserved", "completed", "canceled"])),
     ]
 }

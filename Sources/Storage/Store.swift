@@ -101,17 +101,3 @@ public enum SQLValue: Sendable, Equatable, ExpressibleByStringLiteral, Expressib
     /// A number, or NULL.
     public init(_ number: Int64?) { self = number.map { .integer($0) } ?? .null }
 }
-
-/// One step from an older schema to a newer one.
-public struct Migration: Sendable {
-    /// Names the step for ever; a step that has run is never changed.
-    public let name: String
-    /// Statements, separated by semicolons.
-    public let sql: String
-
-    /// A step.
-    public init(_ name: String, _ sql: String) {
-        self.name = name
-        self.sql = sql
-    }
-}

@@ -39,4 +39,42 @@ struct MigrationTests {
         #expect(try await items(path, [Self.first]) == [1])
         #expect(try await items(path, [Self.first, Self.second]) == [1, 2])
     }
+
+    @Test("a rule with a list of values becomes comparisons that say the same, without touching what is stored")
+    func comparing() async throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.file("a.sqlite")
+        let table = Migration(
+            "first",
+            """
+            CREATE TABLE items (id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('a', 'b', 'c'))) STRICT;
+            INSERT INTO items (id, kind) VALUES (1, 'a');
+            """)
+        let compared = Migration.comparing("second", ListRule("items", "kind", in: ["a", "b", "c"]))
+        #expect(try await items(path, [table]) == [1])
+
+        let store = try SQLiteStore(
+            path: path, migrations: [table, compared], loop: MultiThreadedEventLoopGroup.singleton.any())
+        // The rule holds from the first statement on, in the connection that changed it.
+        await #expect(throws: StoreError.self) {
+            try await store.transaction { try $0.run("INSERT INTO items (id, kind) VALUES (2, 'd')", []) }
+        }
+        for (id, kind) in [(2, "b"), (3, "c")] {
+            try await store.transaction {
+                _ = try $0.run("INSERT INTO items (id, kind) VALUES (?, ?)", [.integer(Int64(id)), .text(kind)])
+            }
+        }
+        let (schema, integrity) = try await store.transaction { transaction in
+            let schema = try transaction.first("SELECT sql FROM sqlite_schema WHERE name = 'items'", []) { $0.text(0) }
+            return (schema, try transaction.first("PRAGMA integrity_check", []) { $0.text(0) })
+        }
+        #expect(schema?.contains("CHECK (kind = 'a' OR kind = 'b' OR kind = 'c')") == true)
+        #expect(integrity == "ok")
+        try store.close()
+
+        // And after the file was opened anew.
+        #expect(try await items(path, [table, compared]) == [1, 2, 3])
+        let later = Migration("third", "INSERT INTO items (id, kind) VALUES (4, 'd');")
+        await #expect(throws: StoreError.self) { try await items(path, [table, compared, later]) }
+    }
 }

@@ -1,0 +1,12 @@
+import TestSupport
+import Testing
+
+@testable import PaymentService
+
+@Suite("Payment schema")
+struct PaymentSchemaTests {
+    @Test("no rule of a table has a list that SQLite would make a temporary table of at every write")
+    func noListRules() async throws {
+        #expect(try await tablesWithListRules(PaymentSchema.migrations) == [])
+    }
+}

@@ -1,0 +1,21 @@
+import Idempotency
+import NIOPosix
+import ServiceKit
+import Storage
+
+/// The tables of a service's schema whose rules make SQLite build a temporary table at every write: a list of more than two
+/// values behind `IN` (ADR 5).
+///
+/// - Parameter migrations: those of the service, besides the ones that every service has.
+public func tablesWithListRules(_ migrations: [Migration]) async throws -> [String] {
+    let store = try SQLiteStore(
+        path: nil, migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + migrations,
+        loop: MultiThreadedEventLoopGroup.singleton.any())
+    let tables = try await store.transaction { transaction in
+        try transaction.all("SELECT name, sql FROM sqlite_schema WHERE type = 'table' LIMIT 1000", []) { row in
+            (name: row.text(0), sql: row.text(1))
+        }
+    }
+    try store.close()
+    return tables.filter { $0.sql.contains(/IN\s*\([^(),]+,[^(),]+,[^()]+\)/) }.map(\.name)
+}
