@@ -87,7 +87,7 @@ extension SagaLog {
             try transaction.run(
                 """
                 INSERT INTO saga_attempts (order_id, sequence, at, call, attempt, answer)
-                SELECT ?1, ifnull(max(sequence), 0) + 1, ?2, ?3, ?4, ?5 FROM saga_attempts WHERE order_id = ?1
+                VALUES (?1, (SELECT ifnull(max(sequence), 0) + 1 FROM saga_attempts WHERE order_id = ?1), ?2, ?3, ?4, ?5)
                 """,
                 [
                     .text(orderID), .integer(attempt.at.milliseconds), .text(attempt.call),

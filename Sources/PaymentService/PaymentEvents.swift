@@ -92,7 +92,7 @@ extension PaymentBook {
         try transaction.run(
             """
             INSERT INTO payment_events (payment_id, sequence, type, refund_id, amount, code, at)
-            SELECT ?1, ifnull(max(sequence), 0) + 1, ?2, ?3, ?4, ?5, ?6 FROM payment_events WHERE payment_id = ?1
+            VALUES (?1, (SELECT ifnull(max(sequence), 0) + 1 FROM payment_events WHERE payment_id = ?1), ?2, ?3, ?4, ?5, ?6)
             """,
             [
                 .text(paymentID), .text(event.kind.rawValue), SQLValue(event.refundID), SQLValue(event.amount),
@@ -105,7 +105,7 @@ extension PaymentBook {
         try transaction.run(
             """
             INSERT INTO payment_events (payment_id, sequence, type, at, user_id, currency)
-            SELECT ?1, ifnull(max(sequence), 0) + 1, ?2, ?3, ?4, ?5 FROM payment_events WHERE payment_id = ?1
+            VALUES (?1, (SELECT ifnull(max(sequence), 0) + 1 FROM payment_events WHERE payment_id = ?1), ?2, ?3, ?4, ?5)
             """,
             [
                 .text(charge.id), .text(PaymentEvent.Kind.dropped.rawValue), .integer(now.milliseconds),

@@ -13,7 +13,7 @@ extension PaymentRecords {
         try transaction.run(
             """
             INSERT INTO payments_trail (payment_id, sequence, type, refund_id, amount, code, at)
-            SELECT ?1, ifnull(max(sequence), 0) + 1, ?2, ?3, ?4, ?5, ?6 FROM payments_trail WHERE payment_id = ?1
+            VALUES (?1, (SELECT ifnull(max(sequence), 0) + 1 FROM payments_trail WHERE payment_id = ?1), ?2, ?3, ?4, ?5, ?6)
             """,
             [
                 .text(payment.id), .text(kind.rawValue), SQLValue(refund?.id),
