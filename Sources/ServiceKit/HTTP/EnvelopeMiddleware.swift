@@ -23,7 +23,7 @@ struct EnvelopeMiddleware: RouterMiddleware {
     func handle(
         _ request: Request,
         context: ServiceContext,
-        next: (Request, ServiceContext) async throws -> Response
+        next: @concurrent (Request, ServiceContext) async throws -> Response
     ) async throws -> Response {
         let start = time.uptime
         var context = context
