@@ -23,17 +23,16 @@ public struct IdentifierSource: Sendable {
         let high = milliseconds << 16 | 0x7000 | (random() & 0x0FFF)
         let low = 0x8000_0000_0000_0000 | (random() & 0x3FFF_FFFF_FFFF_FFFF)
         return String(unsafeUninitializedCapacity: 36) { text in
-            var end = 0
-            for position in 0..<32 {
-                if position == 8 || position == 12 || position == 16 || position == 20 {
-                    text[end] = UInt8(ascii: "-")
-                    end += 1
-                }
-                let half = position < 16 ? high : low
-                text[end] = hexadecimalDigit(half, at: position & 15)
-                end += 1
-            }
-            return end
+            text.putHexadecimal(high >> 32, digits: 8, at: 0)
+            text.putHexadecimal(high >> 16, digits: 4, at: 9)
+            text.putHexadecimal(high, digits: 4, at: 14)
+            text.putHexadecimal(low >> 48, digits: 4, at: 19)
+            text.putHexadecimal(low, digits: 12, at: 24)
+            text[8] = UInt8(ascii: "-")
+            text[13] = UInt8(ascii: "-")
+            text[18] = UInt8(ascii: "-")
+            text[23] = UInt8(ascii: "-")
+            return 36
         }
     }
 }
@@ -50,20 +49,4 @@ extension IdentifierSource {
                 }
             }
     }
-}
-
-/// The hexadecimal digits of numbers, 16 each, as text.
-func hexadecimalText(_ values: UInt64...) -> String {
-    String(unsafeUninitializedCapacity: 16 * values.count) { text in
-        for position in 0..<16 * values.count {
-            text[position] = hexadecimalDigit(values[position / 16], at: position & 15)
-        }
-        return 16 * values.count
-    }
-}
-
-/// One digit of a number as ASCII, counted from the left of 16.
-private func hexadecimalDigit(_ value: UInt64, at position: Int) -> UInt8 {
-    let digit = UInt8(truncatingIfNeeded: value >> UInt64(60 - 4 * position)) & 15
-    return digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
 }

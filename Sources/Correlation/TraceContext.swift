@@ -64,7 +64,19 @@ public struct TraceContext: Hashable, Sendable {
     }
 
     /// The header that names this span as the parent.
-    public var header: String { "00-\(traceID)-\(spanID)-\(isSampled ? "01" : "00")" }
+    public var header: String {
+        String(unsafeUninitializedCapacity: 55) { text in
+            text.putHexadecimal(0, digits: 2, at: 0)
+            text[2] = Self.dash
+            text.putHexadecimal(traceHigh, at: 3)
+            text.putHexadecimal(traceLow, at: 19)
+            text[35] = Self.dash
+            text.putHexadecimal(span, at: 36)
+            text[52] = Self.dash
+            text.putHexadecimal(isSampled ? 1 : 0, digits: 2, at: 53)
+            return 55
+        }
+    }
 
     /// Version 00 is exactly 55 characters; a later version may be longer, with a dash after those (W3C, section 3.2.2).
     private static func parse(

@@ -20,31 +20,24 @@ public struct Timestamp: Hashable, Comparable, Sendable, CustomStringConvertible
         let (day, millisecondOfDay) = milliseconds.flooredQuotientAndRemainder(dividingBy: 86_400_000)
         let (year, month, dayOfMonth) = Self.civilDate(daysSince1970: day)
         let second = millisecondOfDay / 1000
-        var text: [UInt8] = []
-        text.reserveCapacity(24)
-        func append(_ number: Int64, width: Int) {
-            var divisor: Int64 = 1
-            for _ in 1..<width { divisor *= 10 }
-            while divisor > 0 {
-                text.append(UInt8(ascii: "0") + UInt8(number / divisor % 10))
-                divisor /= 10
+        return String(unsafeUninitializedCapacity: 24) { text in
+            func put(_ number: Int64, at start: Int, width: Int, then mark: Unicode.Scalar) {
+                var rest = number
+                for position in (start..<start + width).reversed() {
+                    text[position] = UInt8(ascii: "0") + UInt8(rest % 10)
+                    rest /= 10
+                }
+                text[start + width] = UInt8(ascii: mark)
             }
+            put(year, at: 0, width: 4, then: "-")
+            put(month, at: 5, width: 2, then: "-")
+            put(dayOfMonth, at: 8, width: 2, then: "T")
+            put(second / 3600, at: 11, width: 2, then: ":")
+            put(second / 60 % 60, at: 14, width: 2, then: ":")
+            put(second % 60, at: 17, width: 2, then: ".")
+            put(millisecondOfDay % 1000, at: 20, width: 3, then: "Z")
+            return 24
         }
-        append(year, width: 4)
-        text.append(UInt8(ascii: "-"))
-        append(month, width: 2)
-        text.append(UInt8(ascii: "-"))
-        append(dayOfMonth, width: 2)
-        text.append(UInt8(ascii: "T"))
-        append(second / 3600, width: 2)
-        text.append(UInt8(ascii: ":"))
-        append(second / 60 % 60, width: 2)
-        text.append(UInt8(ascii: ":"))
-        append(second % 60, width: 2)
-        text.append(UInt8(ascii: "."))
-        append(millisecondOfDay % 1000, width: 3)
-        text.append(UInt8(ascii: "Z"))
-        return String(decoding: text, as: UTF8.self)
     }
 
     /// The Gregorian date of a day, by the usual arithmetic on 400-year eras that begin in March.

@@ -1,0 +1,28 @@
+/// The 16 hexadecimal digits of a number.
+func hexadecimalText(_ value: UInt64) -> String {
+    String(unsafeUninitializedCapacity: 16) { text in
+        text.putHexadecimal(value, at: 0)
+        return 16
+    }
+}
+
+/// The 32 hexadecimal digits of a number in two halves.
+func hexadecimalText(_ high: UInt64, _ low: UInt64) -> String {
+    String(unsafeUninitializedCapacity: 32) { text in
+        text.putHexadecimal(high, at: 0)
+        text.putHexadecimal(low, at: 16)
+        return 32
+    }
+}
+
+extension UnsafeMutableBufferPointer<UInt8> {
+    /// Puts the last digits of a number into a text, in lower case.
+    func putHexadecimal(_ value: UInt64, digits: Int = 16, at start: Int) {
+        var rest = value
+        for position in (start..<start + digits).reversed() {
+            let digit = UInt8(truncatingIfNeeded: rest & 15)
+            self[position] = digit + (digit < 10 ? UInt8(ascii: "0") : UInt8(ascii: "a") - 10)
+            rest >>= 4
+        }
+    }
+}
