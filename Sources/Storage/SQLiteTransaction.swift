@@ -8,6 +8,8 @@ import GRDBSQLite
 /// (docs/decisions/0005).
 final class SQLiteTransaction: Transaction {
     private let database: Database
+    /// The library's own connection.
+    private let connection: SQLiteConnection?
     private(set) var hooks = TransactionHooks()
     /// The first error that SQLite may have answered with a rollback of the whole transaction.
     private var fatalToGroup: StoreError?
@@ -16,18 +18,19 @@ final class SQLiteTransaction: Transaction {
     /// be outside any transaction.
     var groupFailure: StoreError? {
         if let fatalToGroup { return fatalToGroup }
-        return database.isInsideTransaction ? nil : .failed("the transaction ended before its commit")
+        return sqlite3_get_autocommit(connection) == 0 ? nil : .failed("the transaction ended before its commit")
     }
 
     init(_ database: Database) {
         self.database = database
+        connection = database.sqliteConnection
     }
 
     func run(_ sql: String, _ arguments: [SQLValue]) throws -> Int {
         try withStatement(sql, arguments) { statement in
             while try step(statement) {}
         }
-        return Int(sqlite3_changes(database.sqliteConnection))
+        return Int(sqlite3_changes(connection))
     }
 
     func first<T>(_ sql: String, _ arguments: [SQLValue], _ map: (any SQLRow) throws -> T) throws -> T? {
@@ -100,7 +103,7 @@ final class SQLiteTransaction: Transaction {
 
     private func error(_ code: Int32) -> StoreError {
         let error = StoreError(database)
-        if error.failsGroup || sqlite3_get_autocommit(database.sqliteConnection) != 0 { fatalToGroup = error }
+        if error.failsGroup || sqlite3_get_autocommit(connection) != 0 { fatalToGroup = error }
         return error
     }
 }
