@@ -53,7 +53,7 @@ public struct AccountEntry: AuditEntry {
         }
     }
 
-    public init(json: JSONValue) throws(ValidationFailure) {
+    public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let number = reader.wholeNumber("number")
         let account = reader.id("accountId")

@@ -42,7 +42,7 @@ public struct Amount: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    init(json: JSONValue) throws(ValidationFailure) {
+    init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let minorUnits = reader.wholeNumber("amount")
         let currency = reader.id("currency")

@@ -22,7 +22,7 @@ public protocol AuditEntry: Hashable, Sendable {
     /// Writes the record as an object.
     func write(to json: inout JSONWriter)
     /// Reads what `write` has written. - Throws: `ValidationFailure`.
-    init(json: JSONValue) throws(ValidationFailure)
+    init(json: JSONNode) throws(ValidationFailure)
 }
 
 /// Bounds of the audit routes.
@@ -90,7 +90,7 @@ public struct AuditPage<Entry: AuditEntry>: Sendable {
     }
 
     /// Reads a page. - Throws: `ValidationFailure`.
-    public init(json: JSONValue) throws(ValidationFailure) {
+    public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let readAt = reader.timestamp("readAtMs")
         let entries = reader.elements("entries", Entry.init(json:))
@@ -115,7 +115,7 @@ extension ObjectReader {
 
     /// A string, or null.
     mutating func optionalText(_ name: String) -> String? {
-        if value(name) == .null { return nil }
+        if value(name)?.isNull == true { return nil }
         return id(name)
     }
 }

@@ -77,7 +77,7 @@ public struct ChargeEntry: AuditEntry {
         }
     }
 
-    public init(json: JSONValue) throws(ValidationFailure) {
+    public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let id = reader.id("chargeId")
         let user = reader.id("user")

@@ -25,7 +25,7 @@ public struct LedgerEntry: AuditEntry {
         }
     }
 
-    public init(json: JSONValue) throws(ValidationFailure) {
+    public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let entries = reader.wholeNumber("entries")
         let faultyEntries = reader.wholeNumber("faultyEntries")

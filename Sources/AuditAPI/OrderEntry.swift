@@ -94,7 +94,7 @@ public struct OrderEntry: AuditEntry {
         }
     }
 
-    public init(json: JSONValue) throws(ValidationFailure) {
+    public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let id = reader.id("orderId")
         let user = reader.id("user")
@@ -126,7 +126,7 @@ extension OrderEntry.Record {
         total?.write("total", to: &json)
     }
 
-    fileprivate init(json: JSONValue) throws(ValidationFailure) {
+    fileprivate init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let step = reader.id("step")
         let status = reader.id("status").flatMap { OrderEntry.Status(rawValue: $0) }

@@ -54,7 +54,7 @@ public struct PaymentEntry: AuditEntry {
         }
     }
 
-    public init(json: JSONValue) throws(ValidationFailure) {
+    public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let id = reader.id("paymentId")
         let kind = reader.id("kind")
@@ -104,7 +104,7 @@ public struct ClearingEntry: AuditEntry {
         }
     }
 
-    public init(json: JSONValue) throws(ValidationFailure) {
+    public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let id = reader.id("accountId")
         let currency = reader.id("currency")

@@ -44,7 +44,7 @@ public struct ProviderMovementEntry: AuditEntry {
         }
     }
 
-    public init(json: JSONValue) throws(ValidationFailure) {
+    public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let number = reader.wholeNumber("number")
         let provider = reader.id("provider")

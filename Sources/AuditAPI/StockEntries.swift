@@ -44,12 +44,12 @@ public struct ReservationEntry: AuditEntry {
         }
     }
 
-    public init(json: JSONValue) throws(ValidationFailure) {
+    public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let id = reader.id("reservationId")
         let status = reader.id("status").flatMap { Reservation.Status(rawValue: $0) }
         // A tombstone has no lines, which a cart may not have.
-        let isEmpty = reader.value("lines") == .array([])
+        let isEmpty = reader.value("lines")?.elements?.isEmpty == true
         let lines = isEmpty ? [] : reader.has("lines") ? Cart.lines(from: &reader) : nil
         let total = reader.nested("total", required: false, Amount.init(json:))
         let createdAt = reader.timestamp("createdAtMs")
@@ -98,7 +98,7 @@ public struct ItemEntry: AuditEntry {
         }
     }
 
-    public init(json: JSONValue) throws(ValidationFailure) {
+    public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let numbers = ["itemId", "received", "available", "reserved", "completed"].compactMap { reader.wholeNumber($0) }
         try reader.finish()

@@ -17,9 +17,9 @@ extension Money {
     /// - Parameter range: the minor units allowed.
     /// - Throws: `ValidationFailure`, with pointers that begin at the value.
     public init(
-        json value: JSONValue, in range: ClosedRange<Int64>, default currency: Currency = .usd
+        json value: JSONNode, in range: ClosedRange<Int64>, default currency: Currency = .usd
     ) throws(ValidationFailure) {
-        if case .number(let text) = value {
+        if let text = value.number {
             do {
                 try self.init(decimal: text, currency: currency)
             } catch {
@@ -30,7 +30,7 @@ extension Money {
             }
             return
         }
-        guard case .object = value else {
+        guard value.isObject else {
             throw ValidationFailure("#", "must be a decimal number, or an object with amount and currency")
         }
         var reader = try ObjectReader(value)

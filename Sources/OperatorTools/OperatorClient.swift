@@ -44,13 +44,13 @@ package struct OperatorClient: Sendable {
     }
 
     /// - Throws: `ToolError`.
-    package func get(_ path: String, query: [(String, String?)] = []) async throws(ToolError) -> JSONValue {
+    package func get(_ path: String, query: [(String, String?)] = []) async throws(ToolError) -> JSONNode {
         let given = query.compactMap { name, value in value.map { "\(name)=\(Self.escape($0))" } }
         return try await send("GET", path + (given.isEmpty ? "" : "?" + given.joined(separator: "&")), body: [])
     }
 
     /// - Throws: `ToolError`.
-    package func post(_ path: String, _ members: [(String, String?)]) async throws(ToolError) -> JSONValue {
+    package func post(_ path: String, _ members: [(String, String?)]) async throws(ToolError) -> JSONNode {
         let body = JSONWriter.bytes { json in
             json.object { json in
                 for case (let name, let value?) in members { json.string(name, value) }
@@ -60,7 +60,7 @@ package struct OperatorClient: Sendable {
     }
 
     /// - Throws: `ToolError`.
-    package func post(_ path: String, body: [UInt8]) async throws(ToolError) -> JSONValue {
+    package func post(_ path: String, body: [UInt8]) async throws(ToolError) -> JSONNode {
         try await send("POST", path, body: body)
     }
 
@@ -77,7 +77,7 @@ package struct OperatorClient: Sendable {
         }.joined()
     }
 
-    private func send(_ method: String, _ path: String, body: [UInt8]) async throws(ToolError) -> JSONValue {
+    private func send(_ method: String, _ path: String, body: [UInt8]) async throws(ToolError) -> JSONNode {
         let url = baseURL + path
         let headers = body.isEmpty ? [] : [ServiceRequest.Header("Content-Type", "application/json")]
         let request = ServiceRequest(method: method, url: url, headers: headers, body: body, timeout: Self.timeout)

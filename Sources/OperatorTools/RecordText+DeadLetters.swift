@@ -2,7 +2,7 @@ import Resilience
 import StrictJSON
 
 extension RecordText {
-    package static func deadLetters(_ page: JSONValue, now: Timestamp) -> String {
+    package static func deadLetters(_ page: JSONNode, now: Timestamp) -> String {
         list(
             page, "deadLetters", ["PAYMENT", "TYPE", "GIVEN UP", "AMOUNT", "PROVIDER", "USER", "STATE", "BECAUSE"],
             right: [2, 3], none: "No payment that was given up is in this state."
@@ -16,7 +16,7 @@ extension RecordText {
         }
     }
 
-    package static func deadLetter(_ letter: JSONValue, now: Timestamp) -> String {
+    package static func deadLetter(_ letter: JSONNode, now: Timestamp) -> String {
         let payment = letter["payment"] ?? .null
         var lines = fields([
             ("payment", payment.text("paymentId")), ("type", payment.text("type")), ("user", payment.text("userId")),

@@ -3,7 +3,7 @@ import StrictJSON
 
 /// Payments through providers, for a person to read.
 extension RecordText {
-    package static func payments(_ page: JSONValue, now: Timestamp) -> String {
+    package static func payments(_ page: JSONNode, now: Timestamp) -> String {
         list(
             page, "payments",
             ["PAYMENT", "TYPE", "STATUS", "AGE", "AMOUNT", "PROVIDER", "ASKED", "PHASE", "LAST", "USER"],
@@ -18,7 +18,7 @@ extension RecordText {
         }
     }
 
-    package static func payment(_ payment: JSONValue, now: Timestamp) -> String {
+    package static func payment(_ payment: JSONNode, now: Timestamp) -> String {
         let events = payment.elements("events").map { event in
             let amount = amount(event["amount"]).map { " \($0)" } ?? ""
             let reason = event.text("reason").map { " (\($0))" } ?? ""

@@ -7,7 +7,7 @@ import StrictJSON
 package enum RecordText {
     // MARK: - Lists
 
-    package static func sagas(_ page: JSONValue, now: Timestamp) -> String {
+    package static func sagas(_ page: JSONNode, now: Timestamp) -> String {
         list(
             page, "sagas", ["ORDER", "STATE", "STEP", "AGE", "ROUNDS", "AT STAKE", "USER", "PARKED FOR"],
             right: [3, 4, 5], none: "No checkout is in this state."
@@ -20,7 +20,7 @@ package enum RecordText {
         }
     }
 
-    package static func reservations(_ page: JSONValue, now: Timestamp) -> String {
+    package static func reservations(_ page: JSONNode, now: Timestamp) -> String {
         list(
             page, "reservations", ["RESERVATION", "STATUS", "AGE", "EXPIRES", "TOTAL", "GOODS"], right: [2, 4],
             none: "No reservation is in this state."
@@ -33,7 +33,7 @@ package enum RecordText {
         }
     }
 
-    package static func charges(_ page: JSONValue, now: Timestamp) -> String {
+    package static func charges(_ page: JSONNode, now: Timestamp) -> String {
         list(
             page, "charges", ["CHARGE", "STATUS", "AGE", "AMOUNT", "REFUNDED", "ASKED", "METHOD", "ORDER", "USER"],
             right: [2, 3, 4, 5], none: "No charge is in this state."
@@ -49,8 +49,8 @@ package enum RecordText {
     }
 
     static func list(
-        _ page: JSONValue, _ name: String, _ headings: [String], right: Set<Int>, none: String,
-        _ row: (JSONValue) -> [String]
+        _ page: JSONNode, _ name: String, _ headings: [String], right: Set<Int>, none: String,
+        _ row: (JSONNode) -> [String]
     ) -> String {
         let entries = page.elements(name)
         let more = page.text("nextCursor").map { "\nThere is more: --cursor \(Table.clean($0))" } ?? ""
@@ -60,7 +60,7 @@ package enum RecordText {
     // MARK: - One record
 
     /// A checkout with one line for whatever happened to it, in the order of time.
-    package static func saga(_ saga: JSONValue, now: Timestamp) -> String {
+    package static func saga(_ saga: JSONNode, now: Timestamp) -> String {
         let hasEnded = ["completed", "failed"].contains(saga.text("state"))
         var lines = fields([
             ("order", saga.text("orderId")), ("user", saga.text("user")),
@@ -87,7 +87,7 @@ package enum RecordText {
         return lines.joined(separator: "\n")
     }
 
-    package static func reservation(_ answer: JSONValue, now: Timestamp) -> String {
+    package static func reservation(_ answer: JSONNode, now: Timestamp) -> String {
         let reservation = answer["reservation"] ?? .null
         var lines = fields([
             ("reservation", reservation.text("reservationId")), ("status", reservation.text("status")),
@@ -99,15 +99,13 @@ package enum RecordText {
         return lines.joined(separator: "\n")
     }
 
-    package static func charge(_ charge: JSONValue, now: Timestamp) -> String {
+    package static func charge(_ charge: JSONNode, now: Timestamp) -> String {
         let events = charge.elements("events").map { event in
             let amount = amount(event["amount"]).map { " \($0)" } ?? ""
             let code = event.text("declineCode").map { " (\($0))" } ?? ""
             return (event.text("at") ?? "", (event.text("type") ?? "") + amount + code)
         }
-        let refunds = charge.elements("openRefunds").compactMap { refund in
-            if case .string(let id) = refund { id } else { nil }
-        }
+        let refunds = charge.elements("openRefunds").compactMap(\.string)
         let lines =
             fields([
                 ("charge", charge.text("chargeId")), ("user", charge.text("user")),
@@ -125,7 +123,7 @@ package enum RecordText {
     // MARK: - Plans
 
     /// What a dry run prints. - Parameter commit: the command that carries the plan out; nil while nobody has said why.
-    package static func plan(_ plan: JSONValue, commit: String?) -> String {
+    package static func plan(_ plan: JSONNode, commit: String?) -> String {
         let calls = plan.elements("calls")
         var lines = fields([
             ("action", plan.text("action")), ("now", plan.text("from")), ("then", plan.text("to")),
@@ -147,13 +145,13 @@ package enum RecordText {
 
     // MARK: - Parts
 
-    private static func state(_ saga: JSONValue) -> String? {
+    private static func state(_ saga: JSONNode) -> String? {
         guard let state = saga.text("state") else { return nil }
         let by = saga.text("parkedBy").map { " by \($0)" } ?? ""
         return state + by + (saga.text("parkedFor").map { ": \($0)" } ?? "")
     }
 
-    static func actions(_ record: JSONValue) -> [(String, String)] {
+    static func actions(_ record: JSONNode) -> [(String, String)] {
         record.elements("actions").map { action in
             let who = "\(action.text("operator") ?? "?"): \(action.text("reason") ?? "")"
             return (action.text("at") ?? "", "** \(action.text("action") ?? "") by \(who)")
@@ -173,13 +171,13 @@ package enum RecordText {
         }
     }
 
-    private static func goods(_ record: JSONValue) -> String {
+    private static func goods(_ record: JSONNode) -> String {
         record.elements("lines").map { "\($0.integer("quantity") ?? 0) of item \($0.integer("itemId") ?? 0)" }
             .joined(separator: ", ")
     }
 
     /// `{"amount":2000,"currency":"USD"}` is `20.00 USD`.
-    static func amount(_ money: JSONValue?) -> String? {
+    static func amount(_ money: JSONNode?) -> String? {
         guard let money, let minorUnits = money.integer("amount"), let currency = money.text("currency") else {
             return nil
         }

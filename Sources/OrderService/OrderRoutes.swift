@@ -159,7 +159,7 @@ struct CheckoutRequest: Equatable, Sendable {
     let method: String?
 
     /// Reads a command. - Throws: `ValidationFailure`.
-    init(json: JSONValue) throws(ValidationFailure) {
+    init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let lines = Cart.lines(from: &reader)
         method = reader.string("method", length: 1...64, required: false)

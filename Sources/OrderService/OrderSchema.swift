@@ -66,6 +66,7 @@ enum OrderSchema {
             """
         ),
         OperatorLog.withoutEnd,
-        .comparing("statuses of orders compared", ListRule("orders", "status", in: ["pending", "completed", "failed"])),
+        .comparing(
+            "statuses of orders compared", ListRule("orders", "status", in: ["pending", "completed", "failed"])),
     ]
 }

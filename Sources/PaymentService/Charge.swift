@@ -19,7 +19,7 @@ struct ChargeRequest: Hashable, Sendable {
     let method: String?
 
     /// Reads a command. - Throws: `ValidationFailure`.
-    init(json: JSONValue) throws(ValidationFailure) {
+    init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let amount = reader.nested("amount") { value throws(ValidationFailure) in
             try Money(json: value, in: 1...Int64.max)

@@ -11,7 +11,7 @@ struct RefundRequest: Hashable, Sendable {
     let orCancel: Bool
 
     /// Reads a command. - Throws: `ValidationFailure`.
-    init(json: JSONValue) throws(ValidationFailure) {
+    init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let chargeID = reader.string("chargeId", length: 1...128)
         amount = reader.nested("amount", required: false) { value throws(ValidationFailure) in

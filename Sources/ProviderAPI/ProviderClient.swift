@@ -67,7 +67,7 @@ public struct ProviderClient: Sendable {
 
     /// An answer before anybody has looked whether it is about a payment.
     enum Answer {
-        case value(JSONValue)
+        case value(JSONNode)
         case problem(Int, Refusal)
         /// A refusal (4xx) by whoever it was, without a word of the provider's.
         case bareRefusal(Int)

@@ -85,7 +85,7 @@ extension PaymentOutcome {
         }
     }
 
-    private static func isCanceled(_ json: JSONValue, reference: String) -> Bool {
+    private static func isCanceled(_ json: JSONNode, reference: String) -> Bool {
         guard var reader = try? ObjectReader(json) else { return false }
         return reader.reference("reference") == reference
             && reader.string("status", length: 1...64) == ProviderPayment.canceledStatus

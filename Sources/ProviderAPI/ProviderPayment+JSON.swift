@@ -28,7 +28,7 @@ extension ObjectReader {
     /// An amount of money with its currency beside it. A bare decimal is not for machines.
     mutating func amount(_ name: String, in range: ClosedRange<Int64>) -> Money? {
         nested(name) { value throws(ValidationFailure) in
-            guard case .object = value else {
+            guard value.isObject else {
                 throw ValidationFailure("#", "must be an object with amount and currency")
             }
             return try Money(json: value, in: range)
@@ -62,7 +62,7 @@ extension ProviderCommand {
     }
 
     /// Reads a command. - Throws: `ValidationFailure`.
-    public init(json: JSONValue) throws(ValidationFailure) {
+    public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let reference = reader.reference("reference")
         let kind = reader.word("kind", Kind.self)
@@ -106,7 +106,7 @@ extension ProviderPayment {
 
     /// Reads a payment; members that this version does not know are left alone. The token is a secret between the caller and
     /// the provider, and is not told again. - Throws: `ValidationFailure`.
-    public init(json: JSONValue) throws(ValidationFailure) {
+    public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let id = reader.string("id", length: ProviderLimits.id)
         let reference = reader.reference("reference")
@@ -137,7 +137,7 @@ extension ProviderRefundCommand {
     }
 
     /// Reads a command. - Throws: `ValidationFailure`.
-    public init(json: JSONValue) throws(ValidationFailure) {
+    public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let command = Self.read(&reader)
         try reader.finish()
@@ -173,7 +173,7 @@ extension ProviderRefund {
     public func json() -> [UInt8] { JSONWriter.bytes { write(to: &$0) } }
 
     /// Reads a refund; members that this version does not know are left alone. - Throws: `ValidationFailure`.
-    public init(json: JSONValue) throws(ValidationFailure) {
+    public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let id = reader.string("id", length: ProviderLimits.id)
         let status = reader.string("status", length: 1...64)

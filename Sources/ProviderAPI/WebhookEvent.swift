@@ -89,14 +89,14 @@ public struct WebhookEvent: Equatable, Sendable {
 
     /// The type of an event, whatever else is in it: one that this version does not know may be about anything. - Throws:
     /// `ValidationFailure`.
-    public static func type(of json: JSONValue) throws(ValidationFailure) -> String {
+    public static func type(of json: JSONNode) throws(ValidationFailure) -> String {
         var reader = try ObjectReader(json)
         guard let type = reader.string("type", length: 1...64) else { throw ValidationFailure("#/type", "is required") }
         return type
     }
 
     /// Reads an event; members that this version does not know are left alone. - Throws: `ValidationFailure`.
-    public init(json: JSONValue) throws(ValidationFailure) {
+    public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let type = reader.string("type", length: 1...64)
         let timestamp = reader.string("timestamp", length: 1...64)

@@ -30,7 +30,7 @@ public enum CommandBatch {
         /// The span that the command was sent in.
         public let traceparent: String?
         /// What its body would be.
-        public let body: JSONValue
+        public let body: JSONNode
     }
 
     /// An answer on its way back.
@@ -69,14 +69,14 @@ public enum CommandBatch {
     }
 
     /// Reads a batch. - Throws: `ValidationFailure`; then nothing of it is executed.
-    public static func commands(json: JSONValue) throws(ValidationFailure) -> [Received] {
+    public static func commands(json: JSONNode) throws(ValidationFailure) -> [Received] {
         var reader = try ObjectReader(json)
         let commands = reader.elements("commands", count: 1...maximumCommands, of: "commands", command)
         try reader.finish()
         return commands ?? []
     }
 
-    private static func command(_ json: JSONValue) throws(ValidationFailure) -> Received {
+    private static func command(_ json: JSONNode) throws(ValidationFailure) -> Received {
         var reader = try ObjectReader(json)
         let path = reader.string("path", length: 1...128)
         let key = reader.string("key", length: 1...512, required: false)
@@ -113,14 +113,14 @@ public enum CommandBatch {
     }
 
     /// Reads the answers to a batch; nil stands for `alone`. - Throws: `ValidationFailure`, also for another number of answers.
-    static func answers(json: JSONValue, count: Int) throws(ValidationFailure) -> [ServiceAnswer?] {
+    static func answers(json: JSONNode, count: Int) throws(ValidationFailure) -> [ServiceAnswer?] {
         var reader = try ObjectReader(json)
         let answers = reader.elements("answers", count: count...count, of: "answers", answer)
         try reader.finish()
         return answers ?? []
     }
 
-    private static func answer(_ json: JSONValue) throws(ValidationFailure) -> ServiceAnswer? {
+    private static func answer(_ json: JSONNode) throws(ValidationFailure) -> ServiceAnswer? {
         var reader = try ObjectReader(json)
         if reader.bool("alone") == true {
             try reader.finish()

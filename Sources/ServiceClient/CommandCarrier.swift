@@ -34,24 +34,19 @@ public struct ServiceAnswer: Sendable, Equatable {
     /// The HTTP status.
     public let status: Int
     /// The body; nil if it is not JSON.
-    public let json: JSONValue?
+    public let json: JSONNode?
     /// The wait that the service asks for.
     public let retryAfter: Duration?
 
     /// An answer.
-    public init(status: Int, json: JSONValue?, retryAfter: Duration? = nil) {
+    public init(status: Int, json: JSONNode?, retryAfter: Duration? = nil) {
         self.status = status
         self.json = json
         self.retryAfter = retryAfter
     }
 
     /// The code of the problem that the service answered with, if it is one.
-    var problemCode: String? {
-        guard case .object(let members)? = json,
-            case .string(let code)? = members.first(where: { $0.name == "code" })?.value
-        else { return nil }
-        return code
-    }
+    var problemCode: String? { json?.member("code")?.string }
 }
 
 /// Sends each command in a request of its own, to the route that everyone may use.

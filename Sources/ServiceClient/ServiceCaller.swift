@@ -84,7 +84,7 @@ public final class ServiceCaller: Sendable {
         key: String?,
         body: [UInt8],
         context: CallContext,
-        read: (JSONValue) throws -> T
+        read: (JSONNode) throws -> T
     ) async throws(CallFailure) -> T {
         let answer: ServiceAnswer
         do {
@@ -106,7 +106,7 @@ public final class ServiceCaller: Sendable {
         }
     }
 
-    private func interpret<T>(_ answer: ServiceAnswer, _ read: (JSONValue) throws -> T) throws(CallFailure) -> T {
+    private func interpret<T>(_ answer: ServiceAnswer, _ read: (JSONNode) throws -> T) throws(CallFailure) -> T {
         if answer.status == 200 {
             guard let json = answer.json, let value = try? read(json) else { throw .unknown(.garbled) }
             return value
@@ -132,16 +132,11 @@ package struct ProblemReader {
     package let status: Int
     package let refusal: Refusal
 
-    package init?(_ json: JSONValue) {
-        guard case .object(let members) = json else { return nil }
-        func text(_ name: String) -> String? {
-            guard case .string(let text)? = members.first(where: { $0.name == name })?.value else { return nil }
-            return text
-        }
-        guard case .number(let number)? = members.first(where: { $0.name == "status" })?.value,
-            let status = Int(number), let code = text("code")
+    package init?(_ json: JSONNode) {
+        guard let status = json.member("status")?.number.flatMap({ Int($0) }), let code = json.member("code")?.string
         else { return nil }
         self.status = status
-        refusal = Refusal(code: code, detail: text("detail") ?? "", declineCode: text("declineCode"))
+        refusal = Refusal(
+            code: code, detail: json.member("detail")?.string ?? "", declineCode: json.member("declineCode")?.string)
     }
 }

@@ -154,7 +154,7 @@ extension ReservedLine {
     }
 
     /// Reads a line. - Throws: `ValidationFailure`.
-    public init(json: JSONValue) throws(ValidationFailure) {
+    public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let itemID = reader.integer("itemId", in: Cart.itemIDs)
         let quantity = reader.integer("quantity", in: Cart.quantities)

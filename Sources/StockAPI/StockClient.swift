@@ -96,7 +96,7 @@ public struct HTTPStockClient: StockClient {
         }
     }
 
-    private static func goods(_ json: JSONValue) throws(ValidationFailure) -> (id: String, goods: ReservedGoods) {
+    private static func goods(_ json: JSONNode) throws(ValidationFailure) -> (id: String, goods: ReservedGoods) {
         var reader = try ObjectReader(json)
         let id = reader.string("reservationId", length: 1...128)
         let total = reader.nested("total") { value throws(ValidationFailure) in

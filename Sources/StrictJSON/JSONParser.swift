@@ -8,16 +8,16 @@ public struct JSONParser {
 
     private let bytes: UnsafeBufferPointer<UInt8>
     private var index = 0
+    private var tokens: [JSONToken] = []
 
     /// The value that the bytes hold. - Throws: `JSONSyntaxError`.
-    public static func parse(_ bytes: some Sequence<UInt8>) throws(JSONSyntaxError) -> JSONValue {
-        func parse(_ buffer: UnsafeBufferPointer<UInt8>) -> Result<JSONValue, JSONSyntaxError> {
+    public static func parse(_ bytes: some Sequence<UInt8>) throws(JSONSyntaxError) -> JSONNode {
+        let bytes = Array(bytes)
+        let result = bytes.withUnsafeBufferPointer { buffer in
             var parser = JSONParser(bytes: buffer)
             return Result { () throws(JSONSyntaxError) in try parser.document() }
         }
-        let result =
-            bytes.withContiguousStorageIfAvailable(parse) ?? ContiguousArray(bytes).withUnsafeBufferPointer(parse)
-        return try result.get()
+        return JSONNode(JSONText(bytes, try result.get()))
     }
 
     private init(bytes: UnsafeBufferPointer<UInt8>) {
@@ -28,93 +28,103 @@ public struct JSONParser {
 
     private var current: UInt8? { index < bytes.count ? bytes[index] : nil }
 
-    private mutating func document() throws(JSONSyntaxError) -> JSONValue {
-        let value = try value(depth: 0)
+    private mutating func document() throws(JSONSyntaxError) -> [JSONToken] {
+        // The tokens hold places as 32 bits.
+        guard bytes.count <= Int32.max else { throw failure("the text is too long") }
+        // A message of ours has a token for each 10 to 20 bytes.
+        tokens.reserveCapacity(bytes.count / 16 + 4)
+        try value(depth: 0)
         skipWhitespace()
         guard index == bytes.count else { throw failure("more text after the value") }
-        return value
+        return tokens
+    }
+
+    /// Adds a value that begins at a place and ends before the next byte.
+    private mutating func add(_ kind: JSONToken.Kind, from start: Int) {
+        tokens.append(
+            JSONToken(
+                kind: kind, start: UInt32(truncatingIfNeeded: start), end: UInt32(truncatingIfNeeded: index),
+                next: UInt32(truncatingIfNeeded: tokens.count + 1)))
+    }
+
+    /// Ends the array or object that was added under a number.
+    private mutating func end(_ number: Int) {
+        index += 1
+        tokens[number].end = UInt32(truncatingIfNeeded: index)
+        tokens[number].next = UInt32(truncatingIfNeeded: tokens.count)
     }
 
     private mutating func skipWhitespace() {
         while let byte = current, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { index += 1 }
     }
 
-    private mutating func value(depth: Int) throws(JSONSyntaxError) -> JSONValue {
+    private mutating func value(depth: Int) throws(JSONSyntaxError) {
         skipWhitespace()
         if current == UInt8(ascii: "{") || current == UInt8(ascii: "[") {
             guard depth < Self.maximumDepth else { throw failure("nested too deeply") }
         }
         switch current {
-        case UInt8(ascii: "{"): return try object(depth: depth)
-        case UInt8(ascii: "["): return try array(depth: depth)
-        case UInt8(ascii: "\""): return .string(try string())
-        case UInt8(ascii: "t"): return try word("true", .bool(true))
-        case UInt8(ascii: "f"): return try word("false", .bool(false))
-        case UInt8(ascii: "n"): return try word("null", .null)
+        case UInt8(ascii: "{"): try object(depth: depth)
+        case UInt8(ascii: "["): try array(depth: depth)
+        case UInt8(ascii: "\""): try string()
+        case UInt8(ascii: "t"): try word("true", .true)
+        case UInt8(ascii: "f"): try word("false", .false)
+        case UInt8(ascii: "n"): try word("null", .null)
         case nil: throw failure("the text ends where a value is expected")
-        default: return try number()
+        default: try number()
         }
     }
 
-    private mutating func word(_ text: StaticString, _ value: JSONValue) throws(JSONSyntaxError) -> JSONValue {
+    private mutating func word(_ text: StaticString, _ kind: JSONToken.Kind) throws(JSONSyntaxError) {
+        let start = index
         for offset in 0..<text.utf8CodeUnitCount {
             guard current == text.utf8Start[offset] else { throw failure("not a JSON value") }
             index += 1
         }
-        return value
+        add(kind, from: start)
     }
 
-    private mutating func object(depth: Int) throws(JSONSyntaxError) -> JSONValue {
+    private mutating func object(depth: Int) throws(JSONSyntaxError) {
+        let number = tokens.count
+        add(.object, from: index)
         index += 1
         skipWhitespace()
-        if current == UInt8(ascii: "}") {
-            index += 1
-            return .object([])
-        }
-        var members: [JSONValue.Member] = []
-        // Most objects have a handful; growing to that by doubling would cost three allocations.
-        members.reserveCapacity(8)
+        if current == UInt8(ascii: "}") { return end(number) }
         while true {
             skipWhitespace()
             guard current == UInt8(ascii: "\"") else { throw failure("a member needs a name in double quotes") }
-            let name = try string()
+            try string()
             skipWhitespace()
             guard current == UInt8(ascii: ":") else { throw failure("a colon must follow the name of a member") }
             index += 1
-            members.append(JSONValue.Member(name, try value(depth: depth + 1)))
+            try value(depth: depth + 1)
             skipWhitespace()
             switch current {
             case UInt8(ascii: ","): index += 1
-            case UInt8(ascii: "}"):
-                index += 1
-                return .object(members)
+            case UInt8(ascii: "}"): return end(number)
             default: throw failure("a comma or a closing brace must follow a member")
             }
         }
     }
 
-    private mutating func array(depth: Int) throws(JSONSyntaxError) -> JSONValue {
+    private mutating func array(depth: Int) throws(JSONSyntaxError) {
+        let number = tokens.count
+        add(.array, from: index)
         index += 1
-        var elements: [JSONValue] = []
         skipWhitespace()
-        if current == UInt8(ascii: "]") {
-            index += 1
-            return .array(elements)
-        }
+        if current == UInt8(ascii: "]") { return end(number) }
         while true {
-            elements.append(try value(depth: depth + 1))
+            try value(depth: depth + 1)
             skipWhitespace()
             switch current {
             case UInt8(ascii: ","): index += 1
-            case UInt8(ascii: "]"):
-                index += 1
-                return .array(elements)
+            case UInt8(ascii: "]"): return end(number)
             default: throw failure("a comma or a closing bracket must follow an element")
             }
         }
     }
 
-    private mutating func number() throws(JSONSyntaxError) -> JSONValue {
+    private mutating func number() throws(JSONSyntaxError) {
         let start = index
         func isDigit(_ byte: UInt8?) -> Bool { byte.map { (0x30...0x39).contains($0) } ?? false }
 
@@ -136,37 +146,65 @@ public struct JSONParser {
             guard isDigit(current) else { throw failure("a digit must follow the exponent mark") }
             while isDigit(current) { index += 1 }
         }
-        return .number(String(decoding: UnsafeBufferPointer(rebasing: bytes[start..<index]), as: UTF8.self))
+        add(.number, from: start)
     }
 
-    private mutating func string() throws(JSONSyntaxError) -> String {
+    private mutating func string() throws(JSONSyntaxError) {
         index += 1
-        var text = try run()
+        let start = index
+        try run()
+        var isEscaped = false
         while current == UInt8(ascii: "\\") {
+            isEscaped = true
             index += 1
-            text.unicodeScalars.append(try escape())
-            text += try run()
+            _ = try escape()
+            try run()
         }
         guard current == UInt8(ascii: "\"") else { throw failure("the text ends inside a string") }
+        add(.string, from: start)
+        if isEscaped { tokens[tokens.count - 1].isEscaped = true }
         index += 1
+    }
+
+    /// What a string with escapes stands for. - Parameter token: of the same bytes, which were read without a fault.
+    static func unescaped(_ bytes: UnsafeBufferPointer<UInt8>, _ token: JSONToken) -> String {
+        var text = ""
+        var parser = JSONParser(bytes: bytes)
+        parser.index = Int(token.start)
+        while parser.index < token.end {
+            if parser.current == UInt8(ascii: "\\") {
+                parser.index += 1
+                guard let scalar = try? parser.escape() else { break }
+                text.unicodeScalars.append(scalar)
+            } else {
+                let start = parser.index
+                guard (try? parser.run()) != nil else { break }
+                text += String(decoding: bytes[start..<parser.index], as: UTF8.self)
+            }
+        }
         return text
     }
 
-    /// What a string holds up to its end, or its next escape.
-    private mutating func run() throws(JSONSyntaxError) -> String {
+    /// Reads a string up to its end, or its next escape.
+    private mutating func run() throws(JSONSyntaxError) {
         let start = index
-        var allBits: UInt8 = 0
+        var isASCII = true
+        while index + 8 <= bytes.count {
+            let eight = EightBytes(bytes, at: index)
+            if eight.have(UInt8(ascii: "\"")) || eight.have(UInt8(ascii: "\\")) || eight.haveControl { break }
+            isASCII = isASCII && eight.areASCII
+            index += 8
+        }
         while let byte = current, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") {
             guard byte >= 0x20 else { throw failure("a control character in a string must be escaped") }
-            allBits |= byte
+            isASCII = isASCII && byte < 0x80
             index += 1
         }
-        let run = bytes[start..<index]
         // Nearly every string is ASCII, which is valid UTF-8; the standard library's validation is generic, and costs more than
         // the rest of a string.
-        if allBits < 0x80 { return String(decoding: UnsafeBufferPointer(rebasing: run), as: UTF8.self) }
-        guard let text = String(validating: run, as: UTF8.self) else { throw failure("a string is not valid UTF-8") }
-        return text
+        if !isASCII, String(validating: bytes[start..<index], as: UTF8.self) == nil {
+            throw failure("a string is not valid UTF-8")
+        }
     }
 
     private mutating func escape() throws(JSONSyntaxError) -> Unicode.Scalar {

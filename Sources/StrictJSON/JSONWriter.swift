@@ -113,16 +113,32 @@ public struct JSONWriter: ~Copyable {
         append(UInt8(ascii: "\""))
         var value = value
         value.withUTF8 { utf8 in
-            // Nearly every string is one run without anything to escape.
-            var run = 0
-            for index in 0..<utf8.count where Self.needsEscape(utf8[index]) {
-                append(UnsafeBufferPointer(rebasing: utf8[run..<index]))
-                escape(utf8[index])
-                run = index + 1
+            // Nearly every string is.
+            if Self.isPlain(utf8) { return append(utf8) }
+            for byte in utf8 {
+                if Self.needsEscape(byte) { escape(byte) } else { append(byte) }
             }
-            append(UnsafeBufferPointer(rebasing: utf8[run...]))
         }
         append(UInt8(ascii: "\""))
+    }
+
+    /// Whether nothing in it needs an escape.
+    private static func isPlain(_ utf8: UnsafeBufferPointer<UInt8>) -> Bool {
+        var index = 0
+        while index + 8 <= utf8.count {
+            let bytes = EightBytes(utf8, at: index)
+            if bytes.haveControl || bytes.have(UInt8(ascii: "\"")) || bytes.have(UInt8(ascii: "\\"))
+                || bytes.have(0x7F)
+            {
+                return false
+            }
+            index += 8
+        }
+        while index < utf8.count {
+            if needsEscape(utf8[index]) { return false }
+            index += 1
+        }
+        return true
     }
 
     private static func needsEscape(_ byte: UInt8) -> Bool {
@@ -212,12 +228,19 @@ public struct JSONWriter: ~Copyable {
     }
 
     private mutating func append(digitsOf number: UInt64) {
-        var divisor: UInt64 = 1
-        while number / divisor >= 10 { divisor *= 10 }
-        while divisor > 0 {
-            append(UInt8(ascii: "0") + UInt8(number / divisor % 10))
-            divisor /= 10
+        var digits = 1
+        var rest = number
+        while rest >= 10 {
+            rest /= 10
+            digits += 1
         }
+        if digits > capacity - count { grow(by: digits) }
+        rest = number
+        for position in (count..<count + digits).reversed() {
+            start[position] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+            rest /= 10
+        }
+        count += digits
     }
 
     private mutating func grow(by more: Int) {

@@ -51,24 +51,26 @@ public struct ObjectReader {
     /// No message has this many members: whatever comes after them is an unknown field.
     private static let maximumMembers = 64
 
-    private let members: [JSONValue.Member]
+    private let object: JSONNode
+    /// The places of the members that are given more than once, after the first of each.
+    private let repeated: [Int]
     /// One bit for each member that was asked for.
     private var read: UInt64 = 0
     private var issues: [ValidationIssue] = []
 
     /// Reads the members of `value`. - Throws: `ValidationFailure` when it is not an object.
-    public init(_ value: JSONValue) throws(ValidationFailure) {
-        guard case .object(let members) = value else { throw ValidationFailure("#", "must be an object") }
-        self.members = members
+    public init(_ value: JSONNode) throws(ValidationFailure) {
+        guard value.isObject else { throw ValidationFailure("#", "must be an object") }
+        object = value
         // Those beyond the limit are refused in any case, so that this stays small.
-        for index in members.indices.prefix(Self.maximumMembers) {
-            let name = members[index].name
-            if members[..<index].contains(where: { $0.name == name }) { issue(name, "is given more than once") }
-        }
+        repeated = object.repeated(upTo: Self.maximumMembers)
+        guard !repeated.isEmpty else { return }
+        let members = object.members
+        for place in repeated { issue(members[place].name, "is given more than once") }
     }
 
     /// Whether the member is there at all.
-    public func has(_ name: String) -> Bool { members.contains { $0.name == name } }
+    public func has(_ name: String) -> Bool { object.member(name) != nil }
 
     /// Notes a fault of a member.
     public mutating func issue(_ name: String, _ detail: String) {
@@ -76,14 +78,14 @@ public struct ObjectReader {
     }
 
     /// The member's value, whatever it is.
-    public mutating func value(_ name: String) -> JSONValue? {
-        guard let index = members.firstIndex(where: { $0.name == name }) else { return nil }
-        if index < Self.maximumMembers { read |= 1 << UInt64(index) }
-        return members[index].value
+    public mutating func value(_ name: String) -> JSONNode? {
+        guard let (place, value) = object.find(name) else { return nil }
+        if place < Self.maximumMembers { read |= 1 << UInt64(place) }
+        return value
     }
 
     /// A member that must be there.
-    public mutating func requiredValue(_ name: String) -> JSONValue? {
+    public mutating func requiredValue(_ name: String) -> JSONNode? {
         let found = value(name)
         if found == nil { issue(name, "is required") }
         return found
@@ -92,7 +94,7 @@ public struct ObjectReader {
     /// A whole number within a range; a fraction, a string or a number of another size is a fault (HT-03).
     public mutating func integer(_ name: String, in range: ClosedRange<Int64>, required: Bool = true) -> Int64? {
         guard let value = required ? requiredValue(name) : value(name) else { return nil }
-        guard case .number(let text) = value, let number = Int64(text), range.contains(number) else {
+        guard let number = value.number.flatMap({ Int64($0) }), range.contains(number) else {
             issue(name, "must be a whole number from \(range.lowerBound) to \(range.upperBound)")
             return nil
         }
@@ -103,7 +105,7 @@ public struct ObjectReader {
     /// any number of them.
     public mutating func string(_ name: String, length: ClosedRange<Int>, required: Bool = true) -> String? {
         guard let value = required ? requiredValue(name) : value(name) else { return nil }
-        guard case .string(let text) = value, text.hasScalars(in: length) else {
+        guard let text = value.string, text.hasScalars(in: length) else {
             issue(name, "must be a string of \(length.lowerBound) to \(length.upperBound) characters")
             return nil
         }
@@ -113,7 +115,7 @@ public struct ObjectReader {
     /// True or false.
     public mutating func bool(_ name: String) -> Bool? {
         guard let value = value(name) else { return nil }
-        guard case .bool(let flag) = value else {
+        guard let flag = value.bool else {
             issue(name, "must be true or false")
             return nil
         }
@@ -122,7 +124,7 @@ public struct ObjectReader {
 
     /// Reads a member by a function that may find faults inside it, with pointers that begin at the member.
     public mutating func nested<T>(
-        _ name: String, required: Bool = true, _ read: (JSONValue) throws(ValidationFailure) -> T
+        _ name: String, required: Bool = true, _ read: (JSONNode) throws(ValidationFailure) -> T
     ) -> T? {
         guard let value = required ? requiredValue(name) : value(name) else { return nil }
         do {
@@ -141,10 +143,10 @@ public struct ObjectReader {
     ///   - read: one element; its pointers begin at the element.
     public mutating func elements<T>(
         _ name: String, count: ClosedRange<Int> = 0...Int.max, of noun: String = "elements", required: Bool = true,
-        _ read: (JSONValue) throws(ValidationFailure) -> T
+        _ read: (JSONNode) throws(ValidationFailure) -> T
     ) -> [T]? {
         nested(name, required: required) { value throws(ValidationFailure) in
-            guard case .array(let elements) = value, count.contains(elements.count) else {
+            guard let elements = value.elements, count.contains(elements.count) else {
                 let bounds = count.upperBound == Int.max ? "" : " of \(count.lowerBound) to \(count.upperBound) \(noun)"
                 throw ValidationFailure("#", "must be an array\(bounds)")
             }
@@ -166,12 +168,12 @@ public struct ObjectReader {
 
     /// Adds a fault for each member nobody asked for. - Throws: `ValidationFailure` if there was any fault.
     public mutating func finish() throws(ValidationFailure) {
-        for (index, member) in members.enumerated() {
-            let isKnown = index < Self.maximumMembers && read & 1 << UInt64(index) != 0
+        // As many members as were asked for: nobody looks at their names.
+        if issues.isEmpty, object.memberCount == read.nonzeroBitCount { return }
+        for (place, member) in object.members.enumerated() {
+            let isKnown = place < Self.maximumMembers && read & 1 << UInt64(place) != 0
             // A member given twice has been spoken of already.
-            if !isKnown, !(index < Self.maximumMembers && members[..<index].contains { $0.name == member.name }) {
-                issue(member.name, "is not a known field")
-            }
+            if !isKnown, !repeated.contains(place) { issue(member.name, "is not a known field") }
             if issues.count >= ValidationFailure.maximumIssues { break }
         }
         guard issues.isEmpty else { throw ValidationFailure(issues) }

@@ -63,6 +63,11 @@ func ended(_ message: String, _ code: ArgumentParser.ExitCode) -> ArgumentParser
 }
 
 /// Prints an answer: as it came, on one line, for a program; else as text.
-func show(_ answer: JSONValue, asJSON: Bool, _ text: (JSONValue) -> String) {
-    print(asJSON ? String(decoding: JSONWriter.bytes { $0.value(answer) }, as: UTF8.self) : text(answer))
+func show(_ answer: JSONNode, asJSON: Bool, _ text: (JSONNode) -> String) {
+    if asJSON { show(answer.tree) } else { print(text(answer)) }
+}
+
+/// Prints a value on one line, for a program.
+func show(_ json: JSONValue) {
+    print(String(decoding: JSONWriter.bytes { $0.value(json) }, as: UTF8.self))
 }

@@ -196,8 +196,8 @@ struct LoadCommand: AsyncParsableCommand {
     private func tell(_ report: LoadReport, _ books: AuditReport?) throws {
         if json {
             var members: [JSONValue.Member] = [.init("load", report.json)]
-            if let books, let audit = try? JSONParser.parse(books.json) { members.append(.init("audit", audit)) }
-            show(.object(members), asJSON: true) { _ in "" }
+            if let books, let audit = try? JSONParser.parse(books.json).tree { members.append(.init("audit", audit)) }
+            show(.object(members))
         } else {
             print(report.text)
             if let books { print("\n\(books.text)") }

@@ -32,7 +32,7 @@ struct ListOptions: ParsableArguments {
     /// A page with at least one entry, or the last: a service searches only so far for one page.
     func page(
         of path: String, _ name: String, from client: OperatorClient, state: String, user: String?
-    ) async throws -> JSONValue {
+    ) async throws -> JSONNode {
         var cursor = cursor
         while true {
             let page = try await client.get(

@@ -45,9 +45,11 @@ struct TopCommand: AsyncParsableCommand {
             let after = await sampler.sample()
             guard !after.services.isEmpty else { throw Self.nobodyAnswers }
             let reading = TopReading(from: before, to: after)
-            show(reading.json, asJSON: json) { _ in
-                TopView(width: Terminal.size.width, height: 100, hasColour: Terminal.hasColour())
-                    .lines(reading, title: title).joined(separator: "\n")
+            if json {
+                show(reading.json)
+            } else {
+                let view = TopView(width: Terminal.size.width, height: 100, hasColour: Terminal.hasColour())
+                print(view.lines(reading, title: title).joined(separator: "\n"))
             }
             if reading.isTroubled { throw ArgumentParser.ExitCode.failure }
             return
@@ -57,7 +59,7 @@ struct TopCommand: AsyncParsableCommand {
                 try await Task.sleep(for: .seconds(interval))
                 let after = await sampler.sample()
                 guard !after.services.isEmpty else { throw Self.nobodyAnswers }
-                show(TopReading(from: before, to: after).json, asJSON: true) { _ in "" }
+                show(TopReading(from: before, to: after).json)
                 // Who reads the lines from a pipe gets each when it is made.
                 fflush(nil)
                 before = after

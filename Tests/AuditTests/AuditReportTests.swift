@@ -48,7 +48,7 @@ struct AuditReportTests {
     @Test("a program reads one object with the findings, the counts and the totals")
     func json() async throws {
         let report = try await report { $0.charges.removeFirst() }
-        let json = try JSONParser.parse(report.json)
+        let json = try JSONParser.parse(report.json).tree
         guard case .object(let members) = json else {
             Issue.record("not an object")
             return

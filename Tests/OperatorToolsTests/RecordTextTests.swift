@@ -8,7 +8,7 @@ import Testing
 struct RecordTextTests {
     private let now = Timestamp(milliseconds: 1_767_225_600_000)  // 2026-01-01T00:00:00Z
 
-    private func json(_ text: String) throws -> JSONValue { try JSONParser.parse(text.utf8) }
+    private func json(_ text: String) throws -> JSONNode { try JSONParser.parse(text.utf8) }
 
     @Test("a list has a line for each checkout, with its age and what is at stake, and says how to go on")
     func sagas() throws {

@@ -120,7 +120,7 @@ struct SagaRecordTests {
             "version", "orderId", "reservationId", "chargeId", "refundId", "user", "lines", "step", "history",
         ])
     func missingMember(_ name: String) throws {
-        guard case .object(let members) = try JSONParser.parse(Self.record.json()) else {
+        guard case .object(let members) = try JSONParser.parse(Self.record.json()).tree else {
             Issue.record("a record is an object")
             return
         }

@@ -17,7 +17,7 @@ struct SagaStoryTests {
     /// The lines from `info` on, without those of requests.
     private func told() throws -> [Line] {
         try fixture.test.log.lines.compactMap { line -> Line? in
-            guard case .object(let members) = try JSONParser.parse(line.utf8) else { return nil }
+            guard case .object(let members) = try JSONParser.parse(line.utf8).tree else { return nil }
             let values = Dictionary(members.map { ($0.name, $0.value) }) { first, _ in first }
             return values["level"] == .string("debug") || values["message"] == .string("request") ? nil : values
         }

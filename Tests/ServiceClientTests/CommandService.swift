@@ -13,7 +13,7 @@ final class CommandService: Transport {
         let user: String
         let requestID: String?
         let traceparent: String?
-        let body: JSONValue
+        let body: JSONNode
     }
 
     /// The answer to one command.
@@ -57,7 +57,7 @@ final class CommandService: Transport {
         return ServiceResponse(status: 200, body: body)
     }
 
-    private func batch(_ json: JSONValue) throws -> [Arrived] {
+    private func batch(_ json: JSONNode) throws -> [Arrived] {
         try CommandBatch.commands(json: json).map { received in
             Arrived(
                 path: received.path, key: received.key, user: received.user, requestID: received.requestID,
@@ -65,7 +65,7 @@ final class CommandService: Transport {
         }
     }
 
-    private func single(_ request: ServiceRequest, _ json: JSONValue) -> Arrived {
+    private func single(_ request: ServiceRequest, _ json: JSONNode) -> Arrived {
         Arrived(
             path: String(request.url.dropFirst("http://service".count)), key: request.values("Idempotency-Key").first,
             user: request.values("X-User-ID").first ?? "", requestID: request.values("X-Request-ID").first,

@@ -37,7 +37,7 @@ struct BatchRouteTests {
                         json.string("traceId", command.trace.traceID)
                         json.bool("isBatched", command.isBatched)
                         json.bool("hasDeadline", command.deadline != nil)
-                        if case .object(let members) = command.body { json.integer("members", members.count) }
+                        if case .object(let members) = command.body.tree { json.integer("members", members.count) }
                     }
                 })
         }

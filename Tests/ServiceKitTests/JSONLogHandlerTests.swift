@@ -25,7 +25,9 @@ struct JSONLogHandlerTests {
     /// The members of the only line.
     private func members() throws -> [String: JSONValue] {
         #expect(log.lines.count == 1)
-        guard case .object(let members) = try JSONParser.parse(try #require(log.lines.first).utf8) else { return [:] }
+        guard case .object(let members) = try JSONParser.parse(try #require(log.lines.first).utf8).tree else {
+            return [:]
+        }
         #expect(Set(members.map(\.name)).count == members.count)
         return Dictionary(members.map { ($0.name, $0.value) }) { first, _ in first }
     }
@@ -72,7 +74,7 @@ struct JSONLogHandlerTests {
             #expect(throws: Never.self) { try JSONParser.parse(line) }
         }
         let first = try #require(bytes.split(separator: 0x0A).first)
-        guard case .object(let members) = try JSONParser.parse(first) else { return }
+        guard case .object(let members) = try JSONParser.parse(first).tree else { return }
         #expect(members.first { $0.name == "message" }?.value == .string("first\r\nsecond\u{2028}"))
         #expect(
             members.first { $0.name == "k\r\ney" }?.value == .string("line\r\n{\"level\":\"info\"}\u{0}\u{1B}[0m"))

@@ -9,7 +9,7 @@ import Testing
 @Suite("Problem")
 struct ProblemTests {
     private func members(_ problem: Problem) throws -> [JSONValue.Member] {
-        let value = try JSONParser.parse(problem.json(instance: "/checkout", requestID: "request-1"))
+        let value = try JSONParser.parse(problem.json(instance: "/checkout", requestID: "request-1")).tree
         guard case .object(let members) = value else { return [] }
         return members
     }
@@ -135,7 +135,7 @@ struct ProblemTests {
         let problem = Problem(.notFound, "\"}\r\n{\"x\":1")
         let bytes = problem.json(instance: "/\"\r\n", requestID: "r")
         #expect(!bytes.contains(0x0A) && !bytes.contains(0x0D))
-        guard case .object(let members) = try JSONParser.parse(bytes) else { return }
+        guard case .object(let members) = try JSONParser.parse(bytes).tree else { return }
         #expect(members.first { $0.name == "instance" }?.value == .string("/\"\r\n"))
         #expect(members.first { $0.name == "detail" }?.value == .string("\"}\r\n{\"x\":1"))
     }

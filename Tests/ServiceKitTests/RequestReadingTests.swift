@@ -13,7 +13,7 @@ struct RequestReadingTests {
     private func fixture() throws -> ServiceFixture {
         ServiceFixture(try TestEnvironment(migrations: [])) { routes in
             routes.post("/json") { request, _ in
-                guard case .string(let text) = try await request.json() else { return .json { $0.object { _ in } } }
+                guard let text = try await request.json().string else { return .json { $0.object { _ in } } }
                 return .json { $0.object { $0.integer("length", text.utf8.count) } }
             }
         }
@@ -111,7 +111,7 @@ struct RequestReadingTests {
         let request = try request([("Content-Type", "application/json")], body: RequestBody(asyncSequence: stream))
         if size <= Request.maximumBodyBytes {
             let whole = try await request.withBody(upTo: Request.maximumBodyBytes)
-            #expect(try await whole.json() == .string(String(repeating: "x", count: size - 2)))
+            #expect(try await whole.json().string == String(repeating: "x", count: size - 2))
         } else {
             let problem = await #expect(throws: Problem.self) {
                 try await request.withBody(upTo: Request.maximumBodyBytes)

@@ -58,7 +58,7 @@ struct Answer: Sendable {
 
     /// A member of the body.
     func member(_ name: String) throws -> JSONValue? {
-        guard case .object(let members) = try JSONParser.parse(body.utf8) else { return nil }
+        guard case .object(let members) = try JSONParser.parse(body.utf8).tree else { return nil }
         return members.first { $0.name == name }?.value
     }
 

@@ -3,7 +3,7 @@ import Testing
 
 @Suite("JSON parser")
 struct JSONParserTests {
-    private func parse(_ text: String) throws(JSONSyntaxError) -> JSONValue { try JSONParser.parse(text.utf8) }
+    private func parse(_ text: String) throws(JSONSyntaxError) -> JSONValue { try JSONParser.parse(text.utf8).tree }
 
     @Test(
         "each kind of value is read as it was written",
@@ -122,6 +122,20 @@ struct JSONParserTests {
         #expect(throws: JSONSyntaxError.self) {
             try JSONParser.parse(Array(#"{""#.utf8) + bytes + Array(#"":1}"#.utf8))
         }
+    }
+
+    @Test("the end of a string and what may not stand in it are found at every place", arguments: 0..<26)
+    func everyPlace(length: Int) throws {
+        let filling = String(repeating: "a", count: length)
+        #expect(try parse("[\"\(filling)\",1]") == .array([.string(filling), .number("1")]))
+        #expect(try parse("[\"\(filling)\\n\(filling)\"]") == .array([.string("\(filling)\n\(filling)")]))
+        for byte in [0x00, 0x1F, 0x0A] as [UInt8] {
+            let bytes = Array("\"\(filling)".utf8) + [byte] + Array("bbbbbbbbbbbb\"".utf8)
+            let error = #expect(throws: JSONSyntaxError.self) { try JSONParser.parse(bytes) }
+            #expect(error?.offset == length + 1)
+        }
+        let broken = Array("\"\(filling)".utf8) + [0xFF] + Array("bbbbbbbbbbbb\"".utf8)
+        #expect(throws: JSONSyntaxError.self) { try JSONParser.parse(broken) }
     }
 
     @Test("a byte order mark before the value is refused")

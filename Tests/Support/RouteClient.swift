@@ -179,7 +179,7 @@ public struct RouteResponse: Sendable {
 
     /// The value at a path of names and indices, for example `lines/0/quantity`; nil when there is none.
     public func value(_ path: String) -> JSONValue? {
-        var value = try? JSONParser.parse(body)
+        var value = try? JSONParser.parse(body).tree
         for component in path.split(separator: "/") {
             switch value {
             case .object(let members): value = members.first { $0.name == component }?.value

@@ -56,7 +56,7 @@ extension BuiltService {
 }
 
 extension RouteResponse {
-    fileprivate var paths: [JSONValue.Member] { (try? JSONParser.parse(body))?.member("paths")?.members ?? [] }
+    fileprivate var paths: [JSONValue.Member] { (try? JSONParser.parse(body).tree)?.member("paths")?.members ?? [] }
 
     fileprivate func operation(_ path: String, _ method: String) -> JSONValue? {
         paths.first { $0.name == path }?.value.member(method)

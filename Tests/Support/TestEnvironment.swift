@@ -67,7 +67,7 @@ public final class LogRecorder: Sendable {
     /// The members of the lines with this message, in their order.
     public func events(_ message: String) throws -> [[String: JSONValue]] {
         try lines.compactMap { line in
-            guard case .object(let members) = try JSONParser.parse(line.utf8) else { return nil }
+            guard case .object(let members) = try JSONParser.parse(line.utf8).tree else { return nil }
             let values = Dictionary(members.map { ($0.name, $0.value) }) { first, _ in first }
             return values["message"] == .string(message) ? values : nil
         }

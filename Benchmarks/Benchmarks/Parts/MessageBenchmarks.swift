@@ -21,7 +21,7 @@ func messageBenchmarks() {
     let answers = Array(
         repeating: CommandBatch.Answer.answered(status: 200, body: reservation.json(), retryAfter: nil), count: 20)
 
-    func reading(_ name: String, _ bytes: [UInt8], _ read: @escaping @Sendable (JSONValue) throws -> Void) {
+    func reading(_ name: String, _ bytes: [UInt8], _ read: @escaping @Sendable (JSONNode) throws -> Void) {
         Benchmark("JSON: read \(name)", configuration: .thousands) { benchmark in
             for _ in benchmark.scaledIterations { try read(try JSONParser.parse(bytes)) }
         }

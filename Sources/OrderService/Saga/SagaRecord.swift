@@ -89,7 +89,7 @@ struct SagaRecord: Equatable, Sendable {
 }
 
 extension HistoryEntry {
-    fileprivate init(json: JSONValue) throws(ValidationFailure) {
+    fileprivate init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let at = reader.integer("at", in: Int64.min...Int64.max)
         let event = reader.string("event", length: 0...Self.maximumEvent)
@@ -147,7 +147,7 @@ extension Saga.Step {
         }
     }
 
-    fileprivate init(json: JSONValue) throws(ValidationFailure) {
+    fileprivate init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let name = reader.string("name", length: 1...32)
         let total = reader.nested("total", required: false) { value throws(ValidationFailure) in
@@ -175,7 +175,7 @@ extension Saga.Step {
 }
 
 extension Failure {
-    fileprivate init(json: JSONValue) throws(ValidationFailure) {
+    fileprivate init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let kind = reader.string("kind", length: 1...32).flatMap { Kind(rawValue: $0) }
         let code = reader.string("code", length: 1...Self.maximumCode)

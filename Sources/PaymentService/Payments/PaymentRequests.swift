@@ -21,7 +21,7 @@ struct PaymentRequest: Hashable, Sendable {
     let token: String?
 
     /// Reads `{"type","sourceAccountId","amount","currency"?,"provider","token"?}`. - Throws: `ValidationFailure`.
-    init(json: JSONValue) throws(ValidationFailure) {
+    init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let kind = reader.word("type", of: Payment.Kind.requestable)
         let account = reader.string("sourceAccountId", length: 1...128)
@@ -41,7 +41,7 @@ struct PaymentRequest: Hashable, Sendable {
     ///
     /// - Throws: `ValidationFailure`.
     /// - Parameter caller: the user of `X-User-ID`; empty without one.
-    init(_ kind: Payment.Kind, json: JSONValue, caller: String) throws(ValidationFailure) {
+    init(_ kind: Payment.Kind, json: JSONNode, caller: String) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let user = reader.user(caller: caller)
         let currency = reader.currency()
@@ -76,7 +76,7 @@ struct PaymentRefundRequest: Hashable, Sendable {
     /// Reads a command. - Throws: `ValidationFailure`.
     ///
     /// - Parameter currency: the payment's, in which a bare decimal is meant.
-    init(json: JSONValue, _ currency: Currency) throws(ValidationFailure) {
+    init(json: JSONNode, _ currency: Currency) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let named = reader.currency()
         let amount = reader.money("amount", in: 1...Int64.max, named ?? currency, required: false)

@@ -99,19 +99,11 @@ extension CommandReply {
     /// The same with the place where the payment is shown. - Parameter place: relative to the request's address, before its id.
     fileprivate func located(at place: String) -> CommandReply {
         let json = try? JSONParser.parse(body)
-        guard let id = ["refundId", "paymentId"].lazy.compactMap({ json?.text($0) }).first else { return self }
+        guard let id = ["refundId", "paymentId"].lazy.compactMap({ json?.member($0)?.string }).first else {
+            return self
+        }
         let isReplay = if case .replayed = self { true } else { false }
         return .accepted(body, location: place + id, isReplay: isReplay)
-    }
-}
-
-extension JSONValue {
-    /// The text of a member of an object.
-    fileprivate func text(_ name: String) -> String? {
-        guard case .object(let members) = self,
-            case .string(let text)? = members.first(where: { $0.name == name })?.value
-        else { return nil }
-        return text
     }
 }
 

@@ -13,7 +13,7 @@ struct OpenRequest: Hashable, Sendable {
     /// Reads a command. - Throws: `ValidationFailure`.
     ///
     /// - Parameter caller: the user of `X-User-ID`; empty without one.
-    init(json: JSONValue, caller: String) throws(ValidationFailure) {
+    init(json: JSONNode, caller: String) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         user = reader.user(caller: caller)
         let currency = reader.currency()
@@ -34,7 +34,7 @@ struct MovementRequest: Hashable, Sendable {
     /// Reads a command. - Throws: `ValidationFailure`.
     ///
     /// - Parameter caller: the user of `X-User-ID`; empty without one.
-    init(json: JSONValue, caller: String) throws(ValidationFailure) {
+    init(json: JSONNode, caller: String) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         user = reader.user(caller: caller)
         let currency = reader.currency()
@@ -54,7 +54,7 @@ struct TransferRequest: Hashable, Sendable {
     let amount: Money
 
     /// Reads a command. - Throws: `ValidationFailure`.
-    init(json: JSONValue) throws(ValidationFailure) {
+    init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let sourceID = reader.string("sourceAccountId", length: 1...128)
         let destinationID = reader.string("destinationAccountId", length: 1...128)

@@ -13,7 +13,7 @@ public struct Command: Sendable {
     /// The `Idempotency-Key`, if it takes one.
     public let key: IdempotencyKey?
     /// The body.
-    public let body: JSONValue
+    public let body: JSONNode
     /// Whether others wait for the answer: a handler that cannot give it in one transaction throws `NotInBatch` then.
     public let isBatched: Bool
     /// The request's name in the logs (NX-04).
@@ -29,7 +29,7 @@ public struct Command: Sendable {
     public let notes: RequestNotes?
 
     package init(
-        key: IdempotencyKey?, body: JSONValue, isBatched: Bool, requestID: Correlation.RequestID, trace: TraceContext,
+        key: IdempotencyKey?, body: JSONNode, isBatched: Bool, requestID: Correlation.RequestID, trace: TraceContext,
         user: String, deadline: Deadline?, notes: RequestNotes? = nil
     ) {
         self.key = key

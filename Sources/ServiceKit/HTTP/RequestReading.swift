@@ -33,7 +33,7 @@ extension Request {
     }
 
     /// The JSON value in the body. - Throws: `Problem` for HT-01 and HT-07.
-    public func json() async throws -> JSONValue {
+    public func json() async throws -> JSONNode {
         try checkContentType()
         let buffer = try await body.collect(upTo: .max)
         do throws(JSONSyntaxError) {

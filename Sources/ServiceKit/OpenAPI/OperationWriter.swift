@@ -46,7 +46,7 @@ struct OperationWriter {
 
     private func requestBody(_ body: Schema) -> JSONValue {
         var content: [Member] = [.init("schema", body.json)]
-        if let example = operation.example.flatMap({ try? JSONParser.parse($0.utf8) }) {
+        if let example = operation.example.flatMap({ try? JSONParser.parse($0.utf8).tree }) {
             content.append(.init("examples", .object([.init("usual", .object([.init("value", example)]))])))
         }
         return .object([

@@ -23,7 +23,7 @@ public struct OperatorCommand: Hashable, Sendable {
     }
 
     /// Reads a command. - Throws: `ValidationFailure`.
-    public init(json: JSONValue) throws(ValidationFailure) {
+    public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let name = reader.string("operator", length: 1...64)
         let reason = reader.string("reason", length: 1...500)

@@ -49,8 +49,8 @@ final class Audit: Sendable {
 
     /// The charge that Payment has just said was not made, because the provider is not available.
     static func chargeTurnedDown(_ request: ServiceRequest, _ response: ServiceResponse) -> String? {
-        guard request.path == "/charge", let problem = try? JSONParser.parse(response.body),
-            problem["code"] == .string("provider-unavailable"), let command = try? JSONParser.parse(request.body),
+        guard request.path == "/charge", let problem = try? JSONParser.parse(response.body).tree,
+            problem["code"] == .string("provider-unavailable"), let command = try? JSONParser.parse(request.body).tree,
             case .string(let id)? = command["chargeId"]
         else { return nil }
         return id

@@ -43,12 +43,12 @@ struct ClientChecks {
         expect(
             state?.body == String(decoding: body, as: UTF8.self), "INV-9",
             "what key \(scope.key) was answered is not what is stored for it")
-        let orderID = (try? JSONParser.parse(body))?["orderId"]?.brief
+        let orderID = (try? JSONParser.parse(body).tree)?["orderId"]?.brief
         expect(
             completed.contains { $0.id == orderID }, "INV-9",
             "\(first.plan.name) was told that order \(orderID ?? "?") is completed")
         for success in successes {
-            let told = (try? JSONParser.parse(success.response?.body ?? []))?["lines"].map(Self.quantities)
+            let told = (try? JSONParser.parse(success.response?.body ?? []).tree)?["lines"].map(Self.quantities)
             expect(
                 told == success.plan.purchase.lines.map { "\($0.item):\($0.quantity)" }, "INV-2",
                 "\(success.plan.name) was told of other goods than it asked for")

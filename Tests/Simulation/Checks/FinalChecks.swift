@@ -177,7 +177,7 @@ struct FinalChecks {
     }
 
     private static func quantities(_ lines: String) -> [String] {
-        guard let json = try? JSONParser.parse(lines.utf8) else { return [] }
+        guard let json = try? JSONParser.parse(lines.utf8).tree else { return [] }
         let array: [JSONValue]
         switch json["lines"] ?? json {
         case .array(let elements): array = elements

@@ -70,7 +70,7 @@ struct Endpoint: Sendable {
         throw Problem(.notFound, "There is nothing here.")
     }
 
-    private func parse(_ body: [UInt8]) throws -> JSONValue {
+    private func parse(_ body: [UInt8]) throws -> JSONNode {
         do {
             return try JSONParser.parse(body)
         } catch {

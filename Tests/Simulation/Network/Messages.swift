@@ -32,7 +32,7 @@ extension ServiceRequest {
 
     /// What it asks for, for the trace: without what differs from run to run and means nothing.
     var summary: String {
-        guard let json = try? JSONParser.parse(body) else { return "no JSON" }
+        guard let json = try? JSONParser.parse(body).tree else { return "no JSON" }
         guard let commands = json["commands"], case .array(let elements) = commands else { return json.brief }
         return elements.map { "\($0["path"]?.brief ?? "?") \($0["body"]?.brief ?? "?")" }.joined(separator: " & ")
     }
@@ -58,13 +58,13 @@ extension ServiceResponse {
 
     /// The `code` of a problem document.
     var code: String? {
-        guard status != 200, case .string(let code)? = (try? JSONParser.parse(body))?["code"] else { return nil }
+        guard status != 200, case .string(let code)? = (try? JSONParser.parse(body).tree)?["code"] else { return nil }
         return code
     }
 
     /// What it says, for the trace.
     var summary: String {
-        guard let json = try? JSONParser.parse(body) else { return "\(status), no JSON" }
+        guard let json = try? JSONParser.parse(body).tree else { return "\(status), no JSON" }
         if let code { return "\(status) \(code)" }
         guard let answers = json["answers"], case .array(let elements) = answers else {
             return "\(status) \(json["status"]?.brief ?? "?")"

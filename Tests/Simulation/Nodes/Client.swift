@@ -58,7 +58,7 @@ struct ToldAnswer: Sendable {
     var isFinal: Bool {
         guard let response else { return false }
         switch (response.status, response.code) {
-        case (200, _): return (try? JSONParser.parse(response.body))?["orderId"] != nil
+        case (200, _): return (try? JSONParser.parse(response.body).tree)?["orderId"] != nil
         case (402, _), (422, _), (404, "item-not-found"?), (409, "insufficient-stock"?): return true
         default: return false
         }

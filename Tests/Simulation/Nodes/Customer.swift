@@ -49,7 +49,7 @@ struct Customer: Sendable {
         let world = incarnation.world
         guard
             let taken = await ask("payments/\(plan.kind.rawValue)", key: plan.key, plan.body),
-            taken.status == 202, let id = (try? JSONParser.parse(taken.body))?["paymentId"]?.brief
+            taken.status == 202, let id = (try? JSONParser.parse(taken.body).tree)?["paymentId"]?.brief
         else { return }
         world.audit.tookOn(plan, id)
         for (number, step) in plan.afterwards.enumerated() {
