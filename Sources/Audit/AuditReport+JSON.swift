@@ -21,7 +21,7 @@ extension AuditReport {
                 json.number("graceSeconds", Self.seconds(grace))
                 json.object("findingCounts") { json in
                     for (invariant, count) in findingCounts.sorted(by: { $0.key < $1.key }) {
-                        json.integer("INV-\(invariant)", count)
+                        json.integer(escaping: "INV-\(invariant)", Int64(count))
                     }
                 }
                 json.array("findings") { json in findings.forEach { $0.write(to: &json) } }
@@ -38,19 +38,19 @@ extension AuditReport {
     private func writeCounts(to json: inout JSONWriter) {
         json.object("orders") { json in
             for status in [OrderEntry.Status.completed, .failed, .pending] {
-                json.integer(status.rawValue, orders[status] ?? 0)
+                json.integer(escaping: status.rawValue, Int64(orders[status] ?? 0))
             }
             json.integer("tooYoung", youngOrders)
         }
         json.object("reservations") { json in
             for status in [Reservation.Status.completed, .canceled, .reserved] {
-                json.integer(status.rawValue, reservations[status] ?? 0)
+                json.integer(escaping: status.rawValue, Int64(reservations[status] ?? 0))
             }
             json.integer("ofOrders", orderReservations)
         }
         json.object("charges") { json in
             for status in [ChargeEntry.Status.succeeded, .failed, .canceled, .pending] {
-                json.integer(status.rawValue, charges[status] ?? 0)
+                json.integer(escaping: status.rawValue, Int64(charges[status] ?? 0))
             }
             json.integer("ofOrders", orderCharges)
             json.integer("tooYoung", youngCharges)

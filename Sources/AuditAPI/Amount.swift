@@ -35,7 +35,7 @@ public struct Amount: Hashable, Sendable, CustomStringConvertible {
         return exponent == 0 ? "\(sign)\(whole) \(currency)" : "\(sign)\(whole).\(padded.suffix(exponent)) \(currency)"
     }
 
-    func write(_ name: String, to json: inout JSONWriter) {
+    func write(_ name: StaticString, to json: inout JSONWriter) {
         json.object(name) { json in
             json.integer("amount", minorUnits)
             json.string("currency", currency)

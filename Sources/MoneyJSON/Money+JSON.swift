@@ -3,7 +3,7 @@ import StrictJSON
 
 extension JSONWriter {
     /// A member `{"amount":2000,"currency":"USD"}`, in minor units.
-    public mutating func money(_ name: String, _ money: Money) {
+    public mutating func money(_ name: StaticString, _ money: Money) {
         object(name) { json in
             json.integer("amount", money.minorUnits)
             json.string("currency", money.currency.code)

@@ -53,7 +53,7 @@ package struct OperatorClient: Sendable {
     package func post(_ path: String, _ members: [(String, String?)]) async throws(ToolError) -> JSONNode {
         let body = JSONWriter.bytes { json in
             json.object { json in
-                for case (let name, let value?) in members { json.string(name, value) }
+                for case (let name, let value?) in members { json.string(escaping: name, value) }
             }
         }
         return try await send("POST", path, body: body)

@@ -136,7 +136,7 @@ struct OrderRoutes: Sendable {
             json.object { json in
                 json.object("orders") { json in
                     for status in ["pending", "completed", "failed"] {
-                        json.integer(status, totals.orders[status] ?? 0)
+                        json.integer(escaping: status, totals.orders[status] ?? 0)
                     }
                     json.integer("parked", totals.parked)
                 }

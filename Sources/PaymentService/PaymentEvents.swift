@@ -72,7 +72,7 @@ struct RecordedEvent: Hashable, Sendable {
     var currency: Currency?
 
     /// - Parameter codeName: what the code is.
-    func write(to json: inout JSONWriter, currency: Currency, codeName: String = "declineCode") {
+    func write(to json: inout JSONWriter, currency: Currency, codeName: StaticString = "declineCode") {
         json.object { json in
             json.integer("sequence", sequence)
             json.string("type", event.kind.rawValue)

@@ -89,7 +89,7 @@ struct PaymentRoutes: Sendable {
 extension Response {
     /// A page of events. - Parameters: found: one more than the page may have when there are more. codeName: what their code is.
     static func events(
-        _ found: [RecordedEvent], limit: Int, _ currency: Currency, codeName: String = "declineCode"
+        _ found: [RecordedEvent], limit: Int, _ currency: Currency, codeName: StaticString = "declineCode"
     ) -> Response {
         let page = found.prefix(limit)
         return .json { json in

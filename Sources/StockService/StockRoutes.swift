@@ -209,17 +209,16 @@ struct StockRoutes: Sendable {
                 json.array("items") { json in
                     for item in items {
                         json.object { json in
-                            for (name, value) in zip(
-                                ["itemId", "received", "available", "reserved", "completed"], item)
-                            {
-                                json.integer(name, value)
-                            }
+                            let names: [StaticString] = [
+                                "itemId", "received", "available", "reserved", "completed",
+                            ]
+                            for (name, value) in zip(names, item) { json.integer(name, value) }
                         }
                     }
                 }
                 json.object("reservations") { json in
                     for status in ["reserved", "completed", "canceled"] {
-                        json.integer(status, reservations[status] ?? 0)
+                        json.integer(escaping: status, reservations[status] ?? 0)
                     }
                 }
             }

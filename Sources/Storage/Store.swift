@@ -15,7 +15,7 @@ extension Store {
     /// in `Transaction.onCommit`, or are taken back by `Transaction.onRollback`. It may run on another thread than its caller.
     ///
     /// - Throws: what `body` throws, after its writes are undone; or a `StoreError`, and then nothing was written.
-    @inlinable
+    @inlinable @inline(__always)
     public func transaction<T: Sendable>(
         _ body: @escaping @Sendable (any Transaction) throws -> T
     ) async throws -> T {

@@ -41,60 +41,95 @@ public struct JSONWriter: ~Copyable {
         close(UInt8(ascii: "]"))
     }
 
-    /// The name of the member whose value is written next.
-    public mutating func name(_ name: String) {
+    /// The name of the member whose value is written next. Names that stand in the code need no escapes and are not looked through:
+    /// a checkout writes more than a hundred.
+    public mutating func name(_ name: StaticString) {
+        reserve(name.utf8CodeUnitCount + 4)
+        separate()
+        put(UInt8(ascii: "\""))
+        put(UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+        put(UInt8(ascii: "\""))
+        put(UInt8(ascii: ":"))
+        needsComma = false
+    }
+
+    /// The name of the member whose value is written next, whatever is in it.
+    public mutating func name(escaping name: String) {
         string(name)
         append(UInt8(ascii: ":"))
         needsComma = false
     }
 
+    /// A member that is a string, by a name that may have anything in it.
+    public mutating func string(escaping name: String, _ value: String) {
+        self.name(escaping: name)
+        string(value)
+    }
+
+    /// A member that is a whole number, by a name that may have anything in it.
+    public mutating func integer(escaping name: String, _ value: Int64) {
+        self.name(escaping: name)
+        integer(value)
+    }
+
+    /// A member that is a number whose text is given, by a name that may have anything in it.
+    public mutating func number(escaping name: String, _ text: String) {
+        self.name(escaping: name)
+        number(text)
+    }
+
     /// A member that is an object.
-    public mutating func object(_ name: String, _ members: (inout JSONWriter) -> Void) {
+    public mutating func object(_ name: StaticString, _ members: (inout JSONWriter) -> Void) {
         self.name(name)
         object(members)
     }
 
     /// A member that is an array.
-    public mutating func array(_ name: String, _ elements: (inout JSONWriter) -> Void) {
+    public mutating func array(_ name: StaticString, _ elements: (inout JSONWriter) -> Void) {
         self.name(name)
         array(elements)
     }
 
     /// A member that is a string.
-    public mutating func string(_ name: String, _ value: String) {
+    public mutating func string(_ name: StaticString, _ value: String) {
         self.name(name)
         string(value)
     }
 
     /// A member that is a whole number.
-    public mutating func integer(_ name: String, _ value: Int64) {
+    public mutating func integer(_ name: StaticString, _ value: Int64) {
         self.name(name)
+        integer(value)
+    }
+
+    /// A whole number.
+    public mutating func integer(_ value: Int64) {
         separate()
         if value < 0 { append(UInt8(ascii: "-")) }
         append(digitsOf: value.magnitude)
     }
 
     /// A member that is a whole number.
-    public mutating func integer(_ name: String, _ value: Int) { integer(name, Int64(value)) }
+    public mutating func integer(_ name: StaticString, _ value: Int) { integer(name, Int64(value)) }
 
     /// A member that is a whole number, such as a sum of many.
-    public mutating func integer(_ name: String, _ value: Int128) { number(name, String(value)) }
+    public mutating func integer(_ name: StaticString, _ value: Int128) { number(name, String(value)) }
 
     /// A member that is a number whose text is given.
-    public mutating func number(_ name: String, _ text: String) {
+    public mutating func number(_ name: StaticString, _ text: String) {
         self.name(name)
         number(text)
     }
 
     /// A member that is true or false.
-    public mutating func bool(_ name: String, _ value: Bool) {
+    public mutating func bool(_ name: StaticString, _ value: Bool) {
         self.name(name)
         separate()
         append(value ? "true" : "false")
     }
 
     /// A member that is null.
-    public mutating func null(_ name: String) {
+    public mutating func null(_ name: StaticString) {
         self.name(name)
         separate()
         append("null")
@@ -109,17 +144,22 @@ public struct JSONWriter: ~Copyable {
 
     /// A string. Control characters (CR and LF among them), quotes and backslashes are escaped.
     public mutating func string(_ value: String) {
-        separate()
-        append(UInt8(ascii: "\""))
         var value = value
         value.withUTF8 { utf8 in
+            reserve(utf8.count + 3)
+            separate()
+            put(UInt8(ascii: "\""))
             // Nearly every string is.
-            if Self.isPlain(utf8) { return append(utf8) }
+            if Self.isPlain(utf8) {
+                put(utf8)
+                put(UInt8(ascii: "\""))
+                return
+            }
             for byte in utf8 {
                 if Self.needsEscape(byte) { escape(byte) } else { append(byte) }
             }
+            append(UInt8(ascii: "\""))
         }
-        append(UInt8(ascii: "\""))
     }
 
     /// Whether nothing in it needs an escape.
@@ -174,7 +214,7 @@ public struct JSONWriter: ~Copyable {
         case .object(let members):
             object { json in
                 for member in members {
-                    json.name(member.name)
+                    json.name(escaping: member.name)
                     json.value(member.value)
                 }
             }
@@ -211,14 +251,31 @@ public struct JSONWriter: ~Copyable {
     // MARK: - Bytes
 
     private mutating func append(_ byte: UInt8) {
-        if count == capacity { grow(by: 1) }
+        reserve(1)
+        put(byte)
+    }
+
+    private mutating func append(_ bytes: UnsafeBufferPointer<UInt8>) {
+        reserve(bytes.count)
+        put(bytes)
+    }
+
+    /// Makes room for so many bytes.
+    private mutating func reserve(_ more: Int) {
+        if more > capacity - count { grow(by: more) }
+    }
+
+    /// Writes into room that is there.
+    private mutating func put(_ byte: UInt8) {
+        assert(count < capacity, "there is no room for a byte")
         start[count] = byte
         count += 1
     }
 
-    private mutating func append(_ bytes: UnsafeBufferPointer<UInt8>) {
+    /// Writes into room that is there.
+    private mutating func put(_ bytes: UnsafeBufferPointer<UInt8>) {
         guard let source = bytes.baseAddress else { return }
-        if bytes.count > capacity - count { grow(by: bytes.count) }
+        assert(bytes.count <= capacity - count, "there is no room for \(bytes.count) bytes")
         (start + count).initialize(from: source, count: bytes.count)
         count += bytes.count
     }
@@ -234,7 +291,7 @@ public struct JSONWriter: ~Copyable {
             rest /= 10
             digits += 1
         }
-        if digits > capacity - count { grow(by: digits) }
+        reserve(digits)
         rest = number
         for position in (count..<count + digits).reversed() {
             start[position] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)

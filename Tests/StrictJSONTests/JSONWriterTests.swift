@@ -99,7 +99,7 @@ struct JSONWriterTests {
         ])
     func runs(value: String, written: String) {
         #expect(text { $0.string(value) }.utf8.elementsEqual("\"\(written)\"".utf8))
-        #expect(text { json in json.object { $0.string(value, value) } } == "{\"\(written)\":\"\(written)\"}")
+        #expect(text { json in json.object { $0.string(escaping: value, value) } } == "{\"\(written)\":\"\(written)\"}")
     }
 
     @Test("what is to be escaped is found at every place of a string of every length", arguments: 0..<26)
@@ -128,7 +128,7 @@ struct JSONWriterTests {
     func noControlCharacters() {
         let everything = String(String.UnicodeScalarView((0...0xFF).map { Unicode.Scalar(UInt8($0)) }))
         let bytes = JSONWriter.bytes { json in
-            json.object { $0.string(everything, everything) }
+            json.object { $0.string(escaping: everything, everything) }
         }
         #expect(bytes.allSatisfy { $0 >= 0x20 && $0 != 0x7F })
     }
@@ -139,7 +139,7 @@ struct JSONWriterTests {
         for string in ["", "plain", everything, "\r\n\"\\/\u{2028}\u{2029}", "😀\u{10FFFF}\u{FFFF}\u{0}"] {
             let bytes = JSONWriter.bytes { json in
                 json.object { json in
-                    json.string(string, string)
+                    json.string(escaping: string, string)
                     json.array("list") { json in
                         json.string(string)
                         json.number("1e400")

@@ -201,7 +201,7 @@ public struct OperatorPage<Entry: Sendable>: Sendable {
     }
 
     /// The page as JSON. - Parameter name: the member with the entries.
-    public func response(_ name: String, _ write: (Entry, inout JSONWriter) -> Void) -> Response {
+    public func response(_ name: StaticString, _ write: (Entry, inout JSONWriter) -> Void) -> Response {
         .json { json in
             json.object { json in
                 json.array(name) { json in for entry in entries { write(entry, &json) } }

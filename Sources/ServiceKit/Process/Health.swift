@@ -54,10 +54,11 @@ struct HealthRoutes: Sendable {
                     json.string("status", isUnhealthy ? "unhealthy" : failed.isEmpty ? "healthy" : "degraded")
                     json.object("checks") { json in
                         for result in results {
-                            json.object(result.check.name) { json in
+                            json.name(escaping: result.check.name)
+                            json.object { json in
                                 json.string("status", result.isHealthy ? "up" : "down")
                                 for (name, value) in result.check.details().sorted(by: { $0.key < $1.key }) {
-                                    json.string(name, value)
+                                    json.string(escaping: name, value)
                                 }
                             }
                         }

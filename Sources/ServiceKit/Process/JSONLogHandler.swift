@@ -72,11 +72,11 @@ public struct JSONLogHandler: LogHandler {
 
     private func write(_ key: String, _ value: Logger.MetadataValue, to json: inout JSONWriter) {
         switch value {
-        case .string(let text): json.string(key, text)
-        case .stringConvertible(let number as Int): json.integer(key, number)
+        case .string(let text): json.string(escaping: key, text)
+        case .stringConvertible(let number as Int): json.integer(escaping: key, Int64(number))
         case .stringConvertible(let number as Double) where (number * 1000).isFinite:
-            json.number(key, String((number * 1000).rounded() / 1000))
-        default: json.string(key, value.description)
+            json.number(escaping: key, String((number * 1000).rounded() / 1000))
+        default: json.string(escaping: key, value.description)
         }
     }
 }
