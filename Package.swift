@@ -22,6 +22,9 @@ let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-htt
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioHTTPTypesHTTP1 = Target.Dependency.product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
+let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
 let nioHTTPTypes = Target.Dependency.product(name: "NIOHTTPTypes", package: "swift-nio-extras")
 let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
@@ -86,8 +89,7 @@ let package = Package(
                 "Correlation", "Idempotency", "OTLP", "OpenAPI", "Prometheus", "Resilience", "ServiceClient",
                 "Storage",
                 "StrictJSON", argumentParser, configuration, metrics, httpTypes, hummingbird, lifecycle, logging,
-                nioCore, nioHTTPTypes,
-                nioPosix, tracing, unixSignals,
+                hummingbirdCore, nioCore, nioHTTP1, nioHTTPTypes, nioHTTPTypesHTTP1, nioPosix, tracing, unixSignals,
             ]),
         library("MoneyJSON", ["Money", "OpenAPI", "StrictJSON"]),
         library("StockAPI", ["Money", "MoneyJSON", "OpenAPI", "Resilience", "ServiceClient", "StrictJSON"]),
@@ -212,9 +214,7 @@ let package = Package(
                 "ServiceKit",
                 "Storage", "StrictJSON",
                 "TestSupport", httpTypes, hummingbird, hummingbirdTesting, lifecycle, logging, metrics, nioCore,
-                nioEmbedded,
-                nioHTTPTypes, nioPosix, tracing,
-                argumentParser,
+                nioEmbedded, nioHTTP1, nioHTTPTypes, nioPosix, tracing, argumentParser,
             ]),
         tests(
             "StockServiceTests",

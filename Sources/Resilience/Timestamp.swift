@@ -40,6 +40,23 @@ public struct Timestamp: Hashable, Comparable, Sendable, CustomStringConvertible
         }
     }
 
+    /// The form of HTTP's `Date` header (RFC 9110, section 5.6.7), for example `Sat, 21 Nov 2026 03:27:47 GMT`.
+    public var httpDate: String {
+        let days = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]
+        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        let (day, millisecondOfDay) = milliseconds.flooredQuotientAndRemainder(dividingBy: 86_400_000)
+        let (year, month, dayOfMonth) = Self.civilDate(daysSince1970: day)
+        let second = millisecondOfDay / 1000
+        func padded(_ number: Int64, _ width: Int) -> String {
+            let digits = String(number)
+            return String(repeating: "0", count: max(0, width - digits.count)) + digits
+        }
+        // 1 January 1970 was a Thursday.
+        let dayOfWeek = days[Int(day.flooredQuotientAndRemainder(dividingBy: 7).remainder)]
+        let clock = [second / 3600, second / 60 % 60, second % 60].map { padded($0, 2) }.joined(separator: ":")
+        return "\(dayOfWeek), \(padded(dayOfMonth, 2)) \(months[Int(month) - 1]) \(padded(year, 4)) \(clock) GMT"
+    }
+
     /// The Gregorian date of a day, by the usual arithmetic on 400-year eras that begin in March.
     private static func civilDate(daysSince1970 day: Int64) -> (year: Int64, month: Int64, day: Int64) {
         let (era, dayOfEra) = (day + 719_468).flooredQuotientAndRemainder(dividingBy: 146_097)

@@ -16,7 +16,8 @@ public struct Migration: Sendable {
     /// SQLite makes a temporary table of a list with more than two values, with a page cache of its own, each time that it looks at
     /// the rule: 2 µs for every row that is written (ADR 5). Only the text of the schema changes and nothing that is stored, so this takes
     /// no longer for a full table than for an empty one; the way is that of https://sqlite.org/lang_altertable.html, "Making Other
-    /// Kinds Of Table Schema Changes". A rule that stands in its table in other words stays as it is.
+    /// Kinds Of Table Schema Changes", but that the version of the schema stays: no other connection has the file (hazard 51), and who read the
+    /// old text would hold to the same rule. A rule that stands in its table in other words stays as it is.
     public static func comparing(_ name: String, _ rules: ListRule...) -> Migration {
         let statements = rules.map { rule in
             """
@@ -44,10 +45,10 @@ public struct ListRule: Sendable {
     let list: String
     let comparisons: String
 
-    /// The rule as it stands in the schema: `column IN ('value', 'value')`. - Parameter space: what stands between `IN` and the list.
+    /// The rule as it stands in the schema: `CHECK (column IN ('value', 'value'))`. - Parameter space: what stands between `IN` and the list.
     public init(_ table: String, _ column: String, in values: [String], space: String = " ") {
         self.table = table
-        list = "\(column) IN\(space)(\(values.map { "'\($0)'" }.joined(separator: ", ")))"
-        comparisons = values.map { "\(column) = '\($0)'" }.joined(separator: " OR ")
+        list = "CHECK (\(column) IN\(space)(\(values.map { "'\($0)'" }.joined(separator: ", "))))"
+        comparisons = "CHECK (\(values.map { "\(column) = '\($0)'" }.joined(separator: " OR ")))"
     }
 }

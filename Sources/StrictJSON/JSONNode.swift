@@ -121,7 +121,7 @@ final class JSONText: Sendable {
         var name = name
         return name.withUTF8 { name in
             withMembers(of: object) { member, place, bytes in
-                member.isEscaped ? string(at: place.index).utf8.elementsEqual(name) : bytes.equal(member, name)
+                isName(member, at: place.index, name, bytes)
             }
         }
     }
@@ -131,17 +131,25 @@ final class JSONText: Sendable {
         var repeated: [Int] = []
         _ = withMembers(of: object) { member, place, bytes in
             guard place.place < limit else { return true }
+            let unescaped = member.isEscaped ? string(at: place.index) : nil
             let first = withMembers(of: object) { earlier, other, _ in
                 if other.index == place.index { return true }
-                if member.isEscaped || earlier.isEscaped {
-                    return string(at: other.index).utf8.elementsEqual(string(at: place.index).utf8)
-                }
-                return bytes.equal(member, UnsafeBufferPointer(rebasing: bytes[earlier.range]))
+                if var unescaped { return unescaped.withUTF8 { isName(earlier, at: other.index, $0, bytes) } }
+                return isName(earlier, at: other.index, UnsafeBufferPointer(rebasing: bytes[member.range]), bytes)
             }
             if let first, first.index != place.index { repeated.append(place.place) }
             return false
         }
         return repeated
+    }
+
+    /// Whether the name at an index is this one.
+    private func isName(
+        _ token: JSONToken, at index: Int, _ name: UnsafeBufferPointer<UInt8>, _ bytes: UnsafeBufferPointer<UInt8>
+    ) -> Bool {
+        guard token.isEscaped else { return bytes.equal(token, name) }
+        // An escape is longer than what it stands for.
+        return token.range.count > name.count && string(at: index).utf8.elementsEqual(name)
     }
 
     /// How many members an object has.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import socket
 from urllib.parse import urlsplit
@@ -66,6 +67,31 @@ def receive(sock: socket.socket, method: str = "GET") -> RawResponse | None:
     finally:
         response.close()
     return RawResponse(response.status, response.getheaders(), content)
+
+
+def receive_all(sock: socket.socket) -> list[RawResponse]:
+    """The answers to GET or POST requests until the other side closes, which it does after whole ones only."""
+    content = b""
+    while more := sock.recv(1 << 16):
+        content += more
+    stream = Stream(content)
+    answers = []
+    while stream.tell() < len(content):
+        response = http.client.HTTPResponse(stream)
+        response.begin()
+        body = response.read()
+        answers.append(RawResponse(response.status, response.getheaders(), body))
+    return answers
+
+
+class Stream(io.BytesIO):
+    """Bytes that a library takes for a socket, and does not close."""
+
+    def makefile(self, *_):
+        return self
+
+    def close(self):
+        pass
 
 
 def send(sock: socket.socket, data: bytes) -> None:

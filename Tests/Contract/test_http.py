@@ -632,3 +632,40 @@ def test_a_connection_that_is_kept_open_is_usable_after_an_error_that_did_not_ne
             assert 400 <= answer.status_code < 500
     finally:
         sock.close()
+
+
+@pytest.mark.parametrize("half_closed", [False, True], ids=["connection-close", "half-closed"])
+def test_requests_that_are_sent_together_are_answered_in_their_order(stack, item, half_closed):
+    counts = list(range(1, 9))
+    sent = b"".join(
+        raw.message("POST", "/checkout", [JSON, ("Idempotency-Key", new_key())], b'{"itemId":%d,"quantity":%d}' % (item, count),
+                    close=count == counts[-1] and not half_closed)
+        for count in counts)
+    with raw.connect(stack.direct("order")) as sock:
+        raw.send(sock, sent)
+        if half_closed:
+            sock.shutdown(socket.SHUT_WR)
+        answers = raw.receive_all(sock)
+    assert [answer.status_code for answer in answers] == [200] * len(counts), answers
+    assert [answer.json()["lines"][0]["quantity"] for answer in answers] == counts
+
+
+def test_a_client_that_sends_nothing_more_and_reads_slowly_gets_all_its_answers_whole(stack):
+    """More than the sockets between hold, so that most of it is still to be sent when the client's end is noticed."""
+    count = 200
+    with raw.connect(stack.direct("order")) as sock:
+        raw.send(sock, raw.message("GET", "/openapi.json", [], close=False) * count)
+        sock.shutdown(socket.SHUT_WR)
+        time.sleep(1)
+        answers = raw.receive_all(sock)
+    assert [answer.status_code for answer in answers] == [200] * count
+    assert {len(answer.content) for answer in answers} == {len(answers[0].content)}
+
+
+def test_what_is_no_http_behind_a_request_is_refused_after_its_answer(stack, item):
+    body = b'{"itemId":%d,"quantity":1}' % item
+    with raw.connect(stack.direct("order")) as sock:
+        raw.send(sock, raw.message("POST", "/checkout", [JSON, ("Idempotency-Key", new_key())], body, close=False) + b"no http\r\n\r\n")
+        answers = raw.receive_all(sock)
+    assert [answer.status_code for answer in answers] == [200, 400], answers
+    assert_problem(answers[1], 400, "bad-request")

@@ -30,6 +30,17 @@ struct TimestampTests {
         #expect(Timestamp(milliseconds: milliseconds).description == text)
     }
 
+    @Test(
+        "the form of HTTP headers has the day of the week, and GMT",
+        arguments: [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"), (784_111_777_000, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (1_795_231_667_999, "Sat, 21 Nov 2026 03:27:47 GMT"), (1_582_934_400_000, "Sat, 29 Feb 2020 00:00:00 GMT"),
+            (253_402_300_799_999, "Fri, 31 Dec 9999 23:59:59 GMT"), (-1, "Wed, 31 Dec 1969 23:59:59 GMT"),
+        ] as [(Int64, String)])
+    func httpDate(milliseconds: Int64, text: String) {
+        #expect(Timestamp(milliseconds: milliseconds).httpDate == text)
+    }
+
     @Test("the texts of four centuries of days sort as the days do, and none repeats")
     func order() {
         var previous = Timestamp(milliseconds: -5_364_662_400_000)

@@ -116,6 +116,7 @@ struct RequestReadDeadlineTests {
         try receive("piece")
         wait(9)
         try receive("head end")
+        try respond(.head(HTTPResponse(status: .ok)), .end(nil))
         wait(9)
         try receive("piece")
         wait(9)
@@ -131,6 +132,31 @@ struct RequestReadDeadlineTests {
         wait(10)
         #expect(!channel.isActive)
         #expect(try statuses() == [413])
+    }
+
+    @Test("the time of a request does not run while an earlier one is being answered, and begins anew after it")
+    func behindAnother() throws {
+        try receive("head end head")
+        try receive("piece")
+        wait(30)
+        #expect(channel.isActive)
+        #expect(try statuses() == [])
+        try respond(.head(HTTPResponse(status: .ok)), .end(nil))
+        wait(9)
+        #expect(channel.isActive)
+        wait(1)
+        #expect(!channel.isActive)
+        #expect(try statuses() == [200, 408])
+    }
+
+    @Test("a request that is answered early does not count as the answer to the next")
+    func answeredEarlyThenNext() throws {
+        try receive("head")
+        try respond(.head(HTTPResponse(status: .contentTooLarge)), .end(nil))
+        try receive("end head")
+        wait(10)
+        #expect(!channel.isActive)
+        #expect(try statuses() == [413, 408])
     }
 }
 

@@ -27,15 +27,16 @@ struct EnvelopeMiddleware: RouterMiddleware {
     ) async throws -> Response {
         let start = time.uptime
         var context = context
-        context.requestID = request.headers[.requestID].flatMap { Correlation.RequestID($0) } ?? Correlation.RequestID()
-        context.trace = TraceContext(continuing: request.headers[.traceparent], sampler: traces?.sampler)
+        context.requestID =
+            request.headers.only(.requestID).flatMap { Correlation.RequestID($0) } ?? Correlation.RequestID()
+        context.trace = TraceContext(continuing: request.headers.only(.traceparent), sampler: traces?.sampler)
         let span = traces.flatMap { ServerSpan($0, request, as: context.trace) }
 
         let log = RequestLog(
             logger: logger, requestID: context.requestID, trace: context.trace, metrics: metrics)
         var response: Response
         do {
-            let whole = try await request.withBody(upTo: Self.maximumBodyBytes(of: request.uri.path))
+            let whole = try await request.withBody(upTo: request.maximumBodyBytes)
             try readHead(of: request, arrivedAt: start, into: &context)
             if let span {
                 response = try await span.within { try await next(whole, context) }
@@ -60,10 +61,6 @@ struct EnvelopeMiddleware: RouterMiddleware {
         return response
     }
 
-    private static func maximumBodyBytes(of path: String) -> Int {
-        path == CommandBatch.path ? CommandBatch.maximumBytes : Request.maximumBodyBytes
-    }
-
     /// The checks that come before any route: those of the path, the user and the deadline.
     private func readHead(
         of request: Request, arrivedAt start: Duration, into context: inout ServiceContext
@@ -82,7 +79,7 @@ struct EnvelopeMiddleware: RouterMiddleware {
             context.user = user
         }
         // A value that is no number, or more than a number holds, says nothing about the time left.
-        if let milliseconds = request.headers[.requestTimeout].flatMap({ Int64($0) }) {
+        if let milliseconds = request.headers.only(.requestTimeout).flatMap({ Int64($0) }) {
             guard milliseconds > 0 else {
                 throw Problem(.deadlineExceeded, "No time is left for this request; nothing was executed.")
             }

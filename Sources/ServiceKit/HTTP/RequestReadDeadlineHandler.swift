@@ -13,9 +13,12 @@ final class RequestReadDeadlineHandler: ChannelDuplexHandler, RemovableChannelHa
     typealias OutboundOut = HTTPResponsePart
 
     private let limit: TimeAmount
+    /// Whether a request has begun to arrive and is not complete.
     private var requestIsOpen = false
     /// Whether the request that is open has an answer already, whole or in part: a route may answer before the body is there.
     private var requestIsAnswered = false
+    /// How many requests have arrived and are not answered. While there is one, what is behind it is not read, and its time does not run.
+    private var unanswered = 0
     private var timer: Scheduled<Void>?
     private var context: ChannelHandlerContext?
 
@@ -45,16 +48,29 @@ final class RequestReadDeadlineHandler: ChannelDuplexHandler, RemovableChannelHa
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if case .end = unwrapInboundIn(data) {
+        switch unwrapInboundIn(data) {
+        case .head: requestIsOpen = true
+        case .body: break
+        case .end:
             requestIsOpen = false
             timer?.cancel()
             timer = nil
+            if requestIsAnswered { requestIsAnswered = false } else { unanswered += 1 }
         }
         context.fireChannelRead(data)
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        if case .head = unwrapOutboundIn(data) { requestIsAnswered = true }
+        switch unwrapOutboundIn(data) {
+        // The answer to a request that is not all there.
+        case .head: if unanswered == 0 { requestIsAnswered = true }
+        case .body: break
+        case .end:
+            if unanswered > 0 {
+                unanswered -= 1
+                startTimer()
+            }
+        }
         context.write(data, promise: promise)
     }
 
@@ -70,12 +86,13 @@ final class RequestReadDeadlineHandler: ChannelDuplexHandler, RemovableChannelHa
     }
 
     fileprivate func bytesArrived() {
-        if !requestIsOpen { requestIsAnswered = false }
         requestIsOpen = true
     }
 
-    fileprivate func bytesDecoded() {
-        guard requestIsOpen, timer == nil, let context else { return }
+    fileprivate func bytesDecoded() { startTimer() }
+
+    private func startTimer() {
+        guard requestIsOpen, unanswered == 0, timer == nil, let context else { return }
         timer = context.eventLoop.assumeIsolatedUnsafeUnchecked().scheduleTask(in: limit) { self.timeIsOver(context) }
     }
 }

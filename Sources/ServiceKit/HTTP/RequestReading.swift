@@ -2,11 +2,17 @@ import Hummingbird
 import Idempotency
 import NIOCore
 import NIOHTTP1
+import ServiceClient
 import StrictJSON
 
 extension Request {
     /// The largest body, in bytes (HT-08).
     public static var maximumBodyBytes: Int { 64 * 1024 }
+
+    /// The largest body that this request may have, in bytes: a batch of commands is larger than one.
+    var maximumBodyBytes: Int {
+        uri.path == CommandBatch.path ? CommandBatch.maximumBytes : Self.maximumBodyBytes
+    }
 
     /// The same request with its whole body in memory.
     ///
@@ -17,7 +23,7 @@ extension Request {
     /// - Throws: `Problem` for HT-08.
     package func withBody(upTo limit: Int) async throws -> Request {
         let tooLarge = Problem(.payloadTooLarge, "The body may have \(limit) bytes at the most.")
-        if let length = headers[.contentLength].flatMap({ Int($0) }), length > limit { throw tooLarge }
+        if let length = headers.only(.contentLength).flatMap({ Int($0) }), length > limit { throw tooLarge }
         do {
             var request = self
             request.body = RequestBody(buffer: try await body.collect(upTo: limit))

@@ -27,6 +27,18 @@ public struct ServiceContext: RequestContext {
     private static let unset = (requestID: Correlation.RequestID(), trace: TraceContext(continuing: nil))
 }
 
+extension HTTPFields {
+    /// The value of a header that is there once. One that is there several times says nothing: which of them counts would be a guess.
+    func only(_ name: HTTPField.Name) -> String? {
+        var found: String?
+        for field in self where field.name == name {
+            guard found == nil else { return nil }
+            found = field.value
+        }
+        return found
+    }
+}
+
 extension HTTPField.Name {
     static let requestID = Self.known("X-Request-ID")
     static let userID = Self.known("X-User-ID")

@@ -30,8 +30,8 @@ struct CannotListen: Error {
 }
 
 /// A server that says which address it could not have.
-struct Listener<Server: Service>: Service {
-    let server: Server
+struct Listener: Service {
+    let server: any Service
     let address: String
 
     func run() async throws {

@@ -3,9 +3,11 @@ import Correlation
 import Dispatch
 import Foundation
 import Hummingbird
+import HummingbirdCore
 import Idempotency
 import Logging
 import NIOCore
+import NIOHTTP1
 import NIOPosix
 import OTLP
 import Prometheus
@@ -27,7 +29,7 @@ public enum ExitCode: Int32, Sendable {
 public struct ServiceProcess: Sendable {
     /// An idle connection lives longer than nginx keeps one to a service (15 s), so that nginx never sends on one that is
     /// just being closed (NX-03).
-    static let idleConnectionTimeout = TimeAmount.seconds(75)
+    static let idleConnectionTimeout = Duration.seconds(75)
     /// How long a request may take to arrive (HT-16).
     static let requestReadTimeout = TimeAmount.seconds(10)
     /// How long a process that has to end waits for its last transactions.
@@ -134,11 +136,11 @@ public struct ServiceProcess: Sendable {
         let drain = DrainState(onDrain: { leaveRest(after: configuration.shutdownTimeout, handOver, logger) })
         let server = server(
             service.router(environment: environment, drain: drain), configuration.host, configuration.port,
-            isReady: "ready", on: group, logger, libraryLogger)
+            isReady: "ready", on: group, executor, logger, libraryLogger)
         let operators = service.operatorRouter(environment: environment, drain: drain).map { router in
             self.server(
                 router, configuration.operatorHost, configuration.operatorPort, isReady: "ready for operators",
-                on: group, logger, libraryLogger)
+                on: group, executor, logger, libraryLogger)
         }
         endAtOnceOnSecondSignal(logger)
         let groupConfiguration = ServiceGroupConfiguration(
@@ -158,30 +160,45 @@ public struct ServiceProcess: Sendable {
 
     private func server(
         _ router: Router<ServiceContext>, _ host: String, _ port: Int, isReady: Logger.Message,
-        on group: any EventLoopGroup, _ logger: Logger, _ libraryLogger: Logger
+        on group: any EventLoopGroup, _ executor: any TaskExecutor, _ logger: Logger, _ libraryLogger: Logger
     ) -> any Service {
-        let application = Application(
-            router: router,
-            server: .http1(
-                configuration: .init(
-                    additionalChannelHandlers: [
-                        ParserErrorHandler(), RequestReadDeadlineHandler(limit: Self.requestReadTimeout),
-                    ],
-                    idleTimeout: Self.idleConnectionTimeout,
-                    httpDecoderConfiguration: .init(
-                        maxHeaderFieldSize: Self.maximumHeadBytes,
-                        maxHeaderListSize: Self.maximumHeadBytes,
-                        maxHeaderFieldCount: 100
-                    )
-                )),
+        var limits = NIOHTTPDecoderLimitConfiguration()
+        limits.maxHeaderFieldSize = Self.maximumHeadBytes
+        limits.maxHeaderListSize = Self.maximumHeadBytes
+        limits.maxHeaderFieldCount = 100
+        let connections = WholeRequestChannel(
+            respond: responder(router, libraryLogger), executor: executor, idleTimeout: Self.idleConnectionTimeout,
+            readTimeout: Self.requestReadTimeout, limits: limits)
+        let server = connections.server(
             configuration: .init(address: .hostname(host, port: port), backlog: 1024),
             onServerRunning: { channel in
                 logger.info(isReady, metadata: ["address": .string("\(channel.localAddress?.description ?? "?")")])
             },
-            eventLoopGroupProvider: .shared(group),
+            eventLoopGroup: group,
             logger: libraryLogger
         )
-        return Listener(server: application, address: "\(host):\(port)")
+        return Listener(server: server, address: "\(host):\(port)")
+    }
+
+    /// Answers requests by a router.
+    private func responder(
+        _ router: Router<ServiceContext>, _ logger: Logger
+    ) -> @Sendable (Request, any Channel) async -> Response {
+        let responder = router.buildResponder()
+        let date = DateHeader(SystemTime())
+        return { request, channel in
+            var response: Response
+            do {
+                response = try await responder.respond(
+                    to: request, context: ServiceContext(source: .init(channel: channel, logger: logger)))
+            } catch {
+                // The envelope answers whatever is thrown; this is for its own faults.
+                logger.error("a request was not answered", metadata: ["error": .string("\(error)")])
+                response = Response(status: .internalServerError)
+            }
+            response.headers[.date] = date.value
+            return response
+        }
     }
 
     /// Forgets keys whose time is over, in steps between which requests are served.

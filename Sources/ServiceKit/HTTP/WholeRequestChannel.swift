@@ -1,0 +1,312 @@
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOHTTP1
+import NIOHTTPTypes
+import NIOHTTPTypesHTTP1
+import Synchronization
+
+/// A connection whose requests are handed to the router whole, and whose answers are written whole.
+///
+/// The server's own channel passes every part of a request through an asynchronous sequence to a task of the connection, and every
+/// answer back through an asynchronous writer, so that bodies may be streams. No route here has one: all read the whole body before they look
+/// at it (HT-08) and make the whole answer before it is sent. What a request costs on that way, `docs/performance.md` has.
+///
+/// Everything before that is the server's: its decoder with its limits, its handler of idle connections and of those that
+/// are to end when the service stops.
+struct WholeRequestChannel: ServerChildChannel {
+    struct Connection: ServerChildChannelValue {
+        let channel: any Channel
+        let running: RunningRequest
+    }
+
+    /// Answers a request, whatever becomes of it.
+    let respond: @Sendable (Request, any Channel) async -> Response
+    /// Where requests are answered: on the event loop of the connections.
+    let executor: any TaskExecutor
+    let idleTimeout: Duration
+    let readTimeout: TimeAmount
+    let limits: NIOHTTPDecoderLimitConfiguration
+
+    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Connection> {
+        channel.eventLoop.makeCompletedFuture {
+            let pipeline = channel.pipeline.syncOperations
+            try pipeline.configureHTTPServerPipeline(
+                withPipeliningAssistance: false, withErrorHandling: false, withOutboundHeaderValidation: false,
+                withEncoderConfiguration: .init(), withDecoderLimitConfiguration: limits)
+            try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: false))
+            try pipeline.addHandler(ParserErrorHandler())
+            try pipeline.addHandler(RequestReadDeadlineHandler(limit: readTimeout))
+            try pipeline.addHandler(HTTPConnectionStateHandler(idleTimeout: idleTimeout, logger: logger))
+            let running = RunningRequest()
+            try pipeline.addHandler(
+                WholeRequestHandler(on: channel, executor: executor, running: running, respond: respond))
+            return Connection(channel: channel, running: running)
+        }
+    }
+
+    func handle(value: Connection, logger: Logger) async {
+        await withTaskCancellationHandler {
+            try? await value.channel.closeFuture.get()
+            // A stop waits for requests, also for those whose client is gone.
+            await value.running.end()
+        } onCancel: {
+            value.channel.close(mode: .input, promise: nil)
+        }
+    }
+}
+
+/// Gathers the parts of a request, has it answered, and writes the answer; one request after the other. What a client sends meanwhile
+/// (pipelining) is left in its socket until the answer is written, but for what came together with the request.
+final class WholeRequestHandler: ChannelDuplexHandler {
+    typealias InboundIn = HTTPRequestPart
+    typealias OutboundIn = HTTPResponsePart
+    typealias OutboundOut = HTTPResponsePart
+
+    private enum State {
+        /// Between two requests.
+        case idle
+        /// The head was read, and some of the body.
+        case reading(Request)
+        /// A request is being answered. - isRead: whether it was read to its end; one that is too large is not.
+        case answering(isRead: Bool)
+        /// The answer was written, but the client is slow to take it.
+        case sending(isRead: Bool)
+        /// What is left of a request that was answered before its end is read and forgotten.
+        case skipping
+        /// No request is read any more; the connection ends when the client has taken what it was sent.
+        case ended
+    }
+
+    /// The most parts of requests that may wait behind the one that is answered. Little comes together with a request, but a client that sends
+    /// nothing more leaves all that it has sent at once.
+    static let maximumWaiting = 10_000
+    /// How long a connection that is to end waits for its client.
+    static let lingering = TimeAmount.seconds(75)
+
+    private let channel: any Channel
+    private let executor: any TaskExecutor
+    private let running: RunningRequest
+    private let respond: @Sendable (Request, any Channel) async -> Response
+    private var state = State.idle
+    /// The body of the request that is being read. Not in the state: a copy of that would be another owner, and each chunk would copy
+    /// the whole.
+    private var body = ByteBuffer()
+    private var waiting = CircularBuffer<HTTPRequestPart>()
+    private var readIsHeld = false
+    /// Whether the client sends nothing more.
+    private var inputIsClosed = false
+    /// What stands behind the request that is being answered is no HTTP.
+    private var inputIsBroken = false
+    /// Done when the last answer is with the system.
+    private var lastWrite: EventLoopFuture<Void>?
+    private var end: Scheduled<Void>?
+
+    init(
+        on channel: any Channel, executor: any TaskExecutor, running: RunningRequest = RunningRequest(),
+        respond: @escaping @Sendable (Request, any Channel) async -> Response
+    ) {
+        self.channel = channel
+        self.executor = executor
+        self.running = running
+        self.respond = respond
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        state = .ended
+        waiting.removeAll()
+        end?.cancel()
+    }
+
+    /// Whether a request is on its way through the service, or its answer through the connection.
+    private var isBusy: Bool {
+        switch state {
+        case .answering, .sending: true
+        case .idle, .reading, .skipping, .ended: false
+        }
+    }
+
+    // MARK: - What arrives
+
+    func read(context: ChannelHandlerContext) {
+        if isBusy { readIsHeld = true } else { context.read() }
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let part = unwrapInboundIn(data)
+        guard isBusy else { return take(part, context) }
+        waiting.append(part)
+        if waiting.count > Self.maximumWaiting { context.close(promise: nil) }
+    }
+
+    private func take(_ part: HTTPRequestPart, _ context: ChannelHandlerContext) {
+        switch (state, part) {
+        case (.idle, .head(let head)):
+            let request = Request(head: head, body: RequestBody(buffer: ByteBuffer()))
+            let length = head.headerFields.only(.contentLength).flatMap { Int($0) } ?? 0
+            body = ByteBuffer()
+            if length > request.maximumBodyBytes {
+                answerTooLarge(request, context)
+            } else {
+                state = .reading(request)
+            }
+        case (.reading(let request), .body(let bytes)):
+            if body.readableBytes == 0 { body = bytes } else { body.writeImmutableBuffer(bytes) }
+            if body.readableBytes > request.maximumBodyBytes { answerTooLarge(request, context) }
+        case (.reading(var request), .end):
+            request.body = RequestBody(buffer: body)
+            body = ByteBuffer()
+            answer(request, isRead: true, context)
+        case (.skipping, .end): state = .idle
+        default: break
+        }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if let event = event as? ChannelEvent, event == .inputClosed {
+            inputIsClosed = true
+            if !isBusy { end(context) }
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if error is IOError || error is ChannelError { return context.close(promise: nil) }
+        if isBusy { inputIsBroken = true } else { refuse(context) }
+    }
+
+    // MARK: - Answers
+
+    /// Has the envelope refuse a request whose body is too large, without that.
+    private func answerTooLarge(_ request: Request, _ context: ChannelHandlerContext) {
+        body = ByteBuffer()
+        var request = request
+        request.body = RequestBody(asyncSequence: TooManyBytes())
+        answer(request, isRead: false, context)
+    }
+
+    private func answer(_ request: Request, isRead: Bool, _ context: ChannelHandlerContext) {
+        state = .answering(isRead: isRead)
+        let isLast = request.headers.only(.connection) == "close"
+        let loop = context.eventLoop
+        let this = NIOLoopBound((handler: self, context: context), eventLoop: loop)
+        let task = Task(executorPreference: executor) { [respond, channel] in
+            let response = await respond(request, channel)
+            let parts = ResponseParts()
+            let isWhole = (try? await response.body.write(parts)) != nil
+            let body = isWhole ? parts.body : nil
+            loop.execute { this.value.handler.write(response.head, body, isLast: isLast, this.value.context) }
+        }
+        running.set(task)
+    }
+
+    /// - Parameter body: nil if it could not be made. An answer without all its body is none: the client is to notice.
+    private func write(_ head: HTTPResponse, _ body: ByteBuffer?, isLast: Bool, _ context: ChannelHandlerContext) {
+        guard case .answering(let isRead) = state else { return }
+        guard let body else { return context.close(promise: nil) }
+        context.write(wrapOutboundOut(.head(head)), promise: nil)
+        if body.readableBytes > 0 { context.write(wrapOutboundOut(.body(body)), promise: nil) }
+        if isLast {
+            writeEnd(context)
+            return end(context)
+        }
+        state = .sending(isRead: isRead)
+        writeEnd(context)
+        goOnWhenSent(context)
+    }
+
+    private func writeEnd(_ context: ChannelHandlerContext) {
+        let written = context.eventLoop.makePromise(of: Void.self)
+        lastWrite = written.futureResult
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: written)
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        goOnWhenSent(context)
+        context.fireChannelWritabilityChanged()
+    }
+
+    /// Takes the next request, once the answer to this one does not wait for a slow client any more: else one who reads nothing could have
+    /// any number of answers kept for it.
+    private func goOnWhenSent(_ context: ChannelHandlerContext) {
+        guard case .sending(let isRead) = state, context.channel.isWritable else { return }
+        state = isRead ? .idle : .skipping
+        while let part = waiting.popFirst() {
+            take(part, context)
+            if isBusy { return }
+        }
+        if inputIsBroken { return refuse(context) }
+        if inputIsClosed { return end(context) }
+        guard readIsHeld else { return }
+        readIsHeld = false
+        context.read()
+    }
+
+    /// What arrived is no HTTP; nobody can tell where the next request would begin.
+    private func refuse(_ context: ChannelHandlerContext) {
+        switch state {
+        case .idle, .reading:
+            let fields: HTTPFields = [.connection: "close", .contentLength: "0"]
+            let head = HTTPResponse(status: .badRequest, headerFields: fields)
+            context.write(wrapOutboundOut(.head(head)), promise: nil)
+            writeEnd(context)
+            end(context)
+        // That request has its answer.
+        case .skipping: end(context)
+        case .answering, .sending, .ended: break
+        }
+    }
+
+    /// Ends the connection once the client has taken what it was sent: closed at once, it could lose that.
+    private func end(_ context: ChannelHandlerContext) {
+        if case .ended = state { return }
+        state = .ended
+        waiting.removeAll()
+        let this = NIOLoopBound(context, eventLoop: context.eventLoop)
+        if inputIsClosed, let lastWrite {
+            // With both directions closed nothing is kept, not even what is to be sent.
+            lastWrite.whenComplete { _ in this.value.close(promise: nil) }
+        } else {
+            context.close(mode: .output, promise: nil)
+        }
+        end = context.eventLoop.scheduleTask(in: Self.lingering) { this.value.close(promise: nil) }
+        // What else the client sends is read and dropped, so that its end is noticed.
+        if readIsHeld { context.read() }
+    }
+}
+
+/// The request that is being answered on a connection. It may take longer than the connection lasts.
+final class RunningRequest: Sendable {
+    private let task = Mutex<Task<Void, Never>?>(nil)
+
+    func set(_ task: Task<Void, Never>) { self.task.withLock { $0 = task } }
+
+    /// Returns when the last request has been answered.
+    func end() async { await task.withLock { $0 }?.value }
+}
+
+/// Stands for a body that is too large to be kept.
+private struct TooManyBytes: AsyncSequence, AsyncIteratorProtocol, Sendable {
+    typealias Element = ByteBuffer
+
+    func makeAsyncIterator() -> TooManyBytes { self }
+
+    func next() async throws -> ByteBuffer? { throw NIOTooManyBytesError(maxBytes: 0) }
+}
+
+/// Takes an answer's body in one piece.
+private final class ResponseParts: ResponseBodyWriter {
+    private let written = Mutex(ByteBuffer())
+
+    var body: ByteBuffer { written.withLock { $0 } }
+
+    func write(_ buffer: ByteBuffer) async throws {
+        written.withLock { written in
+            if written.readableBytes == 0 { written = buffer } else { written.writeImmutableBuffer(buffer) }
+        }
+    }
+
+    func finish(_ trailingHeaders: HTTPFields?) async throws {}
+}

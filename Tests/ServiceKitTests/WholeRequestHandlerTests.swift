@@ -1,0 +1,332 @@
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOEmbedded
+import NIOHTTP1
+import NIOHTTPTypes
+import Synchronization
+import Testing
+
+@testable import ServiceKit
+
+@Suite("Whole request handler")
+struct WholeRequestHandlerTests {
+    private let channel: EmbeddedChannel
+    private let service = Service()
+    private let reads = ReadCounter()
+    private let running = RunningRequest()
+
+    init() throws {
+        let channel = EmbeddedChannel()
+        self.channel = channel
+        let handler = WholeRequestHandler(
+            on: channel, executor: InlineExecutor(), running: running, respond: service.respond)
+        let connection = HTTPConnectionStateHandler(logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        try channel.pipeline.syncOperations.addHandlers([reads, connection, handler])
+        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+    }
+
+    private func receive(_ parts: HTTPRequestPart...) throws {
+        for part in parts { try channel.writeInbound(part) }
+    }
+
+    private func head(_ path: String, _ fields: HTTPFields = [:]) -> HTTPRequestPart {
+        .head(HTTPRequest(method: .post, scheme: "http", authority: "test", path: path, headerFields: fields))
+    }
+
+    private func body(_ text: String) -> HTTPRequestPart { .body(ByteBuffer(string: text)) }
+
+    /// Answers the oldest request that is being answered.
+    private func answer(_ text: String) throws {
+        try #require(service.answer(Response(status: .ok, body: ResponseBody(byteBuffer: ByteBuffer(string: text)))))
+        channel.embeddedEventLoop.run()
+    }
+
+    /// What was sent: the status and the body of each answer.
+    private func sent() throws -> [String] {
+        var sent: [String] = []
+        while let part = try channel.readOutbound(as: HTTPResponsePart.self) {
+            switch part {
+            case .head(let head): sent.append("\(head.status.code)")
+            case .body(let body): sent[sent.count - 1] += " \(String(buffer: body))"
+            case .end: sent[sent.count - 1] += "."
+            }
+        }
+        return sent
+    }
+
+    @Test("a request is handed on when it is whole, and once")
+    func whole() throws {
+        try receive(head("/a"), body("on"), body("e"))
+        #expect(service.requests == [])
+        try receive(.end(nil))
+        #expect(service.requests == ["/a one"])
+        #expect(try sent() == [])
+        try answer("1")
+        #expect(try sent() == ["200 1."])
+        #expect(channel.isActive)
+    }
+
+    @Test("a request without a body is one, and so is an answer without")
+    func empty() throws {
+        try receive(head("/a"), .end(nil))
+        #expect(service.requests == ["/a "])
+        try answer("")
+        #expect(try sent() == ["200."])
+    }
+
+    @Test("an answer that is made in pieces is sent in one")
+    func pieces() throws {
+        try receive(head("/a"), .end(nil))
+        let body = ResponseBody(contentsOf: ["a", "b", "c"].map { ByteBuffer(string: $0) })
+        try #require(service.answer(Response(status: .created, body: body)))
+        channel.embeddedEventLoop.run()
+        #expect(try sent() == ["201 abc."])
+    }
+
+    @Test("an answer whose body fails is none, and the connection ends")
+    func failingBody() throws {
+        try receive(head("/a"), .end(nil))
+        let body = ResponseBody { _ in throw CancellationError() }
+        try #require(service.answer(Response(status: .ok, body: body)))
+        channel.embeddedEventLoop.run()
+        #expect(try sent() == [])
+        #expect(!channel.isActive)
+    }
+
+    @Test("requests sent together are answered one after the other, in their order")
+    func pipelined() throws {
+        try receive(head("/a"), body("1"), .end(nil), head("/b"), body("2"), .end(nil), head("/c"), body("3"))
+        #expect(service.requests == ["/a 1"])
+        try answer("first")
+        #expect(service.requests == ["/a 1", "/b 2"])
+        #expect(try sent() == ["200 first."])
+        try answer("second")
+        #expect(service.requests == ["/a 1", "/b 2"])
+        try receive(.end(nil))
+        #expect(service.requests == ["/a 1", "/b 2", "/c 3"])
+        try answer("third")
+        #expect(try sent() == ["200 second.", "200 third."])
+    }
+
+    @Test("nothing more is read from the socket while a request is being answered")
+    func heldReads() throws {
+        channel.read()
+        #expect(reads.count == 1)
+        try receive(head("/a"), .end(nil))
+        channel.read()
+        channel.read()
+        #expect(reads.count == 1)
+        try answer("1")
+        #expect(reads.count == 2)
+        channel.read()
+        #expect(reads.count == 3)
+    }
+
+    @Test(
+        "a body that says it is too large is refused at once, its rest is forgotten, and the next request is answered")
+    func declaredTooLarge() throws {
+        let length = String(Request.maximumBodyBytes + 1)
+        try receive(head("/a", [.contentLength: length]))
+        #expect(service.requests == ["/a too large"])
+        try receive(body("1"), body("2"))
+        try answer("no")
+        try receive(body("3"), .end(nil), head("/b"), body("4"), .end(nil))
+        #expect(service.requests == ["/a too large", "/b 4"])
+        try answer("yes")
+        #expect(try sent() == ["200 no.", "200 yes."])
+    }
+
+    @Test("a body that turns out too large is refused without it, and its rest is forgotten")
+    func tooLarge() throws {
+        let most = String(repeating: "x", count: Request.maximumBodyBytes)
+        try receive(head("/a"), body(most))
+        #expect(service.requests == [])
+        try receive(body("y"))
+        #expect(service.requests == ["/a too large"])
+        try receive(body("z"), .end(nil), head("/b"), .end(nil))
+        try answer("no")
+        #expect(service.requests.count == 2)
+        try answer("yes")
+        #expect(try sent() == ["200 no.", "200 yes."])
+    }
+
+    @Test("what is no HTTP is refused after the answer that is under way, and ends the connection")
+    func broken() throws {
+        try receive(head("/a"), .end(nil))
+        channel.pipeline.fireErrorCaught(HTTPParserError.invalidConstant)
+        #expect(try sent() == [])
+        try answer("1")
+        #expect(try sent() == ["200 1.", "400."])
+        #expect(!channel.isActive)
+    }
+
+    @Test("what is no HTTP is refused once, in the middle of a request too")
+    func brokenRequest() throws {
+        try receive(head("/a"), body("1"))
+        channel.pipeline.fireErrorCaught(HTTPParserError.invalidConstant)
+        channel.pipeline.fireErrorCaught(HTTPParserError.invalidConstant)
+        #expect(try sent() == ["400."])
+        #expect(service.requests == [])
+        #expect(!channel.isActive)
+    }
+
+    @Test("the connection ends after the answer to a request that says so, and nothing behind it is done")
+    func close() throws {
+        try receive(head("/a", [.connection: "close"]), .end(nil), head("/b"), .end(nil))
+        try answer("1")
+        #expect(try sent() == ["200 1."])
+        #expect(service.requests == ["/a "])
+        #expect(!channel.isActive)
+    }
+
+    @Test("a client that says that it sends nothing more still gets its answers, and then the connection ends")
+    func halfClosed() throws {
+        try receive(head("/a"), .end(nil), head("/b"), .end(nil))
+        channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+        try answer("1")
+        #expect(channel.isActive)
+        try answer("2")
+        #expect(try sent() == ["200 1.", "200 2."])
+        #expect(!channel.isActive)
+    }
+
+    @Test("the largest body of a batch is that of a batch, however its address is written")
+    func batch() throws {
+        let text = String(repeating: "x", count: Request.maximumBodyBytes + 1)
+        try receive(head("/internal/batch?x", [.contentLength: String(text.utf8.count)]), body(text), .end(nil))
+        #expect(service.requests == ["/internal/batch \(text)"])
+    }
+
+    @Test("a client that does not take its answers gets no more of them made")
+    func slowClient() throws {
+        try receive(head("/a"), .end(nil), head("/b"), .end(nil), head("/c"), .end(nil))
+        channel.isWritable = false
+        try answer("1")
+        channel.read()
+        #expect(service.requests == ["/a "])
+        #expect(reads.count == 0)
+        channel.isWritable = true
+        channel.pipeline.fireChannelWritabilityChanged()
+        #expect(service.requests == ["/a ", "/b "])
+        try answer("2")
+        try answer("3")
+        #expect(try sent() == ["200 1.", "200 2.", "200 3."])
+        #expect(reads.count == 1)
+    }
+
+    @Test("a client that sends without end behind a request loses its connection")
+    func flood() throws {
+        try receive(head("/a"), .end(nil))
+        for _ in 0..<WholeRequestHandler.maximumWaiting / 2 { try receive(head("/b"), .end(nil)) }
+        #expect(channel.isActive)
+        try? receive(head("/b"))
+        #expect(!channel.isActive)
+        #expect(service.requests == ["/a "])
+    }
+
+    @Test("a request that was refused as too large gets no second answer when its rest is no HTTP")
+    func brokenRest() throws {
+        try receive(head("/a", [.contentLength: String(Request.maximumBodyBytes + 1)]))
+        try answer("no")
+        channel.pipeline.fireErrorCaught(HTTPParserError.invalidEOFState)
+        #expect(try sent() == ["200 no."])
+        #expect(!channel.isActive)
+    }
+
+    @Test("who waits for the connection's requests waits for one whose client is gone")
+    func runningRequest() async throws {
+        try receive(head("/a"), .end(nil))
+        channel.close(promise: nil)
+        channel.embeddedEventLoop.run()
+        let answered = Mutex(false)
+        let running = running
+        let waiter = Task {
+            await running.end()
+            return answered.withLock { $0 }
+        }
+        answered.withLock { $0 = true }
+        #expect(service.answer(Response(status: .ok)))
+        #expect(await waiter.value)
+    }
+
+    @Test("an idle connection ends when its client sends nothing more")
+    func idle() throws {
+        channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+        #expect(!channel.isActive)
+    }
+
+    @Test("a connection that is lost while a request is being answered costs nothing but the answer")
+    func lost() throws {
+        try receive(head("/a"), .end(nil), head("/b"), .end(nil))
+        channel.close(promise: nil)
+        channel.embeddedEventLoop.run()
+        try answer("1")
+        #expect(try sent() == [])
+        #expect(service.requests == ["/a "])
+    }
+
+    @Test("an error of the connection ends it")
+    func failed() throws {
+        channel.pipeline.fireErrorCaught(IOError(errnoCode: 104, reason: "reset"))
+        #expect(!channel.isActive)
+    }
+}
+
+/// Answers when the test says so.
+private final class Service: Sendable {
+    private struct State {
+        var requests: [String] = []
+        var waiting: [CheckedContinuation<Response, Never>] = []
+    }
+
+    private let state = Mutex(State())
+
+    /// The paths and bodies of the requests that were handed on.
+    var requests: [String] { state.withLock { $0.requests } }
+
+    var respond: @Sendable (Request, any Channel) async -> Response {
+        { [self] request, _ in
+            let body: String
+            do {
+                body = String(buffer: try await request.body.collect(upTo: .max))
+            } catch {
+                body = error is NIOTooManyBytesError ? "too large" : "\(error)"
+            }
+            return await withCheckedContinuation { continuation in
+                state.withLock { state in
+                    state.requests.append("\(request.uri.path) \(body)")
+                    state.waiting.append(continuation)
+                }
+            }
+        }
+    }
+
+    /// - Returns: false when no request waits.
+    func answer(_ response: Response) -> Bool {
+        let oldest = state.withLock { $0.waiting.isEmpty ? nil : $0.waiting.removeFirst() }
+        oldest?.resume(returning: response)
+        return oldest != nil
+    }
+}
+
+/// Runs everything at once, where it is made ready.
+private final class InlineExecutor: TaskExecutor {
+    func enqueue(_ job: consuming ExecutorJob) {
+        UnownedJob(job).runSynchronously(on: asUnownedTaskExecutor())
+    }
+}
+
+/// How often the socket is read.
+private final class ReadCounter: ChannelOutboundHandler {
+    typealias OutboundIn = HTTPResponsePart
+
+    private(set) var count = 0
+
+    func read(context: ChannelHandlerContext) {
+        count += 1
+        context.read()
+    }
+}
