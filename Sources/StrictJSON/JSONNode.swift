@@ -1,7 +1,7 @@
 /// A value of a JSON text that was read: a place in the text, and no copy of it.
 ///
-/// Strings and numbers are made when they are asked for. Most of a message is names, which are only compared, and braces; half of
-/// the time that a checkout took to read its messages went into making and freeing what nobody looked at.
+/// Strings and numbers are made when they are asked for. Most of a message is names, which are only compared, and braces, of which nobody
+/// needs more than where they stand.
 public struct JSONNode: Sendable {
     private let text: JSONText
     private let index: Int
@@ -88,7 +88,6 @@ public struct JSONNode: Sendable {
         case .object: return .object(members.map { JSONValue.Member($0.name, $0.value.tree) })
         }
     }
-
 }
 
 extension JSONNode: Equatable {
