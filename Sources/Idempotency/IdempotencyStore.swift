@@ -50,6 +50,9 @@ public enum Claim: Equatable, Sendable {
 /// durable together or not at all (DESIGN.md, rule 2). A terminal key is forgotten `timeToLive` after it was settled; a
 /// key that is processing never is (IK-25). Two implementations pass one conformance suite: in memory and in SQL.
 public protocol IdempotencyStore: Sendable {
+    /// How long a terminal key is remembered.
+    var timeToLive: Duration { get }
+
     /// Claims a key for a command.
     ///
     /// - Parameters:

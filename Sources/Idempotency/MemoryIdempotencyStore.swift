@@ -26,7 +26,7 @@ public final class MemoryIdempotencyStore: IdempotencyStore {
         var state: State
     }
 
-    private let timeToLive: Duration
+    public let timeToLive: Duration
     private let records = Mutex<[IdempotencyScope: Record]>([:])
 
     /// An empty store. - Parameter timeToLive: how long a terminal key is remembered.

@@ -58,7 +58,7 @@ public struct SQLIdempotencyStore: IdempotencyStore {
     private static let states = Migration.comparing(
         "states of keys compared", ListRule("idempotency_keys", "state", in: ["processing", "succeeded", "failed"]))
 
-    private let timeToLive: Duration
+    public let timeToLive: Duration
 
     /// A store. - Parameter timeToLive: how long a terminal key is remembered.
     public init(timeToLive: Duration) {

@@ -19,9 +19,11 @@ struct Order: Equatable, Sendable {
 
     var status: Status { record.step.status }
 
-    /// The answer to `POST /checkout`. - Parameter goods: what was sold.
-    static func receipt(_ plan: OrderPlan, _ goods: ReservedGoods, createdAt: Timestamp) -> [UInt8] {
-        JSONWriter.bytes { json in
+    /// The answer to `POST /checkout`, made anew whenever its key is used again. So what an older version has stored must give the
+    /// same bytes for as long as a key is remembered (IK-11). - Parameter goods: what was sold.
+    func receipt(for goods: ReservedGoods) -> [UInt8] {
+        let plan = record.plan
+        return JSONWriter.bytes { json in
             json.object { json in
                 json.string("orderId", plan.orderID)
                 json.string("status", Status.completed.rawValue)

@@ -37,26 +37,24 @@ struct OrderRoutes: Sendable {
         guard runner.admit(lease) else {
             throw Problem(.overloaded, "As many checkouts are under way as are allowed; nothing was executed.")
         }
-        let claim: Claim
+        let claim: CheckoutClaim
         do {
-            claim = try await log.begin(
-                order, fingerprint: request.fingerprint, orRefuse: knownTrouble, origin: origin(command))
+            claim = try await log.begin(order, orRefuse: knownTrouble, origin: origin(command))
         } catch {
             runner.dismiss(lease)
             throw error
         }
-        if case .started = claim {
+        if claim != .started { runner.dismiss(lease) }
+        switch claim {
+        case .started:
             command.notes?.orderID = order.record.plan.orderID
             let context = CallContext(
                 requestID: command.requestID, trace: command.trace, user: command.user, deadline: deadline)
             return try reply(to: await runner.run(order, lease, context))
-        }
-        runner.dismiss(lease)
-        switch claim {
-        case .replay(let stored) where stored == .withdrawn: throw Problem.orderWithdrawn(isReplay: true)
-        case .replay(let stored): return .replayed(stored)
+        case .completed(let receipt): return .replayed(StoredResponse(status: 200, body: receipt))
+        case .withdrawn: throw Problem.orderWithdrawn(isReplay: true)
         case .mismatch: throw Problem.keyReused
-        case .inProgress, .started: throw Problem.inProgress
+        case .inProgress: throw Problem.inProgress
         }
     }
 
@@ -93,7 +91,7 @@ struct OrderRoutes: Sendable {
 
     private func reply(to result: CheckoutResult) throws -> CommandReply {
         switch result {
-        case .completed(let stored): .made(stored.body)
+        case .completed(let receipt): .made(receipt)
         case .failed(let failure): throw Problem(failure)
         case .unknown:
             throw Problem(
@@ -167,15 +165,6 @@ struct CheckoutRequest: Equatable, Sendable {
         guard let lines else { throw ValidationFailure("#/lines", "is required") }
         self.lines = lines
     }
-
-    var fingerprint: Fingerprint {
-        Fingerprint(operation: "checkout", fields: [method] + lines.map { "\($0.itemID):\($0.quantity)" })
-    }
-}
-
-extension StoredResponse {
-    /// Kept for the key of an order that an operator has withdrawn: not the answer itself, which names each request anew.
-    static let withdrawn = StoredResponse(status: 409, body: Array(ProblemKind.orderWithdrawn.rawValue.utf8))
 }
 
 extension Problem {

@@ -56,17 +56,20 @@ public enum OrderService {
         package let recovery: Recovery
         let orphanNet: OrphanNet
 
-        /// - Parameter decide: what a saga does about an event; another than its own plants a mistake.
+        /// - Parameters:
+        ///   - decide: what a saga does about an event; another than its own plants a mistake.
+        ///   - decideOnKey: what a used key answers; the same.
         package init(
             _ environment: ServiceEnvironment, stock: any StockClient, payment: any PaymentClient,
-            configuration: OrderConfiguration, decide: @escaping SagaDecision = { $0.apply($1) }
+            configuration: OrderConfiguration, decide: @escaping SagaDecision = { $0.apply($1) },
+            decideOnKey: @escaping KeyDecision = { $0.claim }
         ) {
             func retry(_ schedule: BackoffSchedule) -> RetryWithBackoff {
                 RetryWithBackoff(schedule: schedule, sleeper: environment.sleeper, time: environment.time)
             }
             self.environment = environment
             self.configuration = configuration
-            log = SagaLog(environment, leaseDuration: configuration.leaseDuration)
+            log = SagaLog(environment, leaseDuration: configuration.leaseDuration, decide: decideOnKey)
             caller = SagaCaller(
                 stock: stock, payment: payment,
                 stockBreaker: CircuitBreaker(configuration.breaker, time: environment.time),

@@ -21,78 +21,106 @@ struct SagaOrigin: Equatable, Sendable {
     let trace: TraceContext?
 }
 
-/// The durable record of every checkout, with the key it was asked for under.
+/// The durable record of every checkout, and of the key it was asked for under: an order says all that there is to know of its key
+/// ([decision 2](docs/decisions/0002-keys-live-in-the-transaction-of-their-effect.md)).
 final class SagaLog: Sendable {
     let store: any Store
-    private let keys: any IdempotencyStore
+    /// How long the key of an order that has ended is remembered (IK-25).
+    private let keyTimeToLive: Duration
+    private let keyCounters: KeyCounters
+    private let decide: KeyDecision
     let time: any TimeSource
     /// Names this process among the owners of sagas.
     let owner: String
     /// How long an owner may be silent before another may take its sagas over.
     let leaseDuration: Duration
 
-    init(_ environment: ServiceEnvironment, leaseDuration: Duration) {
+    init(
+        _ environment: ServiceEnvironment, leaseDuration: Duration, decide: @escaping KeyDecision = { $0.claim }
+    ) {
         store = environment.store
-        keys = environment.keys
+        keyTimeToLive = environment.keys.timeToLive
+        keyCounters = KeyCounters(of: "checkout", environment.metrics)
+        self.decide = decide
         time = environment.time
         owner = environment.identifiers.next()
         self.leaseDuration = leaseDuration
     }
 
-    static func scope(user: String, key: IdempotencyKey) -> IdempotencyScope {
-        IdempotencyScope(user: user, operation: "checkout", key: key)
-    }
-
     /// The lease that an order is begun under.
     static func firstLease(_ orderID: String) -> Lease { Lease(orderID: orderID, epoch: 1) }
 
-    /// Claims the key and stores the plan with all its ids, in one transaction, before any call is made.
+    /// Claims the key and stores the plan with all its ids, by one row, before any call is made.
     ///
     /// - Parameters:
     ///   - refusal: thrown, with nothing stored, if the checkout would have to begin.
     ///   - origin: what its story begins with.
     /// - Returns: what became of the claim; the order is stored, under its first lease, only if it was started.
     func begin(
-        _ order: Order, fingerprint: Fingerprint, orRefuse refusal: Problem? = nil, origin: SagaOrigin? = nil
-    ) async throws -> Claim {
-        let plan = order.record.plan
-        let scope = Self.scope(user: plan.user, key: IdempotencyKey(stored: order.key))
-        let lease = Self.firstLease(plan.orderID)
-        return try await store.transaction { [self] transaction in
-            let claim = try keys.claim(
-                scope, fingerprint: fingerprint, reference: plan.orderID, now: order.createdAt, in: transaction)
-            guard case .started = claim else { return claim }
-            if let refusal { throw refusal }
-            try transaction.run(
-                """
-                INSERT INTO orders
-                    (order_id, user_id, status, operation_key, saga, created_at, updated_at, owner, epoch, due_at,
-                    request_id, traceparent)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                """,
-                [
-                    .text(plan.orderID), .text(plan.user), .text(order.status.rawValue), .text(order.key),
-                    Self.saga(order), .integer(order.createdAt.milliseconds), .integer(order.updatedAt.milliseconds),
-                    .text(owner), .integer(lease.epoch), leaseEnd(order.createdAt),
-                    SQLValue(origin?.requestID.value), SQLValue(origin?.trace?.header),
-                ])
+        _ order: Order, orRefuse refusal: Problem? = nil, origin: SagaOrigin? = nil
+    ) async throws -> CheckoutClaim {
+        try await store.transaction { [self] transaction in
+            // The unique insert decides between concurrent claims, in this process and in any other on the same store (29).
+            if try insert(order, attempt: 1, origin, in: transaction) {
+                if let refusal { throw refusal }
+                keyCounters.count(.first, in: transaction)
+                return .started
+            }
+            let (known, attempt) = try lastUnderKey(of: order, in: transaction)
+            let claim = decide(UsedKey(known, askedFor: order, timeToLive: keyTimeToLive)) ?? .started
+            if claim == .started {
+                if let refusal { throw refusal }
+                guard try insert(order, attempt: attempt + 1, origin, in: transaction) else {
+                    throw StoreError.failed("there is a later attempt under a key than its last")
+                }
+            }
+            keyCounters.count(claim.counted, in: transaction)
             return claim
         }
     }
 
-    /// Stores where the saga stands. At an end the key is settled in the same transaction: with the answer to replay, or as
-    /// failed, so that the same command may be tried again (IK-18). What an operator has withdrawn is an outcome like an order, which the
-    /// key stands for: a client that goes on asking must not order it anew.
+    /// Stores an order under its first lease. - Returns: false if its key has had that attempt already.
+    private func insert(
+        _ order: Order, attempt: Int64, _ origin: SagaOrigin?, in transaction: any Transaction
+    ) throws -> Bool {
+        let plan = order.record.plan
+        return try transaction.run(
+            """
+            INSERT INTO orders
+                (order_id, user_id, status, operation_key, attempt, saga, created_at, updated_at, owner, epoch, due_at,
+                request_id, traceparent)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (operation_key, user_id, attempt) DO NOTHING
+            """,
+            [
+                .text(plan.orderID), .text(plan.user), .text(order.status.rawValue), .text(order.key),
+                .integer(attempt), Self.saga(order), .integer(order.createdAt.milliseconds),
+                .integer(order.updatedAt.milliseconds), .text(owner), .integer(Self.firstLease(plan.orderID).epoch),
+                leaseEnd(order.createdAt), SQLValue(origin?.requestID.value), SQLValue(origin?.trace?.header),
+            ]) == 1
+    }
+
+    static let lastUnderKey = """
+        SELECT saga, operation_key, created_at, updated_at, attempt FROM orders
+        WHERE operation_key = ? AND user_id = ? ORDER BY attempt DESC LIMIT 1
+        """
+
+    /// The last order that was begun under the key of another, and the number of its attempt.
+    private func lastUnderKey(of order: Order, in transaction: any Transaction) throws -> (Order, attempt: Int64) {
+        let last = try transaction.first(
+            Self.lastUnderKey, [.text(order.key), .text(order.record.plan.user)]
+        ) { (try Self.order($0), attempt: $0.integer(4)) }
+        guard let last else { throw StoreError.failed("a key was neither free nor found") }
+        return last
+    }
+
+    /// Stores where the saga stands. At an end that is what has become of its key as well.
     ///
     /// - Parameter attempts: the failed ones since it was stored last; none, where all goes well.
     /// - Returns: false when another owner has taken over; nothing is stored then.
-    func save(
-        _ order: Order, _ lease: Lease, response: StoredResponse?, attempts: [FailedAttempt] = []
-    ) async throws -> Bool {
+    func save(_ order: Order, _ lease: Lease, attempts: [FailedAttempt] = []) async throws -> Bool {
         let plan = order.record.plan
-        let scope = Self.scope(user: plan.user, key: IdempotencyKey(stored: order.key))
         let total = order.record.step.goods?.total
-        return try await store.transaction { [self] transaction in
+        return try await store.transaction { transaction in
             let changed = try transaction.run(
                 """
                 UPDATE orders SET status = ?, saga = ?, total = ?, currency = ?, updated_at = ?
@@ -105,17 +133,6 @@ final class SagaLog: Sendable {
                 ])
             guard changed == 1 else { return false }
             try Self.record(attempts, of: plan.orderID, in: transaction)
-            switch order.status {
-            case .pending: break
-            case .completed:
-                guard let response else { throw StoreError.failed("a completed order has no answer to keep") }
-                try keys.succeed(
-                    scope, reference: plan.orderID, response: response, now: order.updatedAt, in: transaction)
-            case .failed where order.record.step.failure?.kind == .withdrawn:
-                try keys.succeed(
-                    scope, reference: plan.orderID, response: .withdrawn, now: order.updatedAt, in: transaction)
-            case .failed: try keys.fail(scope, reference: plan.orderID, now: order.updatedAt, in: transaction)
-            }
             return true
         }
     }

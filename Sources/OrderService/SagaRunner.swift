@@ -1,5 +1,4 @@
 import Correlation
-import Idempotency
 import Logging
 import Money
 import PaymentAPI
@@ -16,7 +15,7 @@ package typealias SagaDecision = @Sendable (inout Saga, Saga.Event) -> Saga.Next
 /// How a checkout stands when its waiter stops waiting.
 enum CheckoutResult: Equatable, Sendable {
     /// Paid and handed over.
-    case completed(StoredResponse)
+    case completed(receipt: [UInt8])
     /// It fails, and nothing is or will be charged for it.
     case failed(Failure)
     /// Not known yet; the saga goes on by itself.
@@ -187,9 +186,8 @@ final class SagaRunner: Sendable {
             case .call:
                 if drive.saga.mustBeStored { guard await store(&drive) else { return } }
             case .end:
-                let answer = drive.saga.step.goods.map { response(drive.order, $0) }
-                guard await store(&drive, answer: answer) else { return }
-                return finish(drive, answer)
+                guard await store(&drive) else { return }
+                return finish(drive)
             case .repeatLater:
                 guard await pauseBeforeRepeating(&drive) else { return }
             }
@@ -204,20 +202,15 @@ final class SagaRunner: Sendable {
         drive.held = held
     }
 
-    /// - Parameter answer: the receipt, if it was completed.
-    private func finish(_ drive: Drive, _ answer: StoredResponse?) {
+    private func finish(_ drive: Drive) {
         let duration = environment.time.now.milliseconds - drive.order.createdAt.milliseconds
         metrics.ended(drive.saga.step, after: .milliseconds(duration))
         if drive.isEventful { tell(drive, after: duration) }
         switch drive.saga.step {
-        case .completed: if let answer { drive.waiter?.resume(.completed(answer)) }
+        case .completed(let goods): drive.waiter?.resume(.completed(receipt: drive.order.receipt(for: goods)))
         case .failed(let failure): drive.waiter?.resume(.failed(failure))
         case .reserving, .charging, .completing, .releasing, .canceling, .refunding: break
         }
-    }
-
-    private func response(_ order: Order, _ goods: ReservedGoods) -> StoredResponse {
-        StoredResponse(status: 200, body: Order.receipt(order.record.plan, goods, createdAt: order.createdAt))
     }
 
     /// Waits before the step is asked about again, if somebody waits for the outcome and there is time; else puts the saga
@@ -269,12 +262,11 @@ final class SagaRunner: Sendable {
             key: drive.order.key, createdAt: drive.order.createdAt, updatedAt: environment.time.now)
     }
 
-    /// - Parameter answer: what a completed order's key is settled with.
-    private func store(_ drive: inout Drive, answer: StoredResponse? = nil) async -> Bool {
+    private func store(_ drive: inout Drive) async -> Bool {
         let order = order(drive)
         let (lease, attempts) = (drive.lease, drive.troubles.attempts)
         let isStored = await storing(&drive) { log in
-            try await log.save(order, lease, response: answer, attempts: attempts)
+            try await log.save(order, lease, attempts: attempts)
         }
         if isStored { drive.troubles.attempts.removeAll() }
         return isStored
@@ -314,7 +306,7 @@ final class SagaRunner: Sendable {
             let stored = try await log.order(drive.saga.plan.orderID, user: drive.saga.plan.user)
         else { return }
         switch stored.record.step {
-        case .completed(let goods): waiter.resume(.completed(response(stored, goods)))
+        case .completed(let goods): waiter.resume(.completed(receipt: stored.receipt(for: goods)))
         case .failed(let failure): waiter.resume(.failed(failure))
         case .reserving, .charging, .completing, .releasing, .canceling, .refunding: break
         }

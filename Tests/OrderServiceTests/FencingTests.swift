@@ -25,11 +25,10 @@ struct FencingTests {
         try await test.store.transaction { transaction in
             try transaction.all(
                 """
-                SELECT o.order_id || ' ' || o.status || ' ' || o.saga || ' ' || ifnull(o.total, '-') || ' ' || o.updated_at
-                    || ' ' || o.owner || ' ' || o.epoch || ' ' || o.beat || ' ' || o.rounds || ' ' || o.due_at || ' '
-                    || ifnull(o.parked_for, '-') || ' ' || k.state || ' ' || k.reference || ' ' || k.attempt || ' '
-                    || ifnull(k.expires_at, '-') || ' ' || ifnull(hex(k.body), '-')
-                FROM orders o JOIN idempotency_keys k ON k.key = o.operation_key ORDER BY o.order_id LIMIT 10
+                SELECT order_id || ' ' || operation_key || ' ' || attempt || ' ' || status || ' ' || saga || ' '
+                    || ifnull(total, '-') || ' ' || updated_at || ' ' || owner || ' ' || epoch || ' ' || beat || ' '
+                    || rounds || ' ' || due_at || ' ' || ifnull(parked_for, '-')
+                FROM orders ORDER BY order_id LIMIT 10
                 """, []
             ) { $0.text(0) }
         }

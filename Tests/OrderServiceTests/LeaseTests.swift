@@ -1,8 +1,8 @@
-import Idempotency
+import Correlation
 import Resilience
 import ServiceKit
+import StockAPI
 import Storage
-import StrictJSON
 import TestSupport
 import Testing
 
@@ -33,12 +33,15 @@ struct LeaseTests {
             createdAt: left.order.createdAt, updatedAt: time.now)
     }
 
-    private func keyState(_ left: LeftOrder) async throws -> String? {
-        try await fixture.environment.store.transaction { transaction in
-            try transaction.first("SELECT state FROM idempotency_keys WHERE key = ?", [.text(left.order.key)]) {
-                $0.text(0)
-            }
-        }
+    /// What the key of an order says to whoever asks for the same again.
+    private func claim(_ left: LeftOrder) async throws -> CheckoutClaim {
+        let plan = OrderPlan(
+            orderID: fixture.environment.identifiers.next(), reservationID: "r", chargeID: "c", refundID: "f",
+            user: left.plan.user, lines: left.plan.lines, method: left.plan.method)
+        return try await process().begin(
+            Order(
+                record: SagaRecord(plan: plan, step: .reserving, history: []), key: left.order.key, createdAt: time.now,
+                updatedAt: time.now))
     }
 
     // MARK: - Beginning and saving
@@ -58,15 +61,20 @@ struct LeaseTests {
     @Test("a refusal stores neither the order nor its key, and another command may have the key")
     func refused() async throws {
         let left = try await fixture.leave(.reserving)
-        let fingerprint = try CheckoutRequest(json: try JSONParser.parse(OrderFixture.body.utf8)).fingerprint
         let record = SagaRecord(plan: .sample, step: .reserving, history: [])
         let order = Order(record: record, key: "free", createdAt: time.now, updatedAt: time.now)
         await #expect(throws: Problem.self) {
-            try await process().begin(order, fingerprint: fingerprint, orRefuse: Problem(.checkoutUnavailable, "No."))
+            try await process().begin(order, orRefuse: Problem(.checkoutUnavailable, "No."))
         }
         #expect(try await fixture.onlyOrderID() == left.plan.orderID)
-        let claim = try await process().begin(order, fingerprint: Fingerprint(operation: "checkout", fields: ["other"]))
-        #expect(claim == .started(attempt: 1))
+        let other = OrderPlan(
+            orderID: "other", reservationID: "r", chargeID: "c", refundID: "f", user: OrderPlan.sample.user,
+            lines: [LineRequest(itemID: 9, quantity: 9)], method: nil)
+        let claim = try await process().begin(
+            Order(
+                record: SagaRecord(plan: other, step: .reserving, history: []), key: "free", createdAt: time.now,
+                updatedAt: time.now))
+        #expect(claim == .started)
     }
 
     @Test(
@@ -81,16 +89,15 @@ struct LeaseTests {
         #expect(taken.lease.epoch == 2)
         let before = try await fixture.row(left.plan.orderID)
 
-        let answer = StoredResponse(status: 200, body: Array("{}".utf8))
         let stale = SagaLog.firstLease(left.plan.orderID)
-        #expect(try await old.save(order(left, next), stale, response: answer) == false)
+        #expect(try await old.save(order(left, next), stale) == false)
         #expect(try await old.putDown(order(left, next), stale, for: .zero, rounds: 9, parkedFor: "why") == false)
         #expect(try await old.renew([stale]) == [stale])
         #expect(try await fixture.row(left.plan.orderID) == before)
         #expect(try await step(left) == .reserving)
-        #expect(try await keyState(left) == "processing")
+        #expect(try await claim(left) == .inProgress)
 
-        #expect(try await new.save(order(left, next), taken.lease, response: answer))
+        #expect(try await new.save(order(left, next), taken.lease))
         #expect(try await step(left) == next)
     }
 
@@ -99,11 +106,10 @@ struct LeaseTests {
         let log = process()
         let left = try await fixture.leave(.failed(.sample), in: log)
         let lease = SagaLog.firstLease(left.plan.orderID)
-        let answer = StoredResponse(status: 200, body: Array("{}".utf8))
-        #expect(try await log.save(order(left, .completed(.sample)), lease, response: answer) == false)
+        #expect(try await log.save(order(left, .completed(.sample)), lease) == false)
         #expect(try await log.putDown(order(left, .reserving), lease, for: .zero, rounds: 0, parkedFor: nil) == false)
         #expect(try await step(left) == .failed(.sample))
-        #expect(try await keyState(left) == "failed")
+        #expect(try await claim(left) == .started)
     }
 
     // MARK: - Taking over

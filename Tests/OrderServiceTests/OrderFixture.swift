@@ -128,12 +128,12 @@ struct LeftOrder: Sendable {
 extension OrderFixture {
     /// Stores an order of ada's, two of item 1, that stands at a step, as a process would have that ended there.
     @discardableResult
-    func leave(_ step: Saga.Step, response: StoredResponse? = nil) async throws -> LeftOrder {
-        try await leave(step, in: SagaLog(environment, leaseDuration: parts.configuration.leaseDuration), response)
+    func leave(_ step: Saga.Step) async throws -> LeftOrder {
+        try await leave(step, in: SagaLog(environment, leaseDuration: parts.configuration.leaseDuration))
     }
 
     /// The same, by the owner that a log stands for.
-    func leave(_ step: Saga.Step, in log: SagaLog, _ response: StoredResponse? = nil) async throws -> LeftOrder {
+    func leave(_ step: Saga.Step, in log: SagaLog) async throws -> LeftOrder {
         let identifiers = environment.identifiers
         let plan = OrderPlan(
             orderID: identifiers.next(), reservationID: identifiers.next(), chargeID: identifiers.next(),
@@ -145,12 +145,10 @@ extension OrderFixture {
                 record: SagaRecord(plan: plan, step: step, history: [HistoryEntry(at: now, event: "created")]),
                 key: "key-\(plan.orderID)", createdAt: now, updatedAt: now)
         }
-        let command = try CheckoutRequest(json: try JSONParser.parse(Self.body.utf8))
-        let claim = try await log.begin(order(.reserving), fingerprint: command.fingerprint)
-        try #require(claim == .started(attempt: 1))
+        try #require(try await log.begin(order(.reserving)) == .started)
         if step != .reserving {
             let lease = SagaLog.firstLease(plan.orderID)
-            try #require(try await log.save(order(step), lease, response: response))
+            try #require(try await log.save(order(step), lease))
         }
         return LeftOrder(order: order(step))
     }

@@ -94,10 +94,66 @@ struct OrderMigrationTests {
             if case .reserve(let command) = call { command } else { nil }
         }
         #expect(reserves == [ReserveCommand(reservationID: "reservation-0", lines: OrderPlan.sample.lines)])
+        // Each order is the record of its key now, and there is no other.
         let keys = try await store.transaction { transaction in
-            try transaction.all("SELECT state FROM idempotency_keys ORDER BY key LIMIT 10", []) { $0.text(0) }
+            try transaction.all("SELECT key FROM idempotency_keys LIMIT 10", []) { $0.text(0) }
         }
-        #expect(keys == ["succeeded", "succeeded", "failed", "failed", "failed", "succeeded", "failed"])
+        #expect(keys == [])
+        try await fixture.run { client in
+            for number in [0, 1, 5] {
+                let replay = try await client.checkout(Self.body, key: "key-\(number)", user: "ada")
+                #expect(replay.status == 200 && replay.isReplayed, "\(number)")
+                #expect(replay.text("orderId") == "order-\(number)")
+                #expect(try await client.checkout(key: "key-\(number)", user: "ada").status == 422)
+            }
+            for number in [2, 3, 4, 6] {
+                #expect(try await client.checkout(key: "key-\(number)", user: "ada").status == 422)
+                let anew = try await client.checkout(Self.body, key: "key-\(number)", user: "ada")
+                #expect(anew.status == 200 && !anew.isReplayed, "\(number)")
+            }
+        }
+        try store.close()
+    }
+
+    /// The command of `versionOne`'s orders.
+    private static let body = #"{"lines":[{"itemId":1,"quantity":2},{"itemId":7,"quantity":1}]}"#
+
+    @Test("of several attempts under a key, the last is the one that its key stood for, whatever the ids say")
+    func attempts() async throws {
+        let upToNow = try store(OrderSchema.migrations.dropLast())
+        try await upToNow.transaction { transaction in
+            for (id, key, user) in [
+                // Its clock was set back after the first attempt, so that the second has the lower id.
+                ("b", "set back", "ada"), ("a", "set back", "ada"),
+                // Forgotten, and used again.
+                ("c", "old", "ada"), ("d", "old", "ada"), ("e", "old", "ada"), ("f", "old", "eve"),
+            ] {
+                try transaction.run(
+                    """
+                    INSERT INTO orders (order_id, user_id, status, operation_key, saga, created_at, updated_at)
+                    VALUES (?, ?, 'failed', ?, '{}', 0, 0)
+                    """, [.text(id), .text(user), .text(key)])
+            }
+            try transaction.run(
+                """
+                INSERT INTO idempotency_keys
+                    (user_id, operation, key, fingerprint, state, attempt, reference, status, body, expires_at)
+                VALUES ('ada', 'checkout', 'set back', x'00', 'failed', 2, 'a', NULL, NULL, 1),
+                    ('ada', 'other', 'kept', x'00', 'failed', 2, 'b', NULL, NULL, 1)
+                """, [])
+        }
+        try upToNow.close()
+        let store = try store(OrderSchema.migrations)
+        let (attempts, keys) = try await store.transaction { transaction in
+            try (
+                transaction.all("SELECT order_id, attempt FROM orders WHERE order_id < 'g' ORDER BY order_id", []) {
+                    "\($0.text(0))\($0.integer(1))"
+                },
+                transaction.all("SELECT key FROM idempotency_keys", []) { $0.text(0) }
+            )
+        }
+        #expect(attempts == ["a2", "b1", "c1", "d2", "e3", "f1"])
+        #expect(keys == ["kept"])
         try store.close()
     }
 }

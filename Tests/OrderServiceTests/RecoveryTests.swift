@@ -163,8 +163,7 @@ struct RecoveryTests {
     @Test("an order that has ended is not taken up")
     func ended() async throws {
         let fixture = try OrderFixture()
-        _ = try await fixture.leave(
-            .completed(Self.goods), response: StoredResponse(status: 200, body: Array("{}".utf8)))
+        _ = try await fixture.leave(.completed(Self.goods))
         _ = try await fixture.leave(.failed(Self.failure))
         try await fixture.recover()
         #expect(fixture.shop.calls.isEmpty)

@@ -95,8 +95,9 @@ struct SagaDeskTests {
             try transaction.run(
                 """
                 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
-                INSERT INTO orders (order_id, user_id, status, operation_key, saga, created_at, updated_at)
-                SELECT 'f' || printf('%07d', i), 'bob', 'completed', 'k', '{}', 0, 0 FROM n
+                INSERT INTO orders
+                    (order_id, user_id, status, operation_key, attempt, saga, created_at, updated_at, owner, epoch, due_at)
+                SELECT 'f' || printf('%07d', i), 'bob', 'completed', 'k' || i, 1, '{}', 0, 0, '', 1, 0 FROM n
                 """, [.integer(Int64(OperatorSelection.scanned + 10))])
         }
         try await fixture.operate { client in

@@ -105,6 +105,36 @@ struct SagaRecordTests {
         #expect(try SagaRecord(json: Self.versionOne(step: json).utf8).step == step)
     }
 
+    @Test(
+        "the receipt of a completed order is the same bytes, whichever version has stored it (IK-11)",
+        arguments: [1, 2])
+    func receipt(_ version: Int) throws {
+        let stored = version == 1 ? Self.versionOne(step: #"{"name":"completed",\#(Self.goods)}"#) : Self.versionTwo
+        let order = Order(
+            record: try SagaRecord(json: stored.utf8), key: "key",
+            createdAt: Timestamp(milliseconds: 1_767_225_600_000), updatedAt: Timestamp(milliseconds: 1_767_225_601_000)
+        )
+        guard case .completed(let goods) = order.record.step else {
+            Issue.record("it is completed")
+            return
+        }
+        #expect(String(decoding: order.receipt(for: goods), as: UTF8.self) == Self.receipt)
+    }
+
+    /// A completed order as version 2 writes it. To be left as it is, like `versionOne`, when another version comes.
+    private static let versionTwo = """
+        {"version":2,"orderId":"order","reservationId":"reservation","chargeId":"charge","refundId":"refund",\
+        "user":"ada","lines":[{"itemId":1,"quantity":2},{"itemId":7,"quantity":1}],"holdSeconds":900,"method":"card",\
+        "step":{"name":"completed",\(goods)},"history":[{"at":1767225600000,"event":"created"}]}
+        """
+
+    private static let receipt = """
+        {"orderId":"order","status":"completed","reservationId":"reservation","chargeId":"charge","totalFee":30.00,\
+        "total":{"amount":3000,"currency":"USD"},"lines":[{"itemId":1,"quantity":2,"unitPrice":{"amount":1000,\
+        "currency":"USD"}},{"itemId":7,"quantity":1,"unitPrice":{"amount":1000,"currency":"USD"}}],\
+        "createdAt":"2026-01-01T00:00:00.000Z"}
+        """
+
     // MARK: - What is refused
 
     @Test(

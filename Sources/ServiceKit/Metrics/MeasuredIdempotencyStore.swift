@@ -7,12 +7,9 @@ import Synchronization
 /// A store of keys that counts what became of each claim.
 final class MeasuredIdempotencyStore: IdempotencyStore {
     private let store: any IdempotencyStore
+    var timeToLive: Duration { store.timeToLive }
     private let factory: any MetricsFactory
-    private let handlers = Mutex<[String: Counters]>([:])
-
-    private struct Counters: Sendable {
-        let first, replayed, inProgress, mismatch: any CounterHandler
-    }
+    private let counters = Mutex<[String: KeyCounters]>([:])
 
     init(_ store: any IdempotencyStore, metrics: any MetricsFactory) {
         self.store = store
@@ -24,16 +21,14 @@ final class MeasuredIdempotencyStore: IdempotencyStore {
         in transaction: any Transaction
     ) throws -> Claim {
         let claim = try store.claim(scope, fingerprint: fingerprint, reference: reference, now: now, in: transaction)
-        let counters = counters(of: scope.operation)
-        let counter =
+        let result: KeyCounters.Result =
             switch claim {
-            case .started: counters.first
-            case .replay: counters.replayed
-            case .inProgress: counters.inProgress
-            case .mismatch: counters.mismatch
+            case .started: .first
+            case .replay: .replayed
+            case .inProgress: .inProgress
+            case .mismatch: .mismatch
             }
-        // Only then: a body may run twice, or in vain, and a counter never goes back.
-        transaction.onCommit { counter.increment(by: 1) }
+        counters(of: scope.operation).count(result, in: transaction)
         return claim
     }
 
@@ -52,17 +47,11 @@ final class MeasuredIdempotencyStore: IdempotencyStore {
         try store.forgetExpired(now: now, limit: limit, in: transaction)
     }
 
-    private func counters(of operation: String) -> Counters {
-        handlers.withLock { handlers in
-            if let known = handlers[operation] { return known }
-            func make(_ result: String) -> any CounterHandler {
-                factory.makeCounter(
-                    label: "idempotency_requests_total", dimensions: [("operation", operation), ("result", result)])
-            }
-            let made = Counters(
-                first: make("first"), replayed: make("replayed"), inProgress: make("in_progress"),
-                mismatch: make("mismatch"))
-            handlers[operation] = made
+    private func counters(of operation: String) -> KeyCounters {
+        counters.withLock { counters in
+            if let known = counters[operation] { return known }
+            let made = KeyCounters(of: operation, factory)
+            counters[operation] = made
             return made
         }
     }

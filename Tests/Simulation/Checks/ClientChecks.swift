@@ -34,19 +34,22 @@ struct ClientChecks {
     private func successes(_ answers: [ToldAnswer], _ orders: [Snapshot.Order], _ scope: Scope) {
         let completed = orders.filter { $0.status == "completed" }
         expect(completed.count <= 1, "INV-1", "key \(scope.key) has \(completed.count) completed orders")
-        let state = snapshot.keys.first { $0.operation == "checkout" && $0.user == scope.user && $0.key == scope.key }
         expect(
-            (state?.state == "succeeded") == (completed.count == 1), "INV-1",
-            "key \(scope.key) is \(state?.state ?? "unknown") with \(completed.count) completed orders")
+            orders.map(\.attempt).sorted() == (0..<orders.count).map { Int64($0 + 1) }, "INV-1",
+            "the attempts under key \(scope.key) are not numbered: \(orders.map(\.attempt))")
         let successes = answers.filter { $0.response?.status == 200 && $0.isFinal }
         guard let first = successes.first, let body = first.response?.body else { return }
-        expect(
-            state?.body == String(decoding: body, as: UTF8.self), "INV-9",
-            "what key \(scope.key) was answered is not what is stored for it")
-        let orderID = (try? JSONParser.parse(body).tree)?["orderId"]?.brief
-        expect(
-            completed.contains { $0.id == orderID }, "INV-9",
-            "\(first.plan.name) was told that order \(orderID ?? "?") is completed")
+        let receipt = try? JSONParser.parse(body).tree
+        let orderID = receipt?["orderId"]?.brief
+        if let order = completed.first(where: { $0.id == orderID }) {
+            let told =
+                ["reservationId", "chargeId"].map { receipt?[$0]?.brief } + [receipt?["total"]?["amount"]?.brief]
+            expect(
+                told == [order.reservationID, order.chargeID, order.total.map { "\($0)" }], "INV-9",
+                "what key \(scope.key) was answered is not what is stored for it: \(told)")
+        } else {
+            expect(false, "INV-9", "\(first.plan.name) was told that order \(orderID ?? "?") is completed")
+        }
         for success in successes {
             let told = (try? JSONParser.parse(success.response?.body ?? []).tree)?["lines"].map(Self.quantities)
             expect(

@@ -6,6 +6,7 @@ struct Snapshot {
         let id, user, key, status, step, reservationID, chargeID, method, lines: String
         let failureCode: String?
         let total: Int64?
+        let attempt: Int64
     }
     struct Reservation {
         let id, status, lines: String
@@ -60,7 +61,7 @@ struct Snapshot {
         let quantity: Int64
     }
     struct Key {
-        let user, operation, key, state, reference, body: String
+        let operation, key, state: String
     }
 
     let orders: [Order]
@@ -80,13 +81,13 @@ struct Snapshot {
             SELECT order_id, user_id, operation_key, status, json_extract(saga, '$.step.name'),
                 json_extract(saga, '$.reservationId'), json_extract(saga, '$.chargeId'),
                 coalesce(json_extract(saga, '$.method'), 'card'), json_extract(saga, '$.lines'),
-                json_extract(saga, '$.step.failure.code'), total
+                json_extract(saga, '$.step.failure.code'), total, attempt
             FROM orders ORDER BY order_id
             """
         ) {
             Order(
                 id: $0[0], user: $0[1], key: $0[2], status: $0[3], step: $0[4], reservationID: $0[5], chargeID: $0[6],
-                method: $0[7], lines: $0[8], failureCode: $0[9], total: $0[10])
+                method: $0[7], lines: $0[8], failureCode: $0[9], total: $0[10], attempt: $0[11])
         }
         reservations = try disks.stock.rows(
             "SELECT reservation_id, status, lines, total FROM reservations ORDER BY reservation_id"
@@ -115,13 +116,8 @@ struct Snapshot {
         }
         pendingRefunds = try disks.payment.rows("SELECT count(*) FROM refunds WHERE status = 'pending'") { $0[0] }[0]
         keys = try [disks.order, disks.stock, disks.payment].flatMap { disk in
-            try disk.rows(
-                """
-                SELECT user_id, operation, key, state, reference, coalesce(CAST(body AS TEXT), '') FROM idempotency_keys
-                ORDER BY user_id, operation, key
-                """
-            ) {
-                Key(user: $0[0], operation: $0[1], key: $0[2], state: $0[3], reference: $0[4], body: $0[5])
+            try disk.rows("SELECT operation, key, state FROM idempotency_keys ORDER BY user_id, operation, key") {
+                Key(operation: $0[0], key: $0[1], state: $0[2])
             }
         }
     }

@@ -21,8 +21,8 @@ extension Node {
         let keys = SQLIdempotencyStore(
             timeToLive: role == .order ? world.deployment.keyTimeToLive : world.deployment.participantKeyTimeToLive)
         let environment = ServiceEnvironment(
-            store: SimulatedStore(incarnation, on: disk), keys: world.mistake.keys?(keys, role) ?? keys, time: clock,
-            sleeper: clock, identifiers: IdentifierSource(time: clock) { numbers.value.next() }, logger: Self.logger,
+            store: SimulatedStore(incarnation, on: disk), keys: keys, time: clock, sleeper: clock,
+            identifiers: IdentifierSource(time: clock) { numbers.value.next() }, logger: Self.logger,
             executor: incarnation)
         let service: BuiltService
         var paymentParts: PaymentService.Parts?
@@ -103,7 +103,8 @@ extension Node {
         return OrderService.Parts(
             environment, stock: world.mistake.stock?(stock) ?? stock,
             payment: world.mistake.payment?(payment) ?? payment,
-            configuration: configuration, decide: world.mistake.decide ?? { $0.apply($1) })
+            configuration: configuration, decide: world.mistake.decide ?? { $0.apply($1) },
+            decideOnKey: world.mistake.decideOnKey ?? { $0.claim })
     }
 
     private func payments(_ incarnation: Incarnation) -> PaymentsConfiguration {

@@ -1,4 +1,3 @@
-import Idempotency
 import OrderService
 import PaymentAPI
 import PaymentService
@@ -6,8 +5,8 @@ import ServiceClient
 import StockAPI
 
 /// A way in which a run differs from the real system: none, or one planted mistake. Each changes what passes a seam that
-/// production code has anyway: its statements, its messages, its clients, its keys, its provider, its saga's decisions, its
-/// settings.
+/// production code has anyway: its statements, its messages, its clients, its provider, its decisions about sagas and
+/// keys, its settings.
 struct Mistake: Sendable {
     /// For example `no-tombstone`.
     let name: String
@@ -19,8 +18,6 @@ struct Mistake: Sendable {
     var request: (@Sendable (inout ServiceRequest, Incarnation) -> Void)?
     /// Changes what comes of a request.
     var outcome: (@Sendable (ServiceRequest, Network.Outcome, Incarnation) -> Network.Outcome)?
-    /// Stands in front of a service's keys.
-    var keys: (@Sendable (any IdempotencyStore, Node.Role) -> any IdempotencyStore)?
     /// Stands in front of Order's client of Stock.
     var stock: (@Sendable (any StockClient) -> any StockClient)?
     /// Stands in front of Order's client of Payment.
@@ -31,6 +28,8 @@ struct Mistake: Sendable {
     var gateway: (@Sendable (any ProviderGateway) -> any ProviderGateway)?
     /// Decides instead of the saga.
     var decide: SagaDecision?
+    /// Decides instead of the order under a used key.
+    var decideOnKey: KeyDecision?
     /// Changes the settings.
     var deployment: (@Sendable (inout Deployment) -> Void)?
     /// What a request without an answer ends with, if not as it should.

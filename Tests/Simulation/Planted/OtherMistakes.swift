@@ -1,4 +1,4 @@
-import Idempotency
+import OrderService
 import PaymentService
 import Resilience
 import Storage
@@ -6,33 +6,20 @@ import Storage
 extension PlantedMistakes {
     /// Mistakes with keys, the provider, the order of things, and settings.
     static let others: [Mistake] = [
-        keys("fingerprint-unchecked", "A key is answered whatever the command is.") {
-            KeySeam(real: $0, fingerprint: { _ in Fingerprint(operation: "any", fields: []) })
+        key("fingerprint-unchecked", "A key is answered whatever the command is.") { $0.isSameCommand = true },
+        key("processing-key-is-free", "A key whose checkout is under way may be used again.") {
+            if case .inProgress = $0.outcome { $0.outcome = .failed }
         },
-        keys("key-without-user", "Equal keys of two users are one key.") {
-            KeySeam(real: $0, scope: { IdempotencyScope(user: "", operation: $0.operation, key: $0.key) })
+        key("success-not-replayed", "A key that has succeeded is executed again.") {
+            if case .completed = $0.outcome { $0.outcome = .failed }
         },
-        keys("processing-key-is-free", "A key whose checkout is under way may be used again.") {
-            KeySeam(
-                real: $0,
-                claimed: { claim in
-                    if case .inProgress = claim { return .started(attempt: 2) }
-                    return claim
-                })
+        key("failure-is-in-progress", "A failed checkout leaves its key in progress.") {
+            if case .failed = $0.outcome { $0.outcome = .inProgress }
         },
-        keys("success-not-replayed", "A key that has succeeded is executed again.") {
-            KeySeam(
-                real: $0,
-                claimed: { claim in
-                    if case .replay = claim { return .started(attempt: 2) }
-                    return claim
-                })
-        },
-        keys("failure-of-key-not-stored", "A failed checkout leaves its key in progress.") {
-            KeySeam(real: $0, forgetsFailures: true)
-        },
-        keys("other-bytes-replayed", "A replay differs from the first answer in a space.") {
-            KeySeam(real: $0, response: { StoredResponse(status: $0.status, body: $0.body + [UInt8(ascii: " ")]) })
+        key("other-bytes-replayed", "A replay differs from the first answer in a space.") {
+            if case .completed(let receipt) = $0.outcome {
+                $0.outcome = .completed(receipt: receipt + [UInt8(ascii: " ")])
+            }
         },
         Mistake("keys-forgotten-too-soon", "A key is remembered for a shorter time than its client asks again.").with {
             $0.deployment = { $0.keyTimeToLive = .milliseconds(500) }
@@ -77,10 +64,16 @@ extension PlantedMistakes {
         }
     }
 
-    private static func keys(
-        _ name: String, _ sentence: String, _ seam: @escaping @Sendable (any IdempotencyStore) -> KeySeam
+    private static func key(
+        _ name: String, _ sentence: String, _ misread: @escaping @Sendable (inout UsedKey) -> Void
     ) -> Mistake {
-        Mistake(name, sentence).with { $0.keys = { keys, role in role == .order ? seam(keys) : keys } }
+        Mistake(name, sentence).with {
+            $0.decideOnKey = { known in
+                var known = known
+                misread(&known)
+                return known.claim
+            }
+        }
     }
 
     private static func provider(

@@ -1,4 +1,3 @@
-import Idempotency
 import PaymentAPI
 import PaymentService
 import Resilience
@@ -82,41 +81,4 @@ struct ProviderSeam: PaymentProvider {
     func immediateAnswer(to refund: ProviderRefund) -> ProviderAnswer? { real.immediateAnswer(to: refund) }
     func charge(_ charge: ProviderCharge) async -> ProviderAnswer { misread(await real.charge(charge)) }
     func refund(_ refund: ProviderRefund) async -> ProviderAnswer { misread(await real.refund(refund)) }
-}
-
-/// Stands in front of a service's keys.
-struct KeySeam: IdempotencyStore {
-    let real: any IdempotencyStore
-    var scope: @Sendable (IdempotencyScope) -> IdempotencyScope = { $0 }
-    var fingerprint: @Sendable (Fingerprint) -> Fingerprint = { $0 }
-    var claimed: @Sendable (Claim) -> Claim = { $0 }
-    var response: @Sendable (StoredResponse) -> StoredResponse = { $0 }
-    var forgetsFailures = false
-
-    func claim(
-        _ scope: IdempotencyScope, fingerprint: Fingerprint, reference: String, now: Timestamp,
-        in transaction: any Transaction
-    ) throws -> Claim {
-        claimed(
-            try real.claim(
-                self.scope(scope), fingerprint: self.fingerprint(fingerprint), reference: reference, now: now,
-                in: transaction))
-    }
-
-    func succeed(
-        _ scope: IdempotencyScope, reference: String, response: StoredResponse, now: Timestamp,
-        in transaction: any Transaction
-    ) throws {
-        try real.succeed(
-            self.scope(scope), reference: reference, response: self.response(response), now: now, in: transaction)
-    }
-
-    func fail(_ scope: IdempotencyScope, reference: String, now: Timestamp, in transaction: any Transaction) throws {
-        if forgetsFailures { return }
-        try real.fail(self.scope(scope), reference: reference, now: now, in: transaction)
-    }
-
-    func forgetExpired(now: Timestamp, limit: Int, in transaction: any Transaction) throws -> Int {
-        try real.forgetExpired(now: now, limit: limit, in: transaction)
-    }
 }

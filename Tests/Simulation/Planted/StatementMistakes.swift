@@ -104,11 +104,36 @@ extension PlantedMistakes {
                 return statement
             }
         },
-        leftOut("success-of-key-not-stored", "Order's key is not settled with the completed order.", .order) {
-            $0.sql.contains("UPDATE idempotency_keys SET state = 'succeeded'")
+        Mistake("key-not-claimed", "Order executes whether or not a key has been used.").with {
+            $0.statement = { statement in
+                var statement = statement
+                guard statement.role == .order, statement.sql.hasPrefix("INSERT INTO orders") else { return statement }
+                statement.sql = statement.sql.replacing(
+                    "?) ON CONFLICT (operation_key, user_id, attempt) DO NOTHING", with: "?)")
+                // The number that is free.
+                statement.sql = statement.sql.replacing(
+                    "VALUES (?, ?, ?, ?, ?,",
+                    with: "VALUES (?, ?, ?, ?4, (SELECT count(*) + ?5 FROM orders WHERE operation_key = ?4),")
+                return statement
+            }
         },
-        leftOut("key-not-claimed", "Order executes without storing the key.", .order) {
-            $0.sql.hasPrefix("INSERT INTO idempotency_keys")
+        Mistake("key-without-user", "Equal keys of two users are one key.").with {
+            $0.statement = { statement in
+                var statement = statement
+                guard statement.role == .order else { return statement }
+                if statement.sql.hasPrefix("INSERT INTO orders") {
+                    statement.sql = statement.sql.replacing("VALUES (", with: "SELECT ")
+                    statement.sql = statement.sql.replacing(
+                        "?) ON CONFLICT (operation_key, user_id, attempt) DO NOTHING",
+                        with: "? WHERE NOT EXISTS (SELECT * FROM orders WHERE operation_key = ?4 AND attempt >= ?5)")
+                } else if statement.sql.hasPrefix("SELECT saga, operation_key"), statement.arguments.count == 2,
+                    statement.sql.contains(" AND user_id = ? ORDER BY attempt")
+                {
+                    statement.sql = statement.sql.replacing(" AND user_id = ?", with: "")
+                    statement.arguments.removeLast()
+                }
+                return statement
+            }
         },
     ]
 
