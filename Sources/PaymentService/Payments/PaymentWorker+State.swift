@@ -13,6 +13,16 @@ extension PaymentWorker {
         var isStopped = false
         var idlers: [CheckedContinuation<Void, Never>] = []
 
+        /// Whether nothing is being asked about, nor taken up to be.
+        var isIdle: Bool { inFlight.isEmpty && !isFilling }
+
+        /// Those that have waited for this moment, if it is.
+        mutating func takeIdlers() -> [CheckedContinuation<Void, Never>] {
+            guard isIdle else { return [] }
+            defer { idlers = [] }
+            return idlers
+        }
+
         func count(at provider: Provider) -> Int { inFlight.values.count { $0.provider == provider } }
     }
 

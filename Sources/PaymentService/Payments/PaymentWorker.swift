@@ -74,19 +74,24 @@ package final class PaymentWorker: Sendable {
                 do {
                     taken = try await take(beside: underWay)
                 } catch {
-                    state.withLock { $0.isFilling = false }
+                    let idlers = state.withLock { state in
+                        state.isFilling = false
+                        return state.takeIdlers()
+                    }
+                    idlers.forEach { $0.resume() }
                     throw error
                 }
             }
-            let isDone = state.withLock { [taken] state in
+            let (isDone, idlers) = state.withLock { [taken] state in
                 for payment in taken.payments {
                     state.inFlight[payment.id] = Asking(provider: payment.provider, epoch: payment.epoch)
                 }
                 state.isHungry = taken.isFull
                 state.isFilling = taken.mayBeMore || state.mustLookAgain
-                return !state.isFilling
+                return (!state.isFilling, state.takeIdlers())
             }
             for payment in taken.payments { environment.detach { [self] in await work(on: payment) } }
+            idlers.forEach { $0.resume() }
             if isDone { return }
         }
     }
@@ -184,9 +189,7 @@ package final class PaymentWorker: Sendable {
     private func end(_ payment: Payment) {
         let (isHungry, idlers) = state.withLock { state in
             if state.inFlight[payment.id]?.epoch == payment.epoch { state.inFlight[payment.id] = nil }
-            guard state.inFlight.isEmpty else { return (state.isHungry, [CheckedContinuation<Void, Never>]()) }
-            defer { state.idlers = [] }
-            return (state.isHungry, state.idlers)
+            return (state.isHungry, state.takeIdlers())
         }
         if isHungry { wake() }
         idlers.forEach { $0.resume() }
@@ -227,12 +230,12 @@ package final class PaymentWorker: Sendable {
         state.withLock { $0.isStopped = true }
     }
 
-    /// Waits until nothing is being asked about.
+    /// Waits until nothing is being asked about, nor taken up to be asked about.
     package func idle() async {
         await withCheckedContinuation { continuation in
             let isIdle = state.withLock { state in
-                if !state.inFlight.isEmpty { state.idlers.append(continuation) }
-                return state.inFlight.isEmpty
+                if !state.isIdle { state.idlers.append(continuation) }
+                return state.isIdle
             }
             if isIdle { continuation.resume() }
         }
