@@ -48,6 +48,19 @@ struct LogOutputTests {
         #expect(writes.value == ["a\nb\n", "c\n"])
     }
 
+    @Test("after the last words of a process nothing is written, not even what others had begun to tell")
+    func lastWords() {
+        let output = output()
+        append("a", to: output)
+        append("last", isUrgent: true, to: output)
+        append("b", to: output)
+        output.end()
+        append("c", isUrgent: true, to: output)
+        loop.run()
+        output.flush()
+        #expect(writes.value == ["a\nlast\n"])
+    }
+
     @Test("an urgent line is written at once, after those that were gathered before it")
     func urgent() {
         let output = output()

@@ -24,6 +24,7 @@ final class LogOutput: Sendable {
     private struct State {
         var loop: (any EventLoop)?
         var gathered: [UInt8] = []
+        var hasEnded = false
     }
 
     private let state = Mutex(State())
@@ -42,6 +43,7 @@ final class LogOutput: Sendable {
     /// Takes one line with its line feed.
     func append(_ line: [UInt8], isUrgent: Bool) {
         let loop: (any EventLoop)? = state.withLock { state in
+            if state.hasEnded { return nil }
             let isFirst = state.gathered.isEmpty
             state.gathered += line
             guard let loop = state.loop, !isUrgent, state.gathered.count < Self.maximumGathered else {
@@ -51,6 +53,15 @@ final class LogOutput: Sendable {
             return isFirst ? loop : nil
         }
         loop?.execute { self.flush() }
+    }
+
+    /// Nothing is written any more: the last line was the last words of a process that ends at once, while requests that other threads
+    /// are at work on might still be told of.
+    func end() {
+        state.withLock { state in
+            state.hasEnded = true
+            state.gathered = []
+        }
     }
 
     /// Writes what is gathered.

@@ -101,6 +101,7 @@ public struct ServiceProcess: Sendable {
                     metadata: [
                         "error": .string("\(error)"), "data_directory": .string(configuration.dataDirectory),
                     ])
+                LogOutput.standard.end()
                 exit(ExitCode.internalError.rawValue)
             }
         )
@@ -229,6 +230,7 @@ public struct ServiceProcess: Sendable {
             logger.critical(
                 "the database was removed or replaced while it was in use; stopping",
                 metadata: ["path": .string(lock.databasePath)])
+            LogOutput.standard.end()
             exit(ExitCode.internalError.rawValue)
         }
         return [task]
