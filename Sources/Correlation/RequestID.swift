@@ -6,7 +6,9 @@ public struct RequestID: Hashable, Sendable, CustomStringConvertible {
 
     /// The client's id if it is well-formed.
     public init?(_ value: String) {
-        guard (1...128).contains(value.utf8.count), value.utf8.allSatisfy(Self.isAllowed) else { return nil }
+        guard (1...128).contains(value.utf8.count) else { return nil }
+        var text = value
+        guard text.withUTF8({ $0.allSatisfy(Self.isAllowed) }) else { return nil }
         self.value = value
     }
 

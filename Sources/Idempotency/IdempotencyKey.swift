@@ -11,6 +11,10 @@ public struct IdempotencyKey: Hashable, Sendable {
 
     /// The key that a header's value spells. - Throws: `IdempotencyKeyError` (IK-02 to IK-06).
     public init(headerValue: String) throws(IdempotencyKeyError) {
+        if Self.isBare(headerValue) {
+            value = headerValue
+            return
+        }
         let text = Self.trimmingBlanks(headerValue.utf8[...])
         guard let first = text.first else { throw .empty }
         let characters = first == UInt8(ascii: "\"") ? try Self.unquoted(text) : try Self.bare(text)
@@ -24,6 +28,15 @@ public struct IdempotencyKey: Hashable, Sendable {
         self.value = value
     }
 
+    /// Whether it is a key as it stands: most are.
+    private static func isBare(_ text: String) -> Bool {
+        var text = text
+        return text.withUTF8 { bytes in
+            guard (1...maximumLength).contains(bytes.count) else { return false }
+            return bytes.allSatisfy { fault(ofBare: $0) == nil }
+        }
+    }
+
     private static func trimmingBlanks(_ text: Substring.UTF8View) -> Substring.UTF8View {
         var text = text
         while let first = text.first, first == 0x20 || first == 0x09 { text = text.dropFirst() }
@@ -33,14 +46,16 @@ public struct IdempotencyKey: Hashable, Sendable {
 
     /// The bare form has no blanks, commas or quotes in it: each of those suggests a list or a botched quotation.
     private static func bare(_ text: Substring.UTF8View) throws(IdempotencyKeyError) -> [UInt8] {
-        for byte in text {
-            switch byte {
-            case UInt8(ascii: ","), UInt8(ascii: "\""), UInt8(ascii: "'"), UInt8(ascii: "\\"): throw .malformed
-            case 0x21...0x7E: continue
-            default: throw .invalidCharacter
-            }
-        }
+        for byte in text { if let fault = fault(ofBare: byte) { throw fault } }
         return [UInt8](text)
+    }
+
+    private static func fault(ofBare byte: UInt8) -> IdempotencyKeyError? {
+        switch byte {
+        case UInt8(ascii: ","), UInt8(ascii: "\""), UInt8(ascii: "'"), UInt8(ascii: "\\"): .malformed
+        case 0x21...0x7E: nil
+        default: .invalidCharacter
+        }
     }
 
     /// A structured-field string (RFC 8941, section 3.3.3). Blanks are refused inside too (IK-04); nothing may follow.

@@ -11,6 +11,13 @@ extension JSONWriter {
     }
 }
 
+extension JSONWriter {
+    /// A member that is the exact decimal with all the digits of the currency: `20.00`, `500` (yen), `1.250` (dinar).
+    public mutating func decimal(_ name: StaticString, _ money: Money) {
+        decimal(name, money.minorUnits, exponent: money.currency.exponent)
+    }
+}
+
 extension Money {
     /// Reads `{"amount":2000,"currency":"USD"}` (minor units) or a bare decimal of the default currency (`20.00`).
     ///

@@ -29,7 +29,7 @@ struct Order: Equatable, Sendable {
                 json.string("status", Status.completed.rawValue)
                 json.string("reservationId", plan.reservationID)
                 json.string("chargeId", plan.chargeID)
-                json.number("totalFee", goods.total.decimalText)
+                json.decimal("totalFee", goods.total)
                 json.money("total", goods.total)
                 ReservedLine.write(goods.lines, to: &json)
                 json.string("createdAt", createdAt.description)
@@ -46,7 +46,7 @@ struct Order: Equatable, Sendable {
             json.string("reservationId", plan.reservationID)
             json.string("chargeId", plan.chargeID)
             if let goods = record.step.goods {
-                json.number("totalFee", goods.total.decimalText)
+                json.decimal("totalFee", goods.total)
                 json.money("total", goods.total)
                 ReservedLine.write(goods.lines, to: &json)
             } else {

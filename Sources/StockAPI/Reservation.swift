@@ -128,7 +128,7 @@ extension Reservation {
                 json.string("reservationId", id)
                 json.string("status", status.rawValue)
                 if let total {
-                    json.number("totalFee", total.decimalText)
+                    json.decimal("totalFee", total)
                     json.money("total", total)
                 }
                 if let expiresAt { json.string("expiresAt", expiresAt.description) }

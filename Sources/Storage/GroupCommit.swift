@@ -5,6 +5,7 @@ import GRDBSQLite
 /// thread at a time.
 final class GroupCommit: Sendable {
     private let database: DatabaseQueue
+    private let statements = StatementCache()
     private let log: WriteAheadLog
     private let onFatal: @Sendable (StoreError) -> Void
 
@@ -45,6 +46,15 @@ final class GroupCommit: Sendable {
         }
     }
 
+    /// After the last commit, before the connection is closed.
+    func end() throws {
+        try database.inDatabase { connection in
+            // What is not moved stays in the log and is safe there; but that the disk fails is to be known.
+            do { try log.checkpoint(connection) } catch StoreError.full {}
+        }
+        statements.removeAll()
+    }
+
     /// Thrown out of a transaction when one body of a group failed for a reason of its own.
     private struct BodyFailure: Error {}
 
@@ -52,7 +62,7 @@ final class GroupCommit: Sendable {
     private func runTogether(_ group: [SQLiteStore.Work]) throws {
         try inTransaction { connection, hooks in
             for work in group {
-                let transaction = SQLiteTransaction(connection)
+                let transaction = SQLiteTransaction(connection, statements)
                 defer { hooks += transaction.hooks }
                 var hasFailed = false
                 do { try work.body(transaction) } catch { hasFailed = true }
@@ -68,7 +78,7 @@ final class GroupCommit: Sendable {
         var outcomes: [(any Error)?] = []
         try inTransaction { connection, hooks in
             for work in group {
-                let transaction = SQLiteTransaction(connection)
+                let transaction = SQLiteTransaction(connection, statements)
                 try connection.run("SAVEPOINT body")
                 var outcome: (any Error)?
                 do { try work.body(transaction) } catch { outcome = error }

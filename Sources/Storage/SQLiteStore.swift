@@ -75,7 +75,7 @@ public final class SQLiteStore: Store {
         maximumPages: Int? = nil,
         onFatal: @escaping @Sendable (StoreError) -> Void = { _ in }
     ) throws {
-        _ = SQLiteMemory.isUncounted
+        _ = (SQLiteMemory.isUncounted, SQLiteMemory.isKept)
         self.loop = loop
         aside = DispatchQueue(label: "store")
         var configuration = Configuration()
@@ -134,10 +134,7 @@ public final class SQLiteStore: Store {
         // The last callers are told on the loop.
         try loop.submit {}.wait()
         do {
-            // What is not moved stays in the log and is safe there; but that the disk fails is to be known.
-            try database.inDatabase { connection in
-                do { try log.checkpoint(connection) } catch StoreError.full {}
-            }
+            try groups.end()
             try database.close()
         } catch {
             throw StoreError(error)

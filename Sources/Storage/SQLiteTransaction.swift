@@ -8,6 +8,7 @@ import GRDBSQLite
 /// (docs/decisions/0005).
 final class SQLiteTransaction: Transaction {
     private let database: Database
+    private let statements: StatementCache
     /// The library's own connection.
     private let connection: SQLiteConnection?
     private(set) var hooks = TransactionHooks()
@@ -21,8 +22,9 @@ final class SQLiteTransaction: Transaction {
         return sqlite3_get_autocommit(connection) == 0 ? nil : .failed("the transaction ended before its commit")
     }
 
-    init(_ database: Database) {
+    init(_ database: Database, _ statements: StatementCache) {
         self.database = database
+        self.statements = statements
         connection = database.sqliteConnection
     }
 
@@ -59,7 +61,7 @@ final class SQLiteTransaction: Transaction {
         if let groupFailure { throw groupFailure }
         let statement: OpaquePointer
         do {
-            statement = try database.cachedStatement(sql: sql).sqliteStatement
+            statement = try statements.statement(sql, on: database).sqliteStatement
         } catch {
             throw StoreError(error)
         }

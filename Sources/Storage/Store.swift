@@ -1,5 +1,3 @@
-import Synchronization
-
 /// A database that commits many callers' work together.
 public protocol Store: Sendable {
     /// `transaction` for a body without a result; what a store implements.
@@ -27,23 +25,23 @@ extension Store {
 
 /// What the body of a transaction returned. Made where the type is known, so that the store itself has no generic code to look up at
 /// run time.
+///
+/// Written by whoever runs the body, before its caller goes on and reads it: never by two at once.
 @usableFromInline
-final class TransactionResult<T: Sendable>: Sendable {
-    @usableFromInline let value = Mutex<T?>(nil)
+final class TransactionResult<T: Sendable>: @unchecked Sendable {
+    @usableFromInline var value: T?
 
     @inlinable
     init() {}
 
     /// A body that runs twice leaves what it returned last.
     @inlinable
-    func set(_ value: T) {
-        self.value.withLock { $0 = value }
-    }
+    func set(_ value: T) { self.value = value }
 
     /// - Throws: `StoreError.failed` when the body did not run.
     @inlinable
     func get() throws -> T {
-        guard let value = value.withLock({ $0 }) else { throw StoreError.failed("the transaction did not run") }
+        guard let value else { throw StoreError.failed("the transaction did not run") }
         return value
     }
 }

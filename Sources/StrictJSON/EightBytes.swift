@@ -20,6 +20,17 @@ struct EightBytes {
         return (difference &- Self.ones) & ~difference & Self.highBits != 0
     }
 
+    /// Whether one of them is written as an escape in a JSON string: a control character, DEL, a quote or a backslash.
+    var needEscapes: Bool {
+        let quote = word ^ Self.ones &* 0x22
+        let backslash = word ^ Self.ones &* 0x5C
+        let delete = word ^ Self.ones &* 0x7F
+        let found =
+            (word &- Self.ones &* 0x20) & ~word | (quote &- Self.ones) & ~quote
+            | (backslash &- Self.ones) & ~backslash | (delete &- Self.ones) & ~delete
+        return found & Self.highBits != 0
+    }
+
     /// Whether all of them are ASCII.
     var areASCII: Bool { word & Self.highBits == 0 }
 }

@@ -29,6 +29,9 @@ public struct JSONNode: Sendable {
     /// The text of the number that it is, for example `20.00`; valid in JSON's syntax and of any size.
     public var number: String? { token.kind == .number ? text.string(at: index) : nil }
 
+    /// The whole number that it is, if it is written as one and fits.
+    public var integer: Int64? { token.kind == .number ? text.integer(at: index) : nil }
+
     /// The truth value that it is.
     public var bool: Bool? {
         switch token.kind {
@@ -53,9 +56,14 @@ public struct JSONNode: Sendable {
     /// The first value with a name in the object that it is.
     public func member(_ name: String) -> JSONNode? { find(name)?.value }
 
-    /// The first member with a name in the object that it is, and its place among the members.
-    func find(_ name: String) -> (place: Int, value: JSONNode)? {
-        text.find(name, in: index).map { ($0.place, JSONNode(text, $0.index + 1)) }
+    /// A member of the object that it is with a name, its place among the members, and the place after it; the first, if the expected one
+    /// has another name. - Parameter expected: which it is likely to be.
+    func find(_ name: String, expecting expected: MemberPlace? = nil) -> (
+        place: Int, value: JSONNode, next: MemberPlace
+    )? {
+        guard let found = text.find(name, in: index, expecting: expected) else { return nil }
+        let next = MemberPlace(place: found.place + 1, index: Int(text.tokens[found.index + 1].next))
+        return (found.place, JSONNode(text, found.index + 1), next)
     }
 
     /// The places of the members whose name is that of a member before them. - Parameter limit: how many members are looked at.
@@ -95,6 +103,12 @@ extension JSONNode: Equatable {
     public static func == (left: JSONNode, right: JSONNode) -> Bool { left.tree == right.tree }
 }
 
+/// Where a member of an object stands: its number among the members, and that of its name among the tokens.
+struct MemberPlace {
+    let place: Int
+    let index: Int
+}
+
 /// A text that is one JSON value, and what stands where in it.
 final class JSONText: Sendable {
     private let bytes: [UInt8]
@@ -115,11 +129,36 @@ final class JSONText: Sendable {
         }
     }
 
-    /// The first member with a name in the object at an index; the index is that of the name.
-    func find(_ name: String, in object: Int) -> (place: Int, index: Int)? {
+    /// A number that is written as a whole one; nil also when it does not fit.
+    func integer(at index: Int) -> Int64? {
+        let token = tokens[index]
+        return bytes.withUnsafeBufferPointer { bytes in
+            let isNegative = bytes[Int(token.start)] == UInt8(ascii: "-")
+            var number: Int64 = 0
+            for position in Int(token.start) + (isNegative ? 1 : 0)..<Int(token.end) {
+                guard case 0x30...0x39 = bytes[position] else { return nil }
+                // Towards the sign that it has: the least number has no counterpart.
+                let digit = Int64(bytes[position] - 0x30)
+                let (tenfold, isTooLarge) = number.multipliedReportingOverflow(by: 10)
+                let (sum, isLarger) = tenfold.addingReportingOverflow(isNegative ? -digit : digit)
+                if isTooLarge || isLarger { return nil }
+                number = sum
+            }
+            return number
+        }
+    }
+
+    /// A member with a name in the object at an index: the expected one, else the first. Members are mostly asked for in the order in which
+    /// they are written. The index is that of the name.
+    func find(_ name: String, in object: Int, expecting expected: MemberPlace?) -> MemberPlace? {
         var name = name
         return name.withUTF8 { name in
-            withMembers(of: object) { member, place, bytes in
+            if let expected, expected.index < tokens[object].next,
+                bytes.withUnsafeBufferPointer({ isName(tokens[expected.index], at: expected.index, name, $0) })
+            {
+                return expected
+            }
+            return withMembers(of: object) { member, place, bytes in
                 isName(member, at: place.index, name, bytes)
             }
         }
@@ -128,8 +167,15 @@ final class JSONText: Sendable {
     /// The places of the members of an object whose name is that of a member before them.
     func repeated(in object: Int, upTo limit: Int) -> [Int] {
         var repeated: [Int] = []
+        // Names that were seen, by what tells most of them apart; with escapes anything may be the same.
+        var seen: UInt64 = 0
+        var someAreEscaped = false
         _ = withMembers(of: object) { member, place, bytes in
             guard place.place < limit else { return true }
+            someAreEscaped = someAreEscaped || member.isEscaped
+            let bit: UInt64 = 1 << UInt64(bytes.sketch(of: member) & 63)
+            defer { seen |= bit }
+            if !someAreEscaped, seen & bit == 0 { return false }
             let unescaped = member.isEscaped ? string(at: place.index) : nil
             let first = withMembers(of: object) { earlier, other, _ in
                 if other.index == place.index { return true }
@@ -165,16 +211,16 @@ final class JSONText: Sendable {
     @inline(__always)
     private func withMembers(
         of object: Int,
-        _ condition: (_ name: JSONToken, _ place: (place: Int, index: Int), UnsafeBufferPointer<UInt8>) -> Bool
-    ) -> (place: Int, index: Int)? {
+        _ condition: (_ name: JSONToken, _ place: MemberPlace, UnsafeBufferPointer<UInt8>) -> Bool
+    ) -> MemberPlace? {
         bytes.withUnsafeBufferPointer { bytes in
             tokens.withUnsafeBufferPointer { tokens in
                 guard tokens[object].kind == .object else { return nil }
                 let end = Int(tokens[object].next)
-                var place = (place: 0, index: object + 1)
+                var place = MemberPlace(place: 0, index: object + 1)
                 while place.index < end {
                     if condition(tokens[place.index], place, bytes) { return place }
-                    place = (place.place + 1, Int(tokens[place.index + 1].next))
+                    place = MemberPlace(place: place.place + 1, index: Int(tokens[place.index + 1].next))
                 }
                 return nil
             }
@@ -183,6 +229,12 @@ final class JSONText: Sendable {
 }
 
 extension UnsafeBufferPointer<UInt8> {
+    /// A number that equal names have in common, and other names rarely.
+    fileprivate func sketch(of name: JSONToken) -> UInt32 {
+        guard name.end > name.start else { return 0 }
+        return (name.end &- name.start) &+ 5 &* UInt32(self[Int(name.start)]) &+ 11 &* UInt32(self[Int(name.end) - 1])
+    }
+
     /// Whether a token without escapes is the same text. Lengths first: they tell most names apart.
     fileprivate func equal(_ token: JSONToken, _ text: UnsafeBufferPointer<UInt8>) -> Bool {
         guard token.end - token.start == text.count else { return false }

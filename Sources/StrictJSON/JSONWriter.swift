@@ -121,6 +121,19 @@ public struct JSONWriter: ~Copyable {
         number(text)
     }
 
+    /// A member that is a decimal number: so many units, of which 10 to the power of `exponent` are one. All digits after the point are
+    /// written.
+    public mutating func decimal(_ name: StaticString, _ units: Int64, exponent: Int) {
+        self.name(name)
+        separate()
+        if units < 0 { append(UInt8(ascii: "-")) }
+        let one = (0..<exponent).reduce(UInt64(1)) { one, _ in 10 * one }
+        append(digitsOf: units.magnitude / one)
+        guard exponent > 0 else { return }
+        append(UInt8(ascii: "."))
+        append(digitsOf: units.magnitude % one, atLeast: exponent)
+    }
+
     /// A member that is true or false.
     public mutating func bool(_ name: StaticString, _ value: Bool) {
         self.name(name)
@@ -149,36 +162,28 @@ public struct JSONWriter: ~Copyable {
             reserve(utf8.count + 3)
             separate()
             put(UInt8(ascii: "\""))
-            // Nearly every string is.
-            if Self.isPlain(utf8) {
-                put(utf8)
-                put(UInt8(ascii: "\""))
-                return
-            }
-            for byte in utf8 {
-                if Self.needsEscape(byte) { escape(byte) } else { append(byte) }
+            var index = putPlain(utf8)
+            while index < utf8.count {
+                if Self.needsEscape(utf8[index]) { escape(utf8[index]) } else { append(utf8[index]) }
+                index += 1
             }
             append(UInt8(ascii: "\""))
         }
     }
 
-    /// Whether nothing in it needs an escape.
-    private static func isPlain(_ utf8: UnsafeBufferPointer<UInt8>) -> Bool {
+    /// Writes the beginning of a string that has nothing to escape in it, mostly all of it but a few bytes, eight bytes at a time, into room
+    /// that is there. - Returns: how many bytes it has.
+    private mutating func putPlain(_ utf8: UnsafeBufferPointer<UInt8>) -> Int {
+        let room = UnsafeMutableRawPointer(start + count)
         var index = 0
         while index + 8 <= utf8.count {
             let bytes = EightBytes(utf8, at: index)
-            if bytes.haveControl || bytes.have(UInt8(ascii: "\"")) || bytes.have(UInt8(ascii: "\\"))
-                || bytes.have(0x7F)
-            {
-                return false
-            }
+            if bytes.needEscapes { break }
+            room.storeBytes(of: bytes.word, toByteOffset: index, as: UInt64.self)
             index += 8
         }
-        while index < utf8.count {
-            if needsEscape(utf8[index]) { return false }
-            index += 1
-        }
-        return true
+        count += index
+        return index
     }
 
     private static func needsEscape(_ byte: UInt8) -> Bool {
@@ -284,13 +289,15 @@ public struct JSONWriter: ~Copyable {
         append(UnsafeBufferPointer(start: word.utf8Start, count: word.utf8CodeUnitCount))
     }
 
-    private mutating func append(digitsOf number: UInt64) {
+    /// - Parameter width: with zeros in front of it, the number has so many digits at least.
+    private mutating func append(digitsOf number: UInt64, atLeast width: Int = 1) {
         var digits = 1
         var rest = number
         while rest >= 10 {
             rest /= 10
             digits += 1
         }
+        digits = max(digits, width)
         reserve(digits)
         rest = number
         for position in (count..<count + digits).reversed() {

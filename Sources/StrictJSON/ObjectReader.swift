@@ -56,6 +56,8 @@ public struct ObjectReader {
     private let repeated: [Int]
     /// One bit for each member that was asked for.
     private var read: UInt64 = 0
+    /// The member after the one that was asked for last.
+    private var next: MemberPlace?
     private var issues: [ValidationIssue] = []
 
     /// Reads the members of `value`. - Throws: `ValidationFailure` when it is not an object.
@@ -79,7 +81,8 @@ public struct ObjectReader {
 
     /// The member's value, whatever it is.
     public mutating func value(_ name: String) -> JSONNode? {
-        guard let (place, value) = object.find(name) else { return nil }
+        guard let (place, value, next) = object.find(name, expecting: next) else { return nil }
+        self.next = next
         if place < Self.maximumMembers { read |= 1 << UInt64(place) }
         return value
     }
@@ -94,7 +97,7 @@ public struct ObjectReader {
     /// A whole number within a range; a fraction, a string or a number of another size is a fault (HT-03).
     public mutating func integer(_ name: String, in range: ClosedRange<Int64>, required: Bool = true) -> Int64? {
         guard let value = required ? requiredValue(name) : value(name) else { return nil }
-        guard let number = value.number.flatMap({ Int64($0) }), range.contains(number) else {
+        guard let number = value.integer, range.contains(number) else {
             issue(name, "must be a whole number from \(range.lowerBound) to \(range.upperBound)")
             return nil
         }

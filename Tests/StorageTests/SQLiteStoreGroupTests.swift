@@ -20,6 +20,20 @@ struct SQLiteStoreGroupTests {
         #expect([first, second] == [1, 2])
     }
 
+    @Test("each text is the statement that it says, also of many with one length, and the store closes after them")
+    func manyStatements() async throws {
+        let store = try stores.open()
+        for round in 0..<2 {
+            for number in 100..<800 {
+                let found = try await store.transaction { transaction in
+                    try transaction.first("SELECT \(number) + ?", [.integer(Int64(round))]) { $0.integer(0) }
+                }
+                #expect(found == Int64(number + round))
+            }
+        }
+        try store.close()
+    }
+
     @Test("a body that throws undoes its own writes, and the error comes back as it is")
     func bodyThrows() async throws {
         let store = try stores.open()

@@ -47,6 +47,19 @@ struct JSONNodeTests {
         #expect(try node(#"{"a":1,"\u0061":2,"a":3}"#).member("a")?.number == "1")
     }
 
+    @Test(
+        "a whole number is read to the last that fits, and nothing else is one",
+        arguments: [
+            ("0", 0), ("-0", 0), ("7", 7), ("-12", -12), ("9223372036854775807", .max), ("-9223372036854775808", .min),
+            ("9223372036854775808", nil), ("-9223372036854775809", nil), ("99999999999999999999", nil),
+            ("18446744073709551616", nil), ("1.0", nil), ("1e3", nil), ("1E0", nil), (#""1""#, nil), ("null", nil),
+            ("[1]", nil),
+        ] as [(String, Int64?)])
+    func integers(text: String, number: Int64?) throws {
+        #expect(try node(text).integer == number)
+        #expect(try node(" \(text) ").integer == number)
+    }
+
     @Test("two values are equal when they say the same, whatever stands between")
     func equality() throws {
         #expect(try node(#"{"a":[1,"é"]}"#) == node(#" { "\u0061" : [ 1 , "\u00e9" ] } "#))

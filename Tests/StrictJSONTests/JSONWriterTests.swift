@@ -152,4 +152,38 @@ struct JSONWriterTests {
             #expect(try JSONParser.parse(bytes).tree == expected)
         }
     }
+
+    @Test(
+        "a decimal has all the digits after its point",
+        arguments: [
+            (2000, 2, "20.00"), (-5, 2, "-0.05"), (0, 2, "0.00"), (99, 2, "0.99"), (100, 2, "1.00"), (500, 0, "500"),
+            (-1, 0, "-1"),
+            (1250, 3, "1.250"), (7, 3, "0.007"), (.max, 2, "92233720368547758.07"), (.min, 3, "-9223372036854775.808"),
+        ] as [(Int64, Int, String)])
+    func decimals(units: Int64, exponent: Int, expected: String) {
+        let written = text { json in
+            json.object { json in
+                json.decimal("a", units, exponent: exponent)
+                json.decimal("b", 1, exponent: 0)
+            }
+        }
+        #expect(written == "{\"a\":\(expected),\"b\":1}")
+    }
+
+    @Test("a character is escaped wherever among others it stands")
+    func escapesAnywhere() throws {
+        for character in ["\"", "\\", "\u{7F}", "\n", "\u{0}", "\u{1F}", "é", "\u{80}", " ", "!", "~"] {
+            for before in 0..<20 {
+                for after in [0, 1, 7, 8, 9] {
+                    let string =
+                        String(repeating: "x", count: before) + character + String(repeating: "y", count: after)
+                    let written = text { $0.string(string) }
+                    #expect(try JSONParser.parse(written.utf8).string == string)
+                    #expect(written.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F })
+                    let isPlain = ![UInt8](string.utf8).contains { $0 < 0x20 || $0 == 0x22 || $0 == 0x5C || $0 == 0x7F }
+                    #expect((written == "\"\(string)\"") == isPlain)
+                }
+            }
+        }
+    }
 }

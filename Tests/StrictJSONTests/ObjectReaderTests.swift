@@ -306,4 +306,45 @@ struct ObjectReaderTests {
         let told = issues(try reader("{\(members)}"))
         #expect(told == Array(repeating: ValidationIssue("#/a", "is given more than once"), count: 20))
     }
+
+    @Test("members are found in whatever order they are asked for, and again")
+    func anyOrder() throws {
+        let names = ["a", "b", "c", "dd"]
+        let text = #"{"a":0,"b":{"a":9,"c":9},"c":2,"\u0064d":3}"#
+        for first in names {
+            for second in names {
+                for third in names {
+                    var reader = try reader(text)
+                    for name in [first, second, third] {
+                        let found = reader.value(name)
+                        let value = try #require(found)
+                        if name != "b" { #expect(value.integer == Int64(names.firstIndex(of: name) ?? -1)) }
+                        #expect(reader.value("x") == nil)
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("which names are given more than once is seen, whatever they have in common and however they are written")
+    func repeatedAmongSimilar() throws {
+        // All texts of up to three of these letters, some with the same length, first and last letter.
+        let letters = ["a", "b", "k"]
+        let names =
+            letters + letters.flatMap { x in letters.map { x + $0 } }
+            + letters.flatMap { x in letters.flatMap { y in letters.map { x + y + $0 } } }
+        for name in names {
+            for others in [names, names.reversed()] {
+                let distinct = others.filter { $0 != name }.prefix(30).map { "\"\($0)\":1" }
+                let escaped = name.unicodeScalars.map { "\\u00" + String($0.value, radix: 16) }.joined()
+                for again in [name, escaped] {
+                    let text = "{\(([#""\#(name)":1"#] + distinct + [#""\#(again)":2"#]).joined(separator: ","))}"
+                    let told = issues(try reader(text)).filter { $0.detail == "is given more than once" }
+                    #expect(told == [ValidationIssue("#/\(name)", "is given more than once")])
+                    let once = "{\(([#""\#(again)":1"#] + distinct).joined(separator: ","))}"
+                    #expect(!issues(try reader(once)).contains { $0.detail == "is given more than once" })
+                }
+            }
+        }
+    }
 }

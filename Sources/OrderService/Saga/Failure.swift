@@ -3,7 +3,7 @@ import ServiceClient
 extension String {
     /// At most so many Unicode scalars of the text, which is how `ObjectReader` counts.
     func cut(to length: Int) -> String {
-        String(unicodeScalars.prefix(length))
+        utf8.count <= length ? self : String(unicodeScalars.prefix(length))
     }
 }
 

@@ -41,7 +41,8 @@ package struct BatchRoute: Sendable {
         let start = time.uptime
         let requestID = received.requestID.flatMap { Correlation.RequestID($0) } ?? Correlation.RequestID()
         let trace = TraceContext(continuing: received.traceparent, sampler: traces?.sampler)
-        let route = commands[received.path] == nil ? "none" : received.path
+        let handler = commands[received.path]
+        let route = handler == nil ? "none" : received.path
         let span = traces.flatMap { ServerSpan($0, commandTo: route, as: trace) }
         let notes = RequestNotes()
         let line = RequestLog(logger: logger, requestID: requestID, trace: trace, metrics: metrics)
@@ -50,9 +51,11 @@ package struct BatchRoute: Sendable {
         do {
             let reply: CommandReply
             if let span {
-                reply = try await span.within { try await self.reply(to: received, requestID, trace, deadline, notes) }
+                reply = try await span.within {
+                    try await self.reply(to: received, by: handler, requestID, trace, deadline, notes)
+                }
             } else {
-                reply = try await self.reply(to: received, requestID, trace, deadline, notes)
+                reply = try await self.reply(to: received, by: handler, requestID, trace, deadline, notes)
             }
             status = reply.status
             answer = .answered(status: status, body: reply.body, retryAfter: nil)
@@ -73,10 +76,10 @@ package struct BatchRoute: Sendable {
     }
 
     private func reply(
-        to received: CommandBatch.Received, _ requestID: Correlation.RequestID, _ trace: TraceContext,
-        _ deadline: Deadline?, _ notes: RequestNotes
+        to received: CommandBatch.Received, by route: CommandRoute?, _ requestID: Correlation.RequestID,
+        _ trace: TraceContext, _ deadline: Deadline?, _ notes: RequestNotes
     ) async throws -> CommandReply {
-        guard let route = commands[received.path] else {
+        guard let route else {
             throw Problem(.notFound, "There is no command at this address.")
         }
         guard received.user.isEmpty || EnvelopeMiddleware.isUserID(received.user) else { throw Problem.userIDInvalid }

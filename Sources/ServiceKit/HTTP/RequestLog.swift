@@ -80,21 +80,17 @@ struct RequestLine: CustomStringConvertible, Sendable {
         json.string("method", method)
         json.string("route", route)
         json.integer("status", status)
-        json.number("duration_ms", milliseconds)
+        // With three digits after the point.
+        json.decimal("duration_ms", microseconds, exponent: 3)
         json.string("request_id", requestID.value)
         json.string("trace_id", trace.traceID)
         json.string("span_id", trace.spanID)
         if let orderID { json.string("order_id", orderID) }
     }
 
-    /// With three digits after the point.
-    private var milliseconds: String {
-        let microseconds = max(0, duration.wholeNanoseconds) / 1000
-        let fraction = microseconds % 1000
-        return "\(microseconds / 1000).\(fraction < 10 ? "00" : fraction < 100 ? "0" : "")\(fraction)"
-    }
+    private var microseconds: Int64 { max(0, duration.wholeNanoseconds) / 1000 }
 
-    var description: String { "\(method) \(route) \(status) \(milliseconds)" }
+    var description: String { "\(method) \(route) \(status) \(microseconds) µs" }
 }
 
 extension Problem {

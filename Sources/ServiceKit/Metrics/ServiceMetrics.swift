@@ -42,19 +42,25 @@ public enum ServiceMetrics {
 package final class RequestMetrics: Sendable {
     private let name: String
     private let factory: any MetricsFactory
-    private let timers = Mutex<[Key: CoreMetrics.Timer]>([:])
+    /// By a number made of a route's length and a status: to hash three texts for each command costs more than to compare two.
+    private let timers = Mutex([[Entry]](repeating: [], count: 64))
 
-    private struct Key: Hashable {
+    private struct Entry {
         let method: String
         let route: String
         let status: Int
+        let timer: CoreMetrics.Timer
     }
 
-    private static let methods: Set<String> = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
     /// Stands for every method that is not known: a client may send any word as one.
     static let other = "_OTHER"
 
-    static func known(_ method: String) -> String { methods.contains(method) ? method : other }
+    static func known(_ method: String) -> String {
+        switch method {
+        case "POST", "GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS": method
+        default: other
+        }
+    }
 
     /// - Parameter name: the histogram's.
     package init(_ factory: any MetricsFactory, name: String = "http_server_request_duration_seconds") {
@@ -68,16 +74,18 @@ package final class RequestMetrics: Sendable {
     }
 
     package func record(method: String, route: String, status: Int, duration: Duration) {
-        let key = Key(method: Self.known(method), route: route, status: status)
+        let method = Self.known(method)
+        let number = (route.utf8.count &+ 31 &* status) & 63
         let timer = timers.withLock { timers in
-            if let known = timers[key] { return known }
+            let known = timers[number].first { $0.status == status && $0.route == route && $0.method == method }
+            if let known { return known.timer }
             let made = CoreMetrics.Timer(
                 label: name,
                 dimensions: [
-                    ("http_request_method", key.method), ("http_route", key.route),
-                    ("http_response_status_code", String(key.status)),
+                    ("http_request_method", method), ("http_route", route),
+                    ("http_response_status_code", String(status)),
                 ], factory: factory)
-            timers[key] = made
+            timers[number].append(Entry(method: method, route: route, status: status, timer: made))
             return made
         }
         timer.recordNanoseconds(duration.wholeNanoseconds)
