@@ -1,4 +1,5 @@
 import ServiceClient
+import Storage
 import TestSupport
 import Testing
 
@@ -61,6 +62,28 @@ struct CheckoutKeyTests {
             #expect(!anew.isReplayed)
             #expect(anew.text("orderId") != first.text("orderId"))
         }
+    }
+
+    @Test("after each failure the key begins its next attempt, also of many that ask at once only one")
+    func attempts() async throws {
+        let fixture = try OrderFixture()
+        fixture.shop.script(.charge) { call in call <= 3 ? .refuse(.declined) : .answer }
+        try await fixture.run { client in
+            for _ in 1...2 { #expect(try await client.checkout().status == 402) }
+            let statuses = try await withThrowingTaskGroup { group in
+                for _ in 0..<20 { group.addTask { try await client.checkout().status } }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            #expect(Set(statuses).isSubset(of: [200, 402, 409]))
+            #expect(try await client.checkout().status == 200)
+        }
+        let attempts = try await fixture.test.store.transaction { transaction in
+            try transaction.all("SELECT attempt, status FROM orders ORDER BY attempt LIMIT 10", []) {
+                "\($0.integer(0)) \($0.text(1))"
+            }
+        }
+        #expect(attempts == ["1 failed", "2 failed", "3 failed", "4 completed"])
+        #expect(fixture.shop.unreturnedCharges.count == 1)
     }
 
     // MARK: - In flight

@@ -112,6 +112,22 @@ struct LeaseTests {
         #expect(try await claim(left) == .started)
     }
 
+    @Test("a refusal begins no next attempt under a key that has failed, and leaves the last one what it was")
+    func refusedAgain() async throws {
+        let left = try await fixture.leave(.failed(.sample))
+        let plan = OrderPlan(
+            orderID: "next", reservationID: "r", chargeID: "c", refundID: "f", user: left.plan.user,
+            lines: left.plan.lines, method: left.plan.method)
+        let next = Order(
+            record: SagaRecord(plan: plan, step: .reserving, history: []), key: left.order.key, createdAt: time.now,
+            updatedAt: time.now)
+        await #expect(throws: Problem.self) {
+            try await process().begin(next, orRefuse: Problem(.checkoutUnavailable, "No."))
+        }
+        #expect(try await fixture.onlyOrderID() == left.plan.orderID)
+        #expect(try await process().begin(next) == .started)
+    }
+
     // MARK: - Taking over
 
     /// Puts an order down whose owner is dead, and takes it up.
