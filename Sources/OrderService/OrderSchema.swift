@@ -75,7 +75,7 @@ enum OrderSchema {
     ///
     /// The order that a key stood for is its last attempt, also where the clock was set back between two and the ids say otherwise.
     /// Without rowids, as it was, the rows themselves are the tree that ids are looked up in: more pages are written, and an order of
-    /// three lines, over a quarter of a page, takes a page to itself.
+    /// four lines, over a quarter of a page, takes a page to itself.
     private static let recordsOfTheirKeys = Migration(
         "orders as the records of their keys",
         """

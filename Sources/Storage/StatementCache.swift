@@ -5,7 +5,9 @@ import GRDBSQLite
 ///
 /// The library has such a cache, which hashes the text at each use: some hundred bytes, for every statement of every request. Here a text is
 /// found by its length and then compared, which for a literal in the code is to see that it is the very same.
-final class StatementCache: @unchecked Sendable {  // Its users take turns, as they do with the connection.
+/// Unchecked, because its users take turns, as they do with the connection: whoever commits a group has both to themselves
+/// (`SQLiteStore.nextGroup`), and hands them on under a lock.
+final class StatementCache: @unchecked Sendable {
     /// How many are kept; there are fewer texts in any service. All others are left to the library.
     private static let maximum = 512
 

@@ -26,7 +26,7 @@ extension Store {
 /// What the body of a transaction returned. Made where the type is known, so that the store itself has no generic code to look up at
 /// run time.
 ///
-/// Written by whoever runs the body, before its caller goes on and reads it: never by two at once.
+/// Unchecked, because it is written by whoever runs the body, before its caller goes on and reads it: never by two at once.
 @usableFromInline
 final class TransactionResult<T: Sendable>: @unchecked Sendable {
     @usableFromInline var value: T?
