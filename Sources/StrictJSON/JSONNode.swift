@@ -237,10 +237,19 @@ extension UnsafeBufferPointer<UInt8> {
 
     /// Whether a token without escapes is the same text. Lengths first: they tell most names apart.
     fileprivate func equal(_ token: JSONToken, _ text: UnsafeBufferPointer<UInt8>) -> Bool {
-        guard token.end - token.start == text.count else { return false }
-        let start = Int(token.start)
-        for offset in 0..<text.count where self[start + offset] != text[offset] { return false }
-        return true
+        let count = text.count
+        guard token.end - token.start == count else { return false }
+        let name = UnsafeBufferPointer(rebasing: self[token.range])
+        if count < 8 {
+            for index in 0..<count where name[index] != text[index] { return false }
+            return true
+        }
+        var index = 0
+        while index + 8 < count {
+            guard EightBytes(name, at: index).word == EightBytes(text, at: index).word else { return false }
+            index += 8
+        }
+        return EightBytes(name, at: count - 8).word == EightBytes(text, at: count - 8).word
     }
 }
 

@@ -55,7 +55,9 @@ public struct JSONParser {
     }
 
     private mutating func skipWhitespace() {
-        while let byte = current, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { index += 1 }
+        while let byte = current, byte <= 0x20, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 {
+            index += 1
+        }
     }
 
     private mutating func value(depth: Int) throws(JSONSyntaxError) {
@@ -191,9 +193,10 @@ public struct JSONParser {
         var isASCII = true
         while index + 8 <= bytes.count {
             let eight = EightBytes(bytes, at: index)
-            if eight.have(UInt8(ascii: "\"")) || eight.have(UInt8(ascii: "\\")) || eight.haveControl { break }
-            isASCII = isASCII && eight.areASCII
-            index += 8
+            let plain = eight.plainInString
+            isASCII = isASCII && eight.areASCII(first: plain)
+            index += plain
+            if plain < 8 { break }
         }
         while let byte = current, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") {
             guard byte >= 0x20 else { throw failure("a control character in a string must be escaped") }

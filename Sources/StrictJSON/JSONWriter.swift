@@ -3,6 +3,9 @@
 /// The text grows in memory of its own and not in an array, which for every byte would look whether it is shared: a checkout
 /// writes some 300 names and values.
 public struct JSONWriter: ~Copyable {
+    /// Room behind everything that is written: the last bytes of a string are stored as eight.
+    private static let slack = 8
+
     /// How many bytes have been written.
     public private(set) var count = 0
     private var start: UnsafeMutablePointer<UInt8>
@@ -11,7 +14,7 @@ public struct JSONWriter: ~Copyable {
 
     /// An empty text with room for a common message.
     public init(capacity: Int = 512) {
-        self.capacity = max(1, capacity)
+        self.capacity = capacity + Self.slack
         start = .allocate(capacity: self.capacity)
     }
 
@@ -45,7 +48,7 @@ public struct JSONWriter: ~Copyable {
     /// a checkout writes more than a hundred.
     public mutating func name(_ name: StaticString) {
         reserve(name.utf8CodeUnitCount + 4)
-        separate()
+        putComma()
         put(UInt8(ascii: "\""))
         put(UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
         put(UInt8(ascii: "\""))
@@ -160,30 +163,35 @@ public struct JSONWriter: ~Copyable {
         var value = value
         value.withUTF8 { utf8 in
             reserve(utf8.count + 3)
-            separate()
+            putComma()
             put(UInt8(ascii: "\""))
-            var index = putPlain(utf8)
-            while index < utf8.count {
-                if Self.needsEscape(utf8[index]) { escape(utf8[index]) } else { append(utf8[index]) }
-                index += 1
-            }
+            let index = putPlain(utf8)
+            if index < utf8.count { appendEscaping(utf8[index...]) }
             append(UInt8(ascii: "\""))
         }
     }
 
-    /// Writes the beginning of a string that has nothing to escape in it, mostly all of it but a few bytes, eight bytes at a time, into room
-    /// that is there. - Returns: how many bytes it has.
+    /// Writes the beginning of a string that has nothing to escape in it, mostly all of it, eight bytes at a time, into room that is there.
+    /// - Returns: how many bytes it has.
     private mutating func putPlain(_ utf8: UnsafeBufferPointer<UInt8>) -> Int {
         let room = UnsafeMutableRawPointer(start + count)
         var index = 0
-        while index + 8 <= utf8.count {
-            let bytes = EightBytes(utf8, at: index)
+        while index < utf8.count {
+            let bytes =
+                index + 8 <= utf8.count ? EightBytes(utf8, at: index) : EightBytes(utf8, lastFrom: index)
             if bytes.needEscapes { break }
             room.storeBytes(of: bytes.word, toByteOffset: index, as: UInt64.self)
             index += 8
         }
+        index = min(index, utf8.count)
         count += index
         return index
+    }
+
+    private mutating func appendEscaping(_ utf8: Slice<UnsafeBufferPointer<UInt8>>) {
+        for byte in utf8 {
+            if Self.needsEscape(byte) { escape(byte) } else { append(byte) }
+        }
     }
 
     private static func needsEscape(_ byte: UInt8) -> Bool {
@@ -238,13 +246,20 @@ public struct JSONWriter: ~Copyable {
     }
 
     private mutating func separate() {
-        if needsComma { append(UInt8(ascii: ",")) }
+        reserve(1)
+        putComma()
+    }
+
+    /// Writes the comma between two values, if it needs one, into room that is there.
+    private mutating func putComma() {
+        if needsComma { put(UInt8(ascii: ",")) }
         needsComma = true
     }
 
     private mutating func open(_ bracket: UInt8) {
-        separate()
-        append(bracket)
+        reserve(2)
+        putComma()
+        put(bracket)
         needsComma = false
     }
 
@@ -267,7 +282,7 @@ public struct JSONWriter: ~Copyable {
 
     /// Makes room for so many bytes.
     private mutating func reserve(_ more: Int) {
-        if more > capacity - count { grow(by: more) }
+        if more > capacity - Self.slack - count { grow(by: more) }
     }
 
     /// Writes into room that is there.
@@ -291,6 +306,7 @@ public struct JSONWriter: ~Copyable {
 
     /// - Parameter width: with zeros in front of it, the number has so many digits at least.
     private mutating func append(digitsOf number: UInt64, atLeast width: Int = 1) {
+        if number < 10, width == 1 { return append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number)) }
         var digits = 1
         var rest = number
         while rest >= 10 {
@@ -308,8 +324,8 @@ public struct JSONWriter: ~Copyable {
     }
 
     private mutating func grow(by more: Int) {
-        let larger = UnsafeMutablePointer<UInt8>.allocate(capacity: max(2 * capacity, count + more))
-        capacity = max(2 * capacity, count + more)
+        capacity = max(2 * capacity, count + more + Self.slack)
+        let larger = UnsafeMutablePointer<UInt8>.allocate(capacity: capacity)
         larger.moveInitialize(from: start, count: count)
         start.deallocate()
         start = larger

@@ -58,17 +58,18 @@ public struct ObjectReader {
     private var read: UInt64 = 0
     /// The member after the one that was asked for last.
     private var next: MemberPlace?
-    private var issues: [ValidationIssue] = []
+    private var issues: [ValidationIssue]
 
     /// Reads the members of `value`. - Throws: `ValidationFailure` when it is not an object.
     public init(_ value: JSONNode) throws(ValidationFailure) {
         guard value.isObject else { throw ValidationFailure("#", "must be an object") }
         object = value
         // Those beyond the limit are refused in any case, so that this stays small.
-        repeated = object.repeated(upTo: Self.maximumMembers)
-        guard !repeated.isEmpty else { return }
-        let members = object.members
-        for place in repeated { issue(members[place].name, "is given more than once") }
+        repeated = value.repeated(upTo: Self.maximumMembers)
+        let members = repeated.isEmpty ? [] : value.members
+        issues = repeated.map { place in
+            ValidationIssue(ValidationIssue.pointer(to: members[place].name), "is given more than once")
+        }
     }
 
     /// Whether the member is there at all.

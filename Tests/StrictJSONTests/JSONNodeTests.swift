@@ -42,6 +42,17 @@ struct JSONNodeTests {
         #expect(value.tree == .object([.init("x", .number("0")), .init(name, .number("1"))]))
     }
 
+    @Test("names of one length are told apart by any of their characters", arguments: 1..<26)
+    func names(length: Int) throws {
+        let name = String(repeating: "a", count: length)
+        for place in 0..<length {
+            let other = String(repeating: "a", count: place) + "b" + String(repeating: "a", count: length - place - 1)
+            let object = try node(#"{"\#(other)":1,"\#(name)":2}"#)
+            #expect(object.member(name)?.number == "2")
+            #expect(object.member(other)?.number == "1")
+        }
+    }
+
     @Test("the first of several members with a name is found")
     func first() throws {
         #expect(try node(#"{"a":1,"\u0061":2,"a":3}"#).member("a")?.number == "1")
