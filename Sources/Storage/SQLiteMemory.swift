@@ -5,8 +5,4 @@ enum SQLiteMemory {
     /// Without the count of what is in use, which nobody reads, SQLite takes no lock whenever it allocates or frees, which it does for
     /// every statement (docs/performance.md). Too late once a connection has been opened, and then no harm.
     static let isUncounted: Bool = csqlite_count_memory(0) == SQLITE_OK
-
-    /// Each connection keeps pieces of memory for what a statement needs while it runs. Those that SQLite has by itself are all taken by the
-    /// prepared statements that we keep.
-    static let isKept: Bool = csqlite_keep_pieces(1200, 400) == SQLITE_OK
 }

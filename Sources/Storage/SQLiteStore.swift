@@ -75,7 +75,7 @@ public final class SQLiteStore: Store {
         maximumPages: Int? = nil,
         onFatal: @escaping @Sendable (StoreError) -> Void = { _ in }
     ) throws {
-        _ = (SQLiteMemory.isUncounted, SQLiteMemory.isKept)
+        _ = SQLiteMemory.isUncounted
         self.loop = loop
         aside = DispatchQueue(label: "store")
         var configuration = Configuration()
@@ -88,8 +88,11 @@ public final class SQLiteStore: Store {
             try database.execute(sql: "PRAGMA wal_autocheckpoint = 0")
             // Else what "never deleted" forbids could still be done by INSERT OR REPLACE.
             try database.execute(sql: "PRAGMA recursive_triggers = ON")
+            // Debian's build writes zeros over what is replaced. The log and earlier copies keep it all the same.
+            try database.execute(sql: "PRAGMA secure_delete = OFF")
             try database.execute(sql: "PRAGMA temp_store = MEMORY")
-            try database.execute(sql: "PRAGMA cache_size = -32768")
+            // In KiB. SQLite looks through all of it at nearly every commit: more costs more than it saves (docs/decisions/0005).
+            try database.execute(sql: "PRAGMA cache_size = -4096")
             if let maximumPages { try database.execute(sql: "PRAGMA max_page_count = \(maximumPages)") }
         }
         do {

@@ -65,9 +65,11 @@ final class SQLiteTransaction: Transaction {
         } catch {
             throw StoreError(error)
         }
+        let mark = statements.values.count
         defer {
             sqlite3_reset(statement)
             sqlite3_clear_bindings(statement)
+            statements.values.drop(to: mark)
         }
         for (index, argument) in arguments.enumerated() {
             let code = bind(argument, to: statement, at: Int32(index + 1))
@@ -90,14 +92,15 @@ final class SQLiteTransaction: Transaction {
         case .integer(let number): return sqlite3_bind_int64(statement, index, number)
         case .text(var text):
             return text.withUTF8 { utf8 in
-                utf8.withMemoryRebound(to: CChar.self) { characters in
-                    sqlite3_bind_text(statement, index, characters.baseAddress, Int32(characters.count), copyBytes)
-                }
+                let (start, isKept) = statements.values.keep(UnsafeRawBufferPointer(utf8))
+                let characters = start?.assumingMemoryBound(to: CChar.self)
+                return sqlite3_bind_text(statement, index, characters, Int32(utf8.count), isKept ? nil : copyBytes)
             }
         case .blob(let bytes):
             return bytes.withUnsafeBytes { bytes in
-                guard let start = bytes.baseAddress else { return sqlite3_bind_zeroblob(statement, index, 0) }
-                return sqlite3_bind_blob(statement, index, start, Int32(bytes.count), copyBytes)
+                let (start, isKept) = statements.values.keep(bytes)
+                guard let start else { return sqlite3_bind_zeroblob(statement, index, 0) }
+                return sqlite3_bind_blob(statement, index, start, Int32(bytes.count), isKept ? nil : copyBytes)
             }
         case .null: return sqlite3_bind_null(statement, index)
         }

@@ -13,6 +13,8 @@ final class StatementCache: @unchecked Sendable {
 
     private var byLength = [[(sql: String, statement: Statement)]](repeating: [], count: 64)
     private var count = 0
+    /// The values of the statements that are under way.
+    var values = BoundValues()
 
     /// The statement of a text, prepared at its first use. - Throws: what the library throws.
     func statement(_ sql: String, on database: Database) throws -> Statement {

@@ -107,6 +107,37 @@ struct SQLRowTests {
         #expect(lists == [[30, 20, 10], [30, 20], []])
     }
 
+    @Test("while a statement returns rows others run, each with the values that it was given", arguments: [1, 30_000])
+    func nested(length: Int) async throws {
+        let found = try await store.transaction { transaction in
+            for id in [1, 2, 3] as [Int64] {
+                try transaction.run("INSERT INTO samples (id, number) VALUES (?, ?)", [.integer(id), .integer(id)])
+            }
+            let outer = String(repeating: "o", count: length)
+            return try transaction.all(
+                "SELECT id, ?1 FROM samples WHERE ?1 = ?2", [.text(outer), .text(outer)]
+            ) { row in
+                let inner = String(repeating: "\(row.integer(0))", count: length)
+                let read = try transaction.first("SELECT ?, ?", [.text(inner), .blob(Array(inner.utf8))]) { row in
+                    row.text(0) == inner && row.blob(1).elementsEqual(inner.utf8)
+                }
+                return read == true && row.text(1) == outer
+            }
+        }
+        #expect(found == [true, true, true])
+    }
+
+    @Test("more and longer values than there is memory kept for come back as well")
+    func manyValues() async throws {
+        let values = (0..<40).map { SQLValue.text(String(repeating: "\($0 % 10)", count: 1_000 * $0)) }
+        let isThere = try await store.transaction { transaction in
+            try transaction.first("SELECT " + Array(repeating: "?", count: 40).joined(separator: ", "), values) { row in
+                (0..<40).map { values[$0] == .text(row.text($0)) }
+            }
+        }
+        #expect(isThere == Array(repeating: true, count: 40))
+    }
+
     @Test("a statement tells how many rows it changed")
     func changes() async throws {
         let counts = try await store.transaction { transaction in
