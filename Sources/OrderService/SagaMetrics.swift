@@ -41,7 +41,10 @@ final class SagaMetrics: Sendable {
     private let compensations: [Labels: Counter]
     private let retries: [Labels: Counter]
     private let breakers: [String: Meter]
-    private let steps: [String: Meter]
+    /// Of the sagas that are driven here, in the order of `Saga.Step.place`.
+    private let steps: [Meter]
+    /// Of those that wait for their next round, and of parked ones.
+    private let waiting: [String: Meter]
     private let limbo: LimboMeters
     private let durations: [Bool: CoreMetrics.Timer]
 
@@ -75,11 +78,11 @@ final class SagaMetrics: Sendable {
             uniqueKeysWithValues: ["stock", "payment"].map {
                 ($0, Meter(label: "circuit_breaker_state", dimensions: [("target", $0)], factory: factory))
             })
-        let names = ["reserving", "charging", "completing", "releasing", "canceling", "refunding", "waiting", "parked"]
-        steps = Dictionary(
-            uniqueKeysWithValues: names.map {
-                ($0, Meter(label: "checkout_sagas", dimensions: [("state", $0)], factory: factory))
-            })
+        func sagas(_ state: String) -> Meter {
+            Meter(label: "checkout_sagas", dimensions: [("state", state)], factory: factory)
+        }
+        steps = ["reserving", "charging", "completing", "releasing", "canceling", "refunding"].map(sagas)
+        waiting = ["waiting": sagas("waiting"), "parked": sagas("parked")]
         limbo = LimboMeters(factory)
         func duration(_ outcome: String) -> CoreMetrics.Timer {
             CoreMetrics.Timer(
@@ -92,7 +95,7 @@ final class SagaMetrics: Sendable {
 
     /// A saga is driven here now, or is not any more.
     func count(_ step: Saga.Step, by amount: Double) {
-        steps[step.name]?.increment(by: amount)
+        if let place = step.place { steps[place].increment(by: amount) }
     }
 
     /// A saga has gone from one step to another.
@@ -134,8 +137,8 @@ final class SagaMetrics: Sendable {
 
     /// What waits in the store.
     func set(waiting: [WaitingSagas]) {
-        for state in ["waiting", "parked"] {
-            steps[state]?.set(waiting.filter { $0.state == state }.reduce(0) { $0 + $1.count })
+        for (state, meter) in self.waiting {
+            meter.set(waiting.filter { $0.state == state }.reduce(0) { $0 + $1.count })
         }
         limbo.set(waiting)
     }
@@ -166,6 +169,19 @@ extension Outcome {
 }
 
 extension Saga.Step {
+    /// Which of the meters counts the sagas in this step; none counts those that have ended.
+    fileprivate var place: Int? {
+        switch self {
+        case .reserving: 0
+        case .charging: 1
+        case .completing: 2
+        case .releasing: 3
+        case .canceling: 4
+        case .refunding: 5
+        case .completed, .failed: nil
+        }
+    }
+
     /// What the step undoes.
     fileprivate var compensation: String {
         switch self {

@@ -47,7 +47,7 @@ struct ChargeDesk: Sendable {
     /// Asks the provider now about whatever of a charge has no answer yet, instead of at its next turn.
     private func settle(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let id = try context.parameters.require("id")
-        let command = try await request.operatorCommand()
+        let command = try request.operatorCommand(context)
         let before = try await file(id)
         guard before.charge.isOpen || !before.openRefunds.isEmpty else {
             throw Problem(.chargeStateConflict, "Everything about this charge is settled; there is nothing to ask.")

@@ -25,7 +25,7 @@ public struct SystemTime: TimeSource {
 
     public var uptime: Duration {
         let time = Self.read(CLOCK_MONOTONIC)
-        return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
+        return .nanoseconds(1_000_000_000 * Int64(time.tv_sec) + Int64(time.tv_nsec))
     }
 
     private static func read(_ clock: clockid_t) -> timespec {

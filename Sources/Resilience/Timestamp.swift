@@ -80,7 +80,12 @@ extension Int64 {
 extension Duration {
     /// The duration in milliseconds, rounded towards zero.
     public var wholeMilliseconds: Int64 {
-        components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000
+        Int64(clamping: attoseconds / 1_000_000_000_000_000)
+    }
+
+    /// The duration in nanoseconds, rounded towards zero. One that does not fit is the largest that does.
+    public var wholeNanoseconds: Int64 {
+        Int64(clamping: attoseconds / 1_000_000_000)
     }
 
     /// The duration in seconds. For printing and for arithmetic that need not be exact.

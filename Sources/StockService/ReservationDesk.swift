@@ -62,7 +62,7 @@ struct ReservationDesk: Sendable {
     /// The release that Order makes too; whoever has paid for the goods finds them gone, and gets the money back (hazard 36).
     private func release(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let id = try context.parameters.require("id")
-        let command = try await request.operatorCommand()
+        let command = try request.operatorCommand(context)
         let now = environment.time.now
         let (released, planID) = try await environment.store.transaction { transaction in
             let plan = try ReleasePlan(id, now, in: transaction)

@@ -143,7 +143,7 @@ struct StockRoutes: Sendable {
 
     private func putItem(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let id = try itemID(context)
-        var reader = try ObjectReader(try await request.json())
+        var reader = try ObjectReader(try request.json(context))
         let name = reader.string("name", length: 1...200)
         let price = reader.nested("price") { value throws(ValidationFailure) in
             try Money(json: value, in: 1...Int64.max)
@@ -160,7 +160,7 @@ struct StockRoutes: Sendable {
     private func restock(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let id = try itemID(context)
         let key = try request.optionalIdempotencyKey()
-        var reader = try ObjectReader(try await request.json())
+        var reader = try ObjectReader(try request.json(context))
         let quantity = reader.integer("quantity", in: Cart.quantities)
         try reader.finish()
         guard let quantity else { throw Problem(.validationFailed, "The command has no quantity.") }

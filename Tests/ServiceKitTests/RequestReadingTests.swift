@@ -12,8 +12,8 @@ struct RequestReadingTests {
     /// A service whose one route gives back how it understood the body.
     private func fixture() throws -> ServiceFixture {
         ServiceFixture(try TestEnvironment(migrations: [])) { routes in
-            routes.post("/json") { request, _ in
-                guard let text = try await request.json().string else { return .json { $0.object { _ in } } }
+            routes.post("/json") { request, context in
+                guard let text = try request.json(context).string else { return .json { $0.object { _ in } } }
                 return .json { $0.object { $0.integer("length", text.utf8.count) } }
             }
         }
@@ -94,7 +94,7 @@ struct RequestReadingTests {
     func announcedSize() async throws {
         // The body itself is empty: whoever reads it finds another fault.
         let request = try request([("Content-Type", "application/json"), ("Content-Length", "65537")])
-        let problem = await #expect(throws: Problem.self) { try await request.withBody(upTo: 65_536) }
+        let problem = await #expect(throws: Problem.self) { try await request.wholeBody(upTo: 65_536) }
         #expect(problem?.kind == .payloadTooLarge)
     }
 
@@ -110,11 +110,11 @@ struct RequestReadingTests {
         }
         let request = try request([("Content-Type", "application/json")], body: RequestBody(asyncSequence: stream))
         if size <= Request.maximumBodyBytes {
-            let whole = try await request.withBody(upTo: Request.maximumBodyBytes)
-            #expect(try await whole.json().string == String(repeating: "x", count: size - 2))
+            let whole = try await request.wholeBody(upTo: Request.maximumBodyBytes)
+            #expect(String(buffer: whole) == text)
         } else {
             let problem = await #expect(throws: Problem.self) {
-                try await request.withBody(upTo: Request.maximumBodyBytes)
+                try await request.wholeBody(upTo: Request.maximumBodyBytes)
             }
             #expect(problem?.kind == .payloadTooLarge)
         }

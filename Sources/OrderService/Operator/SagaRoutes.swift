@@ -52,7 +52,7 @@ struct SagaRoutes: Sendable {
         _ action: SagaAction, _ request: Request, _ context: ServiceContext
     ) async throws -> Response {
         let id = try context.parameters.require("id")
-        let plan = try await desk.carryOut(action, of: id, try await request.operatorCommand())
+        let plan = try await desk.carryOut(action, of: id, try request.operatorCommand(context))
         return .json { json in
             json.object { json in
                 json.string("orderId", id)

@@ -22,12 +22,12 @@ struct DeadLetterDesk: Sendable {
         routes.get("/dead-letters/:id/plan", as: Self.plan, plan)
         routes.post("/dead-letters/:id/retry", as: Self.retry) { request, context in
             let id = try context.parameters.require("id")
-            _ = try await payments.retry(deadLetter: id, try await request.operatorCommand())
+            _ = try await payments.retry(deadLetter: id, try request.operatorCommand(context))
             return .json(try await file(id))
         }
         routes.post("/dead-letters/:id/discard", as: Self.discard) { request, context in
             let id = try context.parameters.require("id")
-            try await payments.discard(deadLetter: id, try await request.operatorCommand())
+            try await payments.discard(deadLetter: id, try request.operatorCommand(context))
             return .json(try await file(id))
         }
     }

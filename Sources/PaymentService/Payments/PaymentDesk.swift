@@ -40,7 +40,7 @@ struct PaymentDesk: Sendable {
     /// Makes it due now. The worker asks, so that no two ask at once, and the answer is there a moment later.
     private func settle(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let id = try context.parameters.require("id")
-        let command = try await request.operatorCommand()
+        let command = try request.operatorCommand(context)
         let file = try await environment.store.transaction { [environment] transaction in
             let records = PaymentRecords(transaction: transaction)
             guard let payment = try records.payment(id) else { throw Problem.paymentNotFound }

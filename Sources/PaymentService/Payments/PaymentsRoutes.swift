@@ -39,7 +39,7 @@ struct PaymentsRoutes: Sendable {
         routes.get("/payments/:id/events", as: Described.events, events)
         routes.keyedPost("/payments/:id/refund", as: Described.refund) { request, context, key in
             let id = try context.parameters.require("id")
-            let json = try await request.json()
+            let json = try request.json(context)
             let reply = try await payments.refund(id, by: Caller(context), key: key) { currency in
                 try PaymentRefundRequest(json: json, currency)
             }
@@ -53,7 +53,7 @@ struct PaymentsRoutes: Sendable {
             guard let provider = Provider(rawValue: try context.parameters.require("provider")) else {
                 throw Problem(.notFound, "There is no provider of this name.")
             }
-            try await inbox.receive(request, from: provider)
+            try await inbox.receive(request, context, from: provider)
             return Response(status: .noContent, headers: [.cacheControl: "no-store"])
         }
     }

@@ -34,8 +34,8 @@ package struct WebhookInbox: Sendable {
     }
 
     /// Takes a message. - Throws: `Problem`, or `StoreError`, upon which the provider sends it again.
-    func receive(_ request: Request, from provider: Provider) async throws {
-        let body = Array(try await request.body.collect(upTo: .max).readableBytesView)
+    func receive(_ request: Request, _ context: ServiceContext, from provider: Provider) async throws {
+        let body = Array(context.body.readableBytesView)
         let id: String
         do {
             id = try verify(request, body, from: provider)

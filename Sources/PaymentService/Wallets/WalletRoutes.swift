@@ -48,7 +48,7 @@ struct WalletRoutes: Sendable {
     /// The key may be left out: there is one account for each user and currency, so a repetition opens no other.
     private func open(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let key = try request.optionalIdempotencyKey()
-        let command = try OpenRequest(json: try await request.json(), caller: context.user)
+        let command = try OpenRequest(json: try request.json(context), caller: context.user)
         return .command(try await wallets.open(command, by: Caller(context), key: key))
     }
 

@@ -29,7 +29,9 @@ package struct BatchRoute: Sendable {
     package func answer(_ batch: [CommandBatch.Received], until deadline: Deadline?) async -> [UInt8] {
         guard batch.count > 1 else { return CommandBatch.write([await answer(batch[0], deadline)]) }
         let answers = await withTaskGroup { group in
-            for (index, received) in batch.enumerated() { group.addTask { (index, await answer(received, deadline)) } }
+            for (index, received) in batch.enumerated() {
+                group.addImmediateTask { (index, await answer(received, deadline)) }
+            }
             var answers = [CommandBatch.Answer](repeating: .alone, count: batch.count)
             for await (index, answer) in group { answers[index] = answer }
             return answers

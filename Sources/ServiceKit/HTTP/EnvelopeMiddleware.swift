@@ -36,12 +36,14 @@ struct EnvelopeMiddleware: RouterMiddleware {
             logger: logger, requestID: context.requestID, trace: context.trace, metrics: metrics)
         var response: Response
         do {
-            let whole = try await request.withBody(upTo: request.maximumBodyBytes)
+            if !context.hasBody {
+                context.take(body: try await request.wholeBody(upTo: request.maximumBodyBytes))
+            }
             try readHead(of: request, arrivedAt: start, into: &context)
             if let span {
-                response = try await span.within { try await next(whole, context) }
+                response = try await span.within { [context] in try await next(request, context) }
             } else {
-                response = try await next(whole, context)
+                response = try await next(request, context)
             }
         } catch let error as HTTPParserError {
             span?.end(error)

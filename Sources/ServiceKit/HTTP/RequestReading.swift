@@ -14,20 +14,18 @@ extension Request {
         uri.path == CommandBatch.path ? CommandBatch.maximumBytes : Self.maximumBodyBytes
     }
 
-    /// The same request with its whole body in memory.
+    /// The body, all of it in memory.
     ///
     /// Read before anything is answered: nginx closes a client's connection, without saying so, when a service answers before
     /// it has taken the whole request, and the client's next request on that connection is lost.
     ///
     /// - Parameter limit: the largest body, in bytes.
     /// - Throws: `Problem` for HT-08.
-    package func withBody(upTo limit: Int) async throws -> Request {
+    package func wholeBody(upTo limit: Int) async throws -> ByteBuffer {
         let tooLarge = Problem(.payloadTooLarge, "The body may have \(limit) bytes at the most.")
         if let length = headers.only(.contentLength).flatMap({ Int($0) }), length > limit { throw tooLarge }
         do {
-            var request = self
-            request.body = RequestBody(buffer: try await body.collect(upTo: limit))
-            return request
+            return try await body.collect(upTo: limit)
         } catch is NIOTooManyBytesError {
             throw tooLarge
         } catch let error as HTTPParserError {
@@ -39,11 +37,10 @@ extension Request {
     }
 
     /// The JSON value in the body. - Throws: `Problem` for HT-01 and HT-07.
-    public func json() async throws -> JSONNode {
+    public func json(_ context: ServiceContext) throws -> JSONNode {
         try checkContentType()
-        let buffer = try await body.collect(upTo: .max)
         do throws(JSONSyntaxError) {
-            return try JSONParser.parse(buffer.readableBytesView)
+            return try JSONParser.parse(context.body.readableBytesView)
         } catch {
             throw Problem(.invalidJSON, "The body is not JSON: at byte \(error.offset), \(error.reason).")
         }

@@ -92,7 +92,7 @@ public struct RouteCatalogue: Sendable {
         let route = Route(method: .post, path: path, operation: operation, needsKey: isKeyed) { request, context in
             let key = isKeyed ? try request.idempotencyKey() : nil
             let command = Command(
-                key: key, body: try await request.json(), isBatched: false, requestID: context.requestID,
+                key: key, body: try request.json(context), isBatched: false, requestID: context.requestID,
                 trace: context.trace, user: context.user, deadline: context.deadline, notes: context.notes)
             return .command(try await handle(command))
         }
@@ -105,7 +105,7 @@ public struct RouteCatalogue: Sendable {
             commands: commands, time: environment.time, logger: environment.logger,
             metrics: environment.registry.map { .ofBatches($0) }, traces: environment.traces)
         post(CommandBatch.path, as: .batch) { request, context in
-            let body = try await request.json()
+            let body = try request.json(context)
             return .json(await route.answer(try CommandBatch.commands(json: body), until: context.deadline))
         }
     }

@@ -1,6 +1,7 @@
 import Correlation
 import HTTPTypes
 import Hummingbird
+import NIOCore
 import Resilience
 
 /// What the services know about a request besides its head and body.
@@ -16,11 +17,21 @@ public struct ServiceContext: RequestContext {
     public internal(set) var deadline: Deadline?
     /// What the request turns out to be about.
     public let notes = RequestNotes()
+    /// The body; empty until all of it was read, which `EnvelopeMiddleware` sees to.
+    package private(set) var body = ByteBuffer()
+    /// Whether all of it was read.
+    private(set) var hasBody = false
 
     public init(source: Source) {
         coreContext = .init(source: source)
         requestID = Self.unset.requestID
         trace = Self.unset.trace
+    }
+
+    /// Takes the body, all of it.
+    mutating func take(body: ByteBuffer) {
+        self.body = body
+        hasBody = true
     }
 
     /// Stands in until `EnvelopeMiddleware` has read the head.

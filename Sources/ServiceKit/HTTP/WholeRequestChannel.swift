@@ -22,8 +22,7 @@ struct WholeRequestChannel: ServerChildChannel {
         let running: RunningRequest
     }
 
-    /// Answers a request, whatever becomes of it.
-    let respond: @Sendable (Request, any Channel) async -> Response
+    let respond: WholeRequestHandler.Responder
     /// Where requests are answered: on the event loop of the connections.
     let executor: any TaskExecutor
     let idleTimeout: Duration
@@ -59,11 +58,14 @@ struct WholeRequestChannel: ServerChildChannel {
 }
 
 /// Gathers the parts of a request, has it answered, and writes the answer; one request after the other. What a client sends meanwhile
-/// (pipelining) is left in its socket until the answer is written, but for what came together with the request.
+/// (pipelining) is left in its socket until the answer is written, but for what came together with the request or was the first to come behind it.
 final class WholeRequestHandler: ChannelDuplexHandler {
     typealias InboundIn = HTTPRequestPart
     typealias OutboundIn = HTTPResponsePart
     typealias OutboundOut = HTTPResponsePart
+
+    /// Answers a request, whatever becomes of it. - body: all of it, or nil if it was not read because it is too large.
+    typealias Responder = @Sendable (Request, _ body: ByteBuffer?, any Channel) async -> Response
 
     private enum State {
         /// Between two requests.
@@ -89,7 +91,7 @@ final class WholeRequestHandler: ChannelDuplexHandler {
     private let channel: any Channel
     private let executor: any TaskExecutor
     private let running: RunningRequest
-    private let respond: @Sendable (Request, any Channel) async -> Response
+    private let respond: Responder
     private var state = State.idle
     /// The body of the request that is being read. Not in the state: a copy of that would be another owner, and each chunk would copy
     /// the whole.
@@ -106,7 +108,7 @@ final class WholeRequestHandler: ChannelDuplexHandler {
 
     init(
         on channel: any Channel, executor: any TaskExecutor, running: RunningRequest = RunningRequest(),
-        respond: @escaping @Sendable (Request, any Channel) async -> Response
+        respond: @escaping Responder
     ) {
         self.channel = channel
         self.executor = executor
@@ -131,7 +133,9 @@ final class WholeRequestHandler: ChannelDuplexHandler {
     // MARK: - What arrives
 
     func read(context: ChannelHandlerContext) {
-        if isBusy { readIsHeld = true } else { context.read() }
+        // Only once there is something: to hold each read back would be to tell the system so, twice a request, and few clients send more
+        // before they have their answer.
+        if isBusy, !waiting.isEmpty { readIsHeld = true } else { context.read() }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -156,9 +160,10 @@ final class WholeRequestHandler: ChannelDuplexHandler {
             if body.readableBytes == 0 { body = bytes } else { body.writeImmutableBuffer(bytes) }
             if body.readableBytes > request.maximumBodyBytes { answerTooLarge(request, context) }
         case (.reading(var request), .end):
-            request.body = RequestBody(buffer: body)
+            let whole = body
             body = ByteBuffer()
-            answer(request, isRead: true, context)
+            request.body = RequestBody(buffer: whole)
+            answer(request, whole, context)
         case (.skipping, .end): state = .idle
         default: break
         }
@@ -184,16 +189,17 @@ final class WholeRequestHandler: ChannelDuplexHandler {
         body = ByteBuffer()
         var request = request
         request.body = RequestBody(asyncSequence: TooManyBytes())
-        answer(request, isRead: false, context)
+        answer(request, nil, context)
     }
 
-    private func answer(_ request: Request, isRead: Bool, _ context: ChannelHandlerContext) {
-        state = .answering(isRead: isRead)
+    /// - Parameter body: nil if it is too large; it is still to be read then, and forgotten.
+    private func answer(_ request: Request, _ body: ByteBuffer?, _ context: ChannelHandlerContext) {
+        state = .answering(isRead: body != nil)
         let isLast = request.headers.only(.connection) == "close"
         let loop = context.eventLoop
         let this = NIOLoopBound((handler: self, context: context), eventLoop: loop)
         let task = Task(executorPreference: executor) { [respond, channel] in
-            let response = await respond(request, channel)
+            let response = await respond(request, body, channel)
             let parts = ResponseParts()
             let isWhole = (try? await response.body.write(parts)) != nil
             let body = isWhole ? parts.body : nil

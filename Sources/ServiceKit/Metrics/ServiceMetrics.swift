@@ -91,10 +91,3 @@ package final class RequestMetrics: Sendable {
         timer.recordNanoseconds(duration.wholeNanoseconds)
     }
 }
-
-extension Duration {
-    /// Whole nanoseconds; enough for 292 years.
-    public var wholeNanoseconds: Int64 {
-        components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000
-    }
-}

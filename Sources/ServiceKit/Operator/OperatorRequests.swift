@@ -178,8 +178,8 @@ extension Request {
     }
 
     /// The operator's command in the body. - Throws: `Problem` or `ValidationFailure`.
-    public func operatorCommand() async throws -> OperatorCommand {
-        try OperatorCommand(json: try await json())
+    public func operatorCommand(_ context: ServiceContext) throws -> OperatorCommand {
+        try OperatorCommand(json: try json(context))
     }
 }
 

@@ -184,14 +184,15 @@ public struct ServiceProcess: Sendable {
     /// Answers requests by a router.
     private func responder(
         _ router: Router<ServiceContext>, _ logger: Logger
-    ) -> @Sendable (Request, any Channel) async -> Response {
+    ) -> WholeRequestHandler.Responder {
         let responder = router.buildResponder()
         let date = DateHeader(SystemTime())
-        return { request, channel in
+        return { request, body, channel in
             var response: Response
             do {
-                response = try await responder.respond(
-                    to: request, context: ServiceContext(source: .init(channel: channel, logger: logger)))
+                var context = ServiceContext(source: .init(channel: channel, logger: logger))
+                if let body { context.take(body: body) }
+                response = try await responder.respond(to: request, context: context)
             } catch {
                 // The envelope answers whatever is thrown; this is for its own faults.
                 logger.error("a request was not answered", metadata: ["error": .string("\(error)")])
