@@ -13,6 +13,7 @@ from pathlib import Path
 
 import bench
 import fill
+import instructions
 import load
 import processes
 import report
@@ -48,6 +49,68 @@ class ReadingTheKernel(unittest.TestCase):
     def test_the_model_of_the_processor(self):
         self.assertEqual(surroundings.parse_cpu_model("processor\t: 0\nmodel name\t: Fast One\n"), "Fast One")
         self.assertIsNone(surroundings.parse_cpu_model("processor\t: 0\n"))
+
+
+class CountingInstructions(unittest.TestCase):
+    # A handler of ours calls the runtime three times and the store's module once, which calls it once.
+    OUTPUT = """version: 1
+events: Ir
+
+fn=(1) $s5Order6handleyyF
+5 100
+cfn=(2) swift_retain
+calls=3 9
+5 30
+cfn=(3) $s7Storage3runyyF'2
+calls=1 9
+6 90
+
+fn=(2)
+7 40
+
+fn=(3)
++2 50
+cfn=(2)
+calls=1 9
+* 10
+"""
+
+    def profile(self) -> instructions.Profile:
+        return instructions.parse(io.StringIO(self.OUTPUT))
+
+    def test_what_a_function_takes_itself_is_told_from_what_it_calls(self):
+        profile = self.profile()
+        self.assertEqual(
+            profile.own, {"$s5Order6handleyyF": 100, "swift_retain": 40, "$s7Storage3runyyF": 50})
+        self.assertEqual(profile.calls["$s5Order6handleyyF", "swift_retain"], 3)
+        self.assertEqual(profile.calls["$s7Storage3runyyF", "swift_retain"], 1)
+
+    def test_what_the_runtime_takes_is_given_to_its_callers_by_their_calls(self):
+        self.assertEqual(instructions.by_module(self.profile()), {"Order": 130, "Storage": 60})
+
+    def test_what_nobody_of_ours_calls_stays_with_the_runtime(self):
+        profile = self.profile()
+        profile.calls.clear()
+        self.assertEqual(
+            instructions.by_module(profile), {"Order": 100, "Storage": 50, "tasks, threads and runtime": 40})
+        round_about = instructions.Profile(own=profile.own, calls=profile.calls)
+        round_about.calls.update({("swift_retain", "malloc"): 1, ("malloc", "swift_retain"): 1})
+        self.assertEqual(sum(instructions.by_module(round_about).values()), 190)
+
+    def test_functions_have_the_modules_that_their_names_say(self):
+        modules = {
+            "$s10StrictJSON10JSONWriterV4nameyyF": "StrictJSON", "$ss6HasherV9_finalize": None, "$sSS6appendyySSF": None,
+            "malloc": None, "sqlite3_step": "SQLite, libcurl and other C without symbols",
+            "c_nio_llhttp__internal__run": "NIO's HTTP parser",
+        }
+        self.assertEqual({name: instructions.module(name) for name in modules}, modules)
+
+    def test_the_table_is_of_one_checkout_and_leaves_out_the_start(self):
+        counted, start = self.profile(), instructions.Profile(own=instructions.Counter({"$s5Order6handleyyF": 100}))
+        lines = instructions.table(1, {"order": counted.without(start), "stock": counted}).splitlines()
+        self.assertEqual(lines[1].split(), ["all", "90", "190", "280"])
+        self.assertEqual(lines[2].split(), ["Order", "30", "130", "160"])
+        self.assertEqual(lines[3].split(), ["Storage", "60", "60", "120"])
 
 
 class Arguments(unittest.TestCase):

@@ -31,8 +31,8 @@ from invariants import Sent
 from lab import Lab
 from stack import SERVICES, Service, eventually, get
 
-# A page and its header in the log, and after how many of them SQLite brings them into the database.
-FRAME, PAGE, CHECKPOINT = 4120, 4096, 1000
+# A page and its header in the log, and after how many of them it is brought into the database (Storage/WriteAheadLog).
+FRAME, PAGE, CHECKPOINT = 4120, 4096, 2000
 # How many frames the first part of the log's index has room for (SQLite: "WAL-mode File Format").
 INDEX = 4062
 

@@ -1,4 +1,6 @@
+import Money
 import ServiceClient
+import StockAPI
 import StrictJSON
 import TestSupport
 import Testing
@@ -83,6 +85,22 @@ struct OrderListTests {
             #expect(answer.status == 400)
             #expect(answer.code == "invalid-parameter")
         }
+    }
+
+    @Test("each currency of completed orders has a total of its own, and without orders there is none")
+    func totalsByCurrency() async throws {
+        let fixture = try OrderFixture()
+        let empty = try await fixture.parts.log.totals()
+        #expect(empty.orders == ["pending": 0, "completed": 0, "failed": 0])
+        #expect(empty.completed.isEmpty)
+        for code in ["JPY", "EUR", "USD", "EUR"] {
+            let total = Money(minorUnits: 1500, currency: try #require(Currency(code: code)))
+            try await fixture.leave(.completed(ReservedGoods(total: total, lines: ReservedGoods.sample.lines)))
+        }
+        try await fixture.leave(.charging(.sample))
+        let totals = try await fixture.parts.log.totals()
+        #expect(totals.orders == ["pending": 1, "completed": 4, "failed": 0])
+        #expect(totals.completed.map { "\($0.currency) \($0.amount)" } == ["EUR 3000", "JPY 1500", "USD 1500"])
     }
 
     @Test("the totals count orders by status and add up what is completed")
