@@ -26,6 +26,18 @@ struct StepByStepTests {
         #expect(test.sleeper.sleeps == [.milliseconds(1), .milliseconds(7), .seconds(1)])
     }
 
+    @Test("a pause may be several times as long as the step, whenever that is wanted, and no longer than a second")
+    func longerPauses() async throws {
+        let test = try TestEnvironment(migrations: [])
+        var factors = [9, 1, 9, 9][...]
+        var rest = [.milliseconds(7), .milliseconds(7), .zero, .milliseconds(200), .zero] as ArraySlice<Duration>
+        try await test.environment.stepByStep(pauses: { factors.removeFirst() }) {
+            test.time.advance(by: rest.removeFirst())
+            return !rest.isEmpty
+        }
+        #expect(test.sleeper.sleeps == [.milliseconds(63), .milliseconds(7), .milliseconds(1), .seconds(1)])
+    }
+
     @Test("a step that fails is the last, and so is one whose task is cancelled")
     func ends() async throws {
         struct Failure: Error {}
