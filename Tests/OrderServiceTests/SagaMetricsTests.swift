@@ -91,6 +91,16 @@ struct SagaMetricsTests {
         #expect(value(#"checkout_limbo_minor_units{currency="EUR",state="waiting"}"#) == "0")
     }
 
+    @Test("each step is counted under its own name and no other, and an end under none", arguments: Saga.Step.samples)
+    func steps(step: Saga.Step) {
+        let names = ["reserving", "charging", "completing", "releasing", "canceling", "refunding", "waiting", "parked"]
+        metrics.count(step, by: 1)
+        let counted = names.filter { value(#"checkout_sagas{state="\#($0)"}"#) == "1" }
+        #expect(counted == (step.status == .pending ? [step.name] : []))
+        metrics.count(step, by: -1)
+        #expect(names.allSatisfy { value(#"checkout_sagas{state="\#($0)"}"#) == "0" })
+    }
+
     @Test("a saga under way is counted in its step, with what may have been taken, and in no step when it has left")
     func underWay() {
         let goods = ReservedGoods(total: total, lines: [])
