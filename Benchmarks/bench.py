@@ -20,7 +20,7 @@ import report
 import surroundings
 from errors import BenchError
 from fill import fill
-from system import ROOT, System, stop_process
+from system import ROOT, SERVICES, System, stop_process
 from yardstick import Yardstick
 
 EX_USAGE = 64
@@ -40,17 +40,20 @@ def say(words: str) -> None:
 # ---------------------------------------------------------------- one run, and all runs of a scenario
 
 
-def measure(system: System, route: str, connections: int, seconds: int, items: int) -> dict:
+def measure(
+    system: System, route: str, connections: int, seconds: int, items: int, keys: str = "random"
+) -> dict:
     """One run against the checkout, with what it cost each process."""
     pids = system.pids()
     for pid in (pid for group in pids.values() for pid in group):
         processes.reset_peak(pid)
-    before = cpu_seconds(pids)
-    run = load.run(system.urls[route], connections, seconds, items)
+    before, read_before = cpu_seconds(pids), disk_bytes(pids)
+    run = load.run(system.urls[route], connections, seconds, items, keys)
     time.sleep(SETTLE_SECONDS)
     if system.pids() != pids:
         raise BenchError("a process died during the run and was started again; there is nothing to measure")
     run["cpuMicros"] = report.per_checkout(before, cpu_seconds(pids), run["checkouts"])
+    run["diskBytesPerSecond"] = (disk_bytes(pids) - read_before) / seconds
     # Of nginx's workers the sum; what they share counts for each.
     run["peakBytes"] = {name: sum(map(processes.peak_bytes, group)) for name, group in pids.items()}
     return run
@@ -64,9 +67,14 @@ def cpu_seconds(pids: dict[str, list[int]]) -> dict[str, float]:
     return {name: sum(stat.cpu_seconds for stat in stats) for name, stats in found.items()}
 
 
+def disk_bytes(pids: dict[str, list[int]]) -> int:
+    """What the services have read from the disk, as it was not in memory."""
+    return sum(processes.read_bytes(pid) for name in SERVICES for pid in pids[name])
+
+
 def measure_all(system: System, yardstick: Yardstick, options: argparse.Namespace, items: int) -> dict:
     """Every route and number of connections. The yardstick is measured before, between and after the runs it is for."""
-    load.run(system.urls["nginx"], WARM_UP_CONNECTIONS, WARM_UP_SECONDS, items)
+    load.run(system.urls["nginx"], WARM_UP_CONNECTIONS, WARM_UP_SECONDS, items, options.keys)
     measurements = []
     syncs = []
     for connections in options.connections:
@@ -80,7 +88,7 @@ def measure_all(system: System, yardstick: Yardstick, options: argparse.Namespac
             syncs.append(surroundings.sync_micros(system.data))
             measure_yardstick()
             for route in ("nginx", "direct"):
-                runs[route].append(measure(system, route, connections, options.seconds, items))
+                runs[route].append(measure(system, route, connections, options.seconds, items, options.keys))
         measure_yardstick()
         summaries = {route: report.summarise(of_route) for route, of_route in runs.items()}
         for route in ("nginx", "direct"):
@@ -149,7 +157,7 @@ class Benchmark:
             "environment": surroundings.environment(self.base),
             "settings": {
                 "seconds": options.seconds, "repeat": options.repeat, "connections": options.connections,
-                "scale": options.scale, "items": options.items, "unfinished": options.unfinished,
+                "scale": options.scale, "items": options.items, "unfinished": options.unfinished, "keys": options.keys,
             },
             "scenarios": [],
         }
@@ -244,6 +252,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--scale", type=scale, default=[])
     parser.add_argument("--items", type=positive, default=10_000)
     parser.add_argument("--unfinished", type=positive, default=1000)
+    parser.add_argument("--keys", choices=["random", "ordered"], default="random")
     parser.add_argument("--output", default="bench.json")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"))

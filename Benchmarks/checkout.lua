@@ -3,9 +3,11 @@
 -- From the environment, which all of wrk's Lua states see:
 --   BENCH_RUN     a hexadecimal number that no other run has
 --   BENCH_ITEMS   checkouts are spread evenly over the items 1 to this
+--   BENCH_KEYS    "ordered" for keys that begin with the time, else they begin at random
 --   BENCH_RESULT  the file to write the result to, as JSON
 local run = os.getenv("BENCH_RUN")
 local items = tonumber(os.getenv("BENCH_ITEMS"))
+local ordered = os.getenv("BENCH_KEYS") == "ordered"
 
 local threads = {}
 
@@ -28,9 +30,10 @@ end
 
 function request()
     sent = sent + 1
-    -- Unique by what stands after the first dash. Random before it, as clients' keys are: keys in sequence would all land
-    -- in one corner of the index, and a large store would look faster than it is.
-    local key = string.format("%08x-%s-%d-%d", math.random(0, 4294967295), run, number, sent)
+    -- Unique by what stands after the first dash. Random before it, as most clients' keys are: keys in sequence all land
+    -- in one corner of the index, and a large store looks faster than it is for others.
+    local first = ordered and string.format("%08x%08x", os.time(), sent) or string.format("%08x", math.random(0, 4294967295))
+    local key = string.format("%s-%s-%d-%d", first, run, number, sent)
     local body = string.format('{"itemId":%d,"quantity":1}', math.random(1, items))
     return head .. key .. "\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body
 end

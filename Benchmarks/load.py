@@ -31,17 +31,23 @@ def command(url: str, connections: int, seconds: int) -> list[str]:
     ]
 
 
-def environment(items: int, result: Path) -> dict[str, str]:
-    return {**os.environ, "BENCH_RUN": secrets.token_hex(5), "BENCH_ITEMS": str(items), "BENCH_RESULT": str(result)}
+def environment(items: int, result: Path, keys: str = "random") -> dict[str, str]:
+    return {
+        **os.environ, "BENCH_RUN": secrets.token_hex(5), "BENCH_ITEMS": str(items), "BENCH_KEYS": keys,
+        "BENCH_RESULT": str(result),
+    }
 
 
-def run(url: str, connections: int, seconds: int, items: int) -> dict:
-    """Sends checkouts for some seconds. Returns what `outcome` makes of it."""
+def run(url: str, connections: int, seconds: int, items: int, keys: str = "random") -> dict:
+    """Sends checkouts for some seconds. Returns what `outcome` makes of it.
+
+    keys: how the clients' keys begin, "random" or "ordered" (with the time).
+    """
     with tempfile.TemporaryDirectory(prefix="checkout-bench.") as directory:
         result = Path(directory) / "result.json"
         try:
             done = subprocess.run(
-                command(url, connections, seconds), env=environment(items, result), stdin=subprocess.DEVNULL,
+                command(url, connections, seconds), env=environment(items, result, keys), stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds + GRACE_SECONDS,
             )
         except subprocess.TimeoutExpired:

@@ -38,6 +38,14 @@ def parse_peak_bytes(status: str) -> int:
     return 0
 
 
+def parse_read_bytes(io: str) -> int:
+    """read_bytes of /proc/PID/io: what the process had to wait for the disk to read, and did not find in memory."""
+    for line in io.splitlines():
+        if line.startswith("read_bytes:"):
+            return int(line.split()[1])
+    return 0
+
+
 def stat(pid: int) -> Stat | None:
     """None if there is no such process."""
     try:
@@ -48,6 +56,13 @@ def stat(pid: int) -> Stat | None:
 
 def peak_bytes(pid: int) -> int:
     return parse_peak_bytes(Path(f"/proc/{pid}/status").read_text())
+
+
+def read_bytes(pid: int) -> int:
+    try:
+        return parse_read_bytes(Path(f"/proc/{pid}/io").read_text())
+    except OSError:  # Some kernels do not count it.
+        return 0
 
 
 def reset_peak(pid: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from statistics import median
 
 PROCESSES = ("order", "stock", "payment", "nginx")
+DISK_BYTES_TOLD = 100_000  # A second. Less is a page now and then.
 
 
 # ---------------------------------------------------------------- from runs to a measurement
@@ -54,6 +55,7 @@ def summarise(runs: list[dict]) -> dict:
     if "cpuMicros" in runs[0]:
         summary["cpuMicros"] = medians([run["cpuMicros"] for run in runs])
         summary["peakBytes"] = {name: max(run["peakBytes"][name] for run in runs) for name in runs[0]["peakBytes"]}
+        summary["diskBytesPerSecond"] = median(run["diskBytesPerSecond"] for run in runs)
     return summary | {"runs": runs}
 
 
@@ -101,11 +103,23 @@ def measurement_row(one: dict) -> list[str]:
     return [*cells, "", "", ""]
 
 
+def disk_in_words(measurements: list[dict]) -> str | None:
+    """Where the stores were not in memory: a checkout that waits for the disk says little of anything else."""
+    read = [(one, one.get("diskBytesPerSecond", 0)) for one in measurements]
+    told = [
+        f"{one['route']} with {one['connections']} connections {number(bytes / 2**20, 1)} MiB/s"
+        for one, bytes in read if bytes >= DISK_BYTES_TOLD
+    ]
+    return "read from the disk, as it was not in memory: " + ", ".join(told) if told else None
+
+
 def scenario_report(scenario: dict) -> str:
     header = ["route", "conns", "checkouts/s", "±", "p50 ms", "p99", "p99.9", "errors"]
     header += ["CPU µs O/S/P/n", "peak MiB O/S/P/n", "ratio"]
     lines = [scenario["name"], table(header, map(measurement_row, scenario["measurements"]))]
     lines.append(f"a synchronised write took {scenario['syncMicros']:.0f} µs")
+    if disk := disk_in_words(scenario["measurements"]):
+        lines.append(disk)
     if startup := scenario.get("startUpSeconds"):
         lines.append("ready after " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in sorted(startup.items())))
     return "\n".join(lines)

@@ -40,6 +40,10 @@ class ReadingTheKernel(unittest.TestCase):
         self.assertEqual(processes.parse_peak_bytes("VmPeak:\t  9 kB\nVmHWM:\t  1024 kB\nVmRSS:\t 8 kB\n"), 1024 * 1024)
         self.assertEqual(processes.parse_peak_bytes("Name:\tkworker\n"), 0)
 
+    def test_what_was_read_from_the_disk_is_not_what_was_asked_for(self):
+        self.assertEqual(processes.parse_read_bytes("rchar: 9\nread_bytes: 4096\nwrite_bytes: 7\n"), 4096)
+        self.assertEqual(processes.parse_read_bytes("rchar: 9\n"), 0)
+
     def test_the_nearest_mount_decides_the_file_system(self):
         mounts = "/dev/a / ext4 rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n/dev/b /a\\040b xfs rw 0 0\n"
         self.assertEqual(surroundings.parse_filesystem(mounts, Path("/tmp/x/y")), "tmpfs")
@@ -118,6 +122,7 @@ class Arguments(unittest.TestCase):
         options = bench.parse([])
         self.assertEqual((options.seconds, options.repeat, options.connections), (5, 3, [1, 16, 64, 128]))
         self.assertEqual((options.scale, options.output, options.compare), ([], "bench.json", None))
+        self.assertEqual(options.keys, "random")
 
     def test_quick_changes_only_what_is_not_said(self):
         options = bench.parse(["--quick", "--connections", "2,4"])
@@ -128,7 +133,7 @@ class Arguments(unittest.TestCase):
         self.assertEqual(bench.parse(["--scale", "100"]).scale, [100])
 
     def test_bad_arguments_are_wrong_usage(self):
-        for bad in (["--seconds", "0"], ["--connections", "1,x"], ["--scale", ""], ["--what"], ["--compare", "a"]):
+        for bad in (["--seconds", "0"], ["--connections", "1,x"], ["--scale", ""], ["--what"], ["--compare", "a"], ["--keys", "x"]):
             with self.subTest(bad), contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit) as ended:
                 bench.parse(bad)
             self.assertEqual(ended.exception.code, 64)
@@ -148,6 +153,10 @@ class Load(unittest.TestCase):
     def test_requests_that_were_never_answered_are_errors(self):
         # 111 were made: 94 answered, 2 broken off, 10 under way at the end, 1 only looked at.
         self.assertEqual(load.outcome(self.RESULT, 10)["errors"], {"503": 4, "connect": 1, "read": 2, "unanswered": 4})
+
+    def test_the_script_is_told_how_keys_begin(self):
+        self.assertEqual(load.environment(1, Path("result"))["BENCH_KEYS"], "random")
+        self.assertEqual(load.environment(1, Path("result"), "ordered")["BENCH_KEYS"], "ordered")
 
     def test_threads_divide_the_connections(self):
         self.assertEqual([load.threads_for(count, cores=4) for count in (1, 2, 3, 64)], [1, 2, 1, 2])
@@ -270,11 +279,11 @@ class Multiplying(unittest.TestCase):
         self.assertEqual([one[:2] for one in made], ["20", "60", "a0", "e0"])
 
 
-def run(rate, p99=10.0, errors=None, cpu=100.0):
+def run(rate, p99=10.0, errors=None, cpu=100.0, disk=0.0):
     return {
         "checkouts": int(rate), "checkoutsPerSecond": rate, "latencyMs": {"p50": 1.0, "p99": p99, "p999": 20.0, "max": 30.0},
         "errors": errors or {}, "cpuMicros": dict.fromkeys(report.PROCESSES, cpu),
-        "peakBytes": dict.fromkeys(report.PROCESSES, int(rate) * 2**20),
+        "peakBytes": dict.fromkeys(report.PROCESSES, int(rate) * 2**20), "diskBytesPerSecond": disk,
     }
 
 
@@ -320,6 +329,14 @@ class Reporting(unittest.TestCase):
         self.assertIn("100/100/100/100", text)
         self.assertIn("order 0.25 s", text)
         self.assertIn("150 µs", text)
+
+    def test_what_had_to_be_read_from_the_disk_is_told_where_it_was_more_than_a_page_now_and_then(self):
+        scenario = result([100.0], [1000, 1000])["scenarios"][0]
+        self.assertNotIn("disk", report.scenario_report(scenario))
+        cold = report.summarise([run(100, disk=2.0**20), run(100, disk=3.0 * 2**20), run(100, disk=0.0)])
+        scenario["measurements"][0] |= cold
+        self.assertIn("from the disk, as it was not in memory: nginx with 64 connections 1.0 MiB/s",
+                      report.scenario_report(scenario))
 
 
 class Comparing(unittest.TestCase):
