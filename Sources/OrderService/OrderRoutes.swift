@@ -129,20 +129,20 @@ struct OrderRoutes: Sendable {
 
     /// What must agree with Stock and Payment (INV-3), for the operator; not reachable through nginx.
     private func totals(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let totals = try await log.totals()
+        let totals = try await OrderTotals(in: environment)
         return .json { json in
             json.object { json in
                 json.object("orders") { json in
-                    for status in ["pending", "completed", "failed"] {
-                        json.integer(escaping: status, totals.orders[status] ?? 0)
-                    }
+                    json.integer("pending", totals.pending)
+                    json.integer("completed", totals.completed)
+                    json.integer("failed", totals.failed)
                     json.integer("parked", totals.parked)
                 }
                 json.array("completedTotals") { json in
-                    for total in totals.completed {
+                    for (currency, amount) in totals.worth.sorted(by: { $0.key < $1.key }) {
                         json.object { json in
-                            json.string("currency", total.currency)
-                            json.integer("amount", total.amount)
+                            json.string("currency", currency)
+                            json.integer("amount", amount)
                         }
                     }
                 }

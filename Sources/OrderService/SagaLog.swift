@@ -159,33 +159,6 @@ final class SagaLog: Sendable {
         }
     }
 
-    /// How many orders there are by status, how many of the pending ones are parked, and the sum of the completed ones by currency.
-    func totals() async throws -> (
-        orders: [String: Int64], parked: Int64, completed: [(currency: String, amount: Int64)]
-    ) {
-        try await store.transaction { transaction in
-            // No GROUP BY: without an index to go by it sorts all rows, in memory.
-            let currencies = try transaction.all(
-                "SELECT DISTINCT currency FROM orders WHERE status = 'completed' AND currency IS NOT NULL LIMIT 1000",
-                []
-            ) { $0.text(0) }.sorted()
-            let statuses = ["pending", "completed", "failed"]
-            let counts = statuses.map { "count(*) FILTER (WHERE status = '\($0)')" }
-            let sums = currencies.map { _ in "sum(total) FILTER (WHERE status = 'completed' AND currency = ?)" }
-            let found = try transaction.first(
-                "SELECT \((counts + sums).joined(separator: ", ")) FROM orders", currencies.map { .text($0) }
-            ) { row in (0..<counts.count + sums.count).map { row.integer($0) } }
-            let parked = try transaction.first(
-                "SELECT count(*) FROM orders WHERE status = 'pending' AND parked_for IS NOT NULL", []
-            ) { $0.integer(0) }
-            let (orders, completed) = ((found ?? []).prefix(statuses.count), (found ?? []).dropFirst(statuses.count))
-            return (
-                Dictionary(uniqueKeysWithValues: zip(statuses, orders)), parked ?? 0,
-                zip(currencies, completed).map { (currency: $0, amount: $1) }
-            )
-        }
-    }
-
     func leaseEnd(_ now: Timestamp) -> SQLValue { .integer(now.advanced(by: leaseDuration).milliseconds) }
 
     static func saga(_ order: Order) -> SQLValue {

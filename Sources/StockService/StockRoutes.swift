@@ -193,35 +193,24 @@ struct StockRoutes: Sendable {
 
     /// What must add up in Stock (INV-5), for the operator; not reachable through nginx.
     private func totals(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let (items, reservations) = try await environment.store.transaction { transaction in
-            let items = try transaction.all(
-                """
-                SELECT item_id, received, on_hand - reserved, reserved, completed FROM items ORDER BY item_id LIMIT 100000
-                """, []
-            ) { row in (0..<5).map { row.integer($0) } }
-            // No GROUP BY: without an index to go by it sorts all rows, in memory.
-            let counts = ReservationDesk.states.map { "count(*) FILTER (WHERE status = '\($0)')" }
-            let reservations = try transaction.first(
-                "SELECT \(counts.joined(separator: ", ")) FROM reservations", []
-            ) { row in counts.indices.map { row.integer($0) } }
-            return (items, reservations ?? [])
-        }
+        let totals = try await StockTotals(in: environment)
         return .json { json in
             json.object { json in
                 json.array("items") { json in
-                    for item in items {
+                    for item in totals.items {
                         json.object { json in
-                            let names: [StaticString] = [
-                                "itemId", "received", "available", "reserved", "completed",
-                            ]
-                            for (name, value) in zip(names, item) { json.integer(name, value) }
+                            json.integer("itemId", item.id)
+                            json.integer("received", item.received)
+                            json.integer("available", item.available)
+                            json.integer("reserved", item.reserved)
+                            json.integer("completed", item.completed)
                         }
                     }
                 }
                 json.object("reservations") { json in
-                    for (state, count) in zip(ReservationDesk.states, reservations) {
-                        json.integer(escaping: state, count)
-                    }
+                    json.integer("reserved", totals.reserved)
+                    json.integer("completed", totals.completed)
+                    json.integer("canceled", totals.canceled)
                 }
             }
         }

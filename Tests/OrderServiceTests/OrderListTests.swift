@@ -1,6 +1,8 @@
 import Money
 import ServiceClient
+import ServiceKit
 import StockAPI
+import Storage
 import StrictJSON
 import TestSupport
 import Testing
@@ -90,17 +92,55 @@ struct OrderListTests {
     @Test("each currency of completed orders has a total of its own, and without orders there is none")
     func totalsByCurrency() async throws {
         let fixture = try OrderFixture()
-        let empty = try await fixture.parts.log.totals()
-        #expect(empty.orders == ["pending": 0, "completed": 0, "failed": 0])
-        #expect(empty.completed.isEmpty)
+        let empty = try await OrderTotals(in: fixture.environment)
+        #expect((empty.pending, empty.completed, empty.failed) == (0, 0, 0))
+        #expect(empty.worth.isEmpty)
         for code in ["JPY", "EUR", "USD", "EUR"] {
             let total = Money(minorUnits: 1500, currency: try #require(Currency(code: code)))
             try await fixture.leave(.completed(ReservedGoods(total: total, lines: ReservedGoods.sample.lines)))
         }
         try await fixture.leave(.charging(.sample))
-        let totals = try await fixture.parts.log.totals()
-        #expect(totals.orders == ["pending": 1, "completed": 4, "failed": 0])
-        #expect(totals.completed.map { "\($0.currency) \($0.amount)" } == ["EUR 3000", "JPY 1500", "USD 1500"])
+        let totals = try await OrderTotals(in: fixture.environment)
+        #expect((totals.pending, totals.completed, totals.failed) == (1, 4, 0))
+        #expect(totals.worth == ["EUR": 3000, "JPY": 1500, "USD": 1500])
+    }
+
+    @Test("what orders are worth together may be more than one of them could be")
+    func totalsBeyondOneOrder() async throws {
+        let fixture = try OrderFixture()
+        for _ in 0..<3 {
+            let total = Money(minorUnits: Int64.max, currency: try #require(Currency(code: "USD")))
+            try await fixture.leave(.completed(ReservedGoods(total: total, lines: ReservedGoods.sample.lines)))
+        }
+        #expect(try await OrderTotals(in: fixture.environment).worth == ["USD": 3 * Int128(Int64.max)])
+        try await fixture.run { client in
+            let totals = try await client.get("/audit/totals")
+            #expect(totals.number("completedTotals/0/amount") == String(3 * Int128(Int64.max)))
+        }
+    }
+
+    @Test("orders are added up in steps, with a pause after each but the last")
+    func totalsInSteps() async throws {
+        let fixture = try OrderFixture()
+        try await fixture.leave(.completed(.sample))
+        let copies = 2 * OrderTotals.stepSize + 500
+        _ = try await fixture.environment.store.transaction { transaction in
+            try transaction.run(
+                """
+                WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?)
+                INSERT INTO orders (order_id, user_id, status, operation_key, attempt, saga, total, currency, created_at,
+                    updated_at, owner, epoch, due_at)
+                SELECT order_id || n, user_id, iif(n % 3 = 0, 'failed', status), operation_key || n, attempt, saga,
+                    iif(n % 3 = 0, NULL, total), iif(n % 3 = 0, NULL, currency), created_at, updated_at, owner, epoch, due_at
+                FROM orders, number
+                """, [.integer(copies)])
+        }
+        let pauses = fixture.sleeps.count
+        let totals = try await OrderTotals(in: fixture.environment)
+        #expect(fixture.sleeps.count - pauses == 2)
+        #expect((totals.pending, totals.completed, totals.failed) == (0, 1 + copies - copies / 3, copies / 3))
+        let each = Int128(ReservedGoods.sample.total.minorUnits)
+        #expect(totals.worth == ["USD": each * Int128(totals.completed)])
     }
 
     @Test("the totals count orders by status and add up what is completed")

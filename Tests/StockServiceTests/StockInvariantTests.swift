@@ -62,6 +62,34 @@ struct StockInvariantTests {
         }
     }
 
+    @Test("items and reservations are read in steps, with a pause after each but the last")
+    func totalsInSteps() async throws {
+        let fixture = try StockFixture()
+        let copies = 2 * StockTotals.stepSize + 500
+        try await fixture.test.store.transaction { transaction in
+            try transaction.run("DELETE FROM items", [])
+            let numbers = "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?)"
+            try transaction.run(
+                """
+                \(numbers) INSERT INTO items (item_id, name, price, currency, on_hand, reserved, completed, received)
+                SELECT n, 'a thing', 100, 'USD', 10, 1, 2, 12 FROM number
+                """, [.integer(copies)])
+            try transaction.run(
+                """
+                \(numbers) INSERT INTO reservations (reservation_id, status, lines, created_at, expires_at)
+                SELECT 'r' || n, iif(n % 5 = 0, 'reserved', iif(n % 5 = 1, 'canceled', 'completed')), '[]', n, n
+                FROM number
+                """, [.integer(copies)])
+        }
+        let pauses = fixture.test.sleeper.sleeps.count
+        let totals = try await StockTotals(in: fixture.test.environment)
+        #expect(fixture.test.sleeper.sleeps.count - pauses == 4)
+        #expect(totals.items.map(\.id) == Array(1...copies))
+        #expect(totals.items.allSatisfy { ($0.received, $0.available, $0.reserved, $0.completed) == (12, 9, 1, 2) })
+        #expect(
+            (totals.reserved, totals.canceled, totals.completed) == (copies / 5, copies / 5, copies - 2 * (copies / 5)))
+    }
+
     @Test("the schema itself refuses stock that does not add up")
     func schema() async throws {
         let fixture = try StockFixture()

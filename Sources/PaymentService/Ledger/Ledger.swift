@@ -145,10 +145,3 @@ extension AccountKind {
     /// What a debit does to the balance.
     var debitSign: Int64 { normalSide == .debit ? 1 : -1 }
 }
-
-extension Int128 {
-    /// A sum as the store holds it.
-    init(high: Int64, low: Int64) {
-        self = Int128(high) * Int128(LedgerSchema.highUnit) + Int128(low)
-    }
-}

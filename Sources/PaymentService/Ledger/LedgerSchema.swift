@@ -12,9 +12,6 @@ import Storage
 /// A balance is `balance_high` × 10⁹ + `balance_low`, with the low part from 0 to 10⁹ - 1, because the system's own accounts
 /// take in the money of all customers: in 64 bits, one giant charge could leave no room for the next valid one (hazard 45).
 enum LedgerSchema {
-    /// What one `balance_high` is worth, in minor units.
-    static let highUnit: Int64 = 1_000_000_000
-
     static let migration = Migration(
         "ledger",
         """
