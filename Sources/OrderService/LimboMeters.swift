@@ -8,7 +8,13 @@ struct WaitingSagas: Hashable, Sendable {
     let state: String
     let count: Int64
     /// What may have been taken for them, if anything.
-    let held: Money?
+    let held: Held?
+
+    /// What many orders are worth together: more than `Money` has room for (hazard 45).
+    struct Held: Hashable, Sendable {
+        let minorUnits: Int128
+        let currency: Currency
+    }
 }
 
 /// The meters of money in limbo: as many as there are currencies in it.
@@ -44,7 +50,7 @@ final class LimboMeters: Sendable {
         stored.forEach { $0.set(0) }
         for sagas in waiting {
             guard let held = sagas.held else { continue }
-            meter(sagas.state, held.currency.code).set(held.minorUnits)
+            meter(sagas.state, held.currency.code).set(Double(held.minorUnits))
         }
     }
 }

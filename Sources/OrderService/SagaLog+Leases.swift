@@ -198,7 +198,9 @@ extension SagaLog {
         try await store.transaction { transaction in
             try transaction.all(
                 """
-                SELECT parked_for IS NOT NULL, held_currency, count(*), sum(held) FROM (
+                SELECT parked_for IS NOT NULL, held_currency, count(*),
+                    ifnull(sum(held / 1000000000), 0), ifnull(sum(held % 1000000000), 0)
+                FROM (
                     SELECT parked_for, held_currency, held FROM orders WHERE status = 'pending' AND owner = '' LIMIT ?
                 ) GROUP BY 1, 2 LIMIT 1000
                 """,
@@ -207,7 +209,8 @@ extension SagaLog {
                 WaitingSagas(
                     state: row.integer(0) == 1 ? "parked" : "waiting", count: row.integer(2),
                     held: row.optionalText(1).flatMap { Currency(code: $0) }.map {
-                        Money(minorUnits: row.integer(3), currency: $0)
+                        WaitingSagas.Held(
+                            minorUnits: Int128(high: row.integer(3), low: row.integer(4)), currency: $0)
                     })
             }
         }

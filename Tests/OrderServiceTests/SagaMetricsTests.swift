@@ -76,11 +76,11 @@ struct SagaMetricsTests {
 
     @Test("what waits in the store is set with every scrape, and gone when it is gone")
     func waiting() throws {
-        let euros = Money(minorUnits: 1500, currency: try #require(Currency(code: "EUR")))
+        let euros = WaitingSagas.Held(minorUnits: 1500, currency: try #require(Currency(code: "EUR")))
         metrics.set(waiting: [
             WaitingSagas(state: "waiting", count: 2, held: nil),
             WaitingSagas(state: "waiting", count: 1, held: euros),
-            WaitingSagas(state: "parked", count: 4, held: Money(minorUnits: 9, currency: .usd)),
+            WaitingSagas(state: "parked", count: 4, held: WaitingSagas.Held(minorUnits: 9, currency: .usd)),
         ])
         #expect(value(#"checkout_sagas{state="waiting"}"#) == "3")
         #expect(value(#"checkout_sagas{state="parked"}"#) == "4")
@@ -138,10 +138,29 @@ struct SagaMetricsTests {
         }
         #expect(
             Set(try await log.waiting()) == [
-                WaitingSagas(state: "parked", count: 2, held: Money(minorUnits: 4000, currency: .usd)),
+                WaitingSagas(state: "parked", count: 2, held: .init(minorUnits: 4000, currency: .usd)),
                 WaitingSagas(state: "waiting", count: 1, held: nil),
-                WaitingSagas(state: "waiting", count: 1, held: total),
+                WaitingSagas(state: "waiting", count: 1, held: .init(minorUnits: 2000, currency: .usd)),
             ])
         #expect(try await log.waiting(limit: 1).map(\.count) == [1])
+    }
+
+    @Test("what waits together may be more than one order could be worth (hazard 45)")
+    func waitingBeyondOneOrder() async throws {
+        let fixture = try OrderFixture()
+        let log = fixture.parts.log
+        for _ in 0..<3 {
+            let left = try await fixture.leave(.reserving, in: log)
+            try #require(
+                try await log.putDown(
+                    left.order, SagaLog.firstLease(left.plan.orderID), for: .seconds(9), rounds: 1, parkedFor: nil,
+                    held: Money(minorUnits: Int64.max, currency: .usd)))
+        }
+        let sum = 3 * Int128(Int64.max)
+        let waiting = try await log.waiting()
+        #expect(waiting == [WaitingSagas(state: "waiting", count: 3, held: .init(minorUnits: sum, currency: .usd))])
+        metrics.set(waiting: waiting)
+        let told = value(#"checkout_limbo_minor_units{currency="USD",state="waiting"}"#)
+        #expect(told.flatMap { Double($0) } == Double(sum))
     }
 }
