@@ -12,6 +12,11 @@ struct StockTotals: Sendable {
         let available: Int64
         let reserved: Int64
         let completed: Int64
+
+        fileprivate init(_ row: any SQLRow) {
+            (id, received, available) = (row.integer(0), row.integer(1), row.integer(2))
+            (reserved, completed) = (row.integer(3), row.integer(4))
+        }
     }
 
     /// How many items or reservations one transaction reads.
@@ -79,11 +84,4 @@ struct StockTotals: Sendable {
             count(*) FILTER (WHERE status = 'canceled')
         FROM (SELECT reservation_id, status FROM reservations WHERE reservation_id > ? ORDER BY reservation_id LIMIT ?)
         """
-}
-
-extension StockTotals.Item {
-    fileprivate init(_ row: any SQLRow) {
-        (id, received, available) = (row.integer(0), row.integer(1), row.integer(2))
-        (reserved, completed) = (row.integer(3), row.integer(4))
-    }
 }

@@ -90,6 +90,38 @@ struct StockInvariantTests {
             (totals.reserved, totals.canceled, totals.completed) == (copies / 5, copies / 5, copies - 2 * (copies / 5)))
     }
 
+    @Test("a reservation that ends while the totals are read is told as open: they say that they are not final")
+    func totalsWhileAReservationEnds() async throws {
+        let fixture = try StockFixture()
+        try await fixture.stock(1, onHand: 10)
+        _ = try await fixture.reserve("r", [LineRequest(itemID: 1, quantity: 2)]).get()
+        let (gated, gate) = (GatedStore(fixture.test.store), Gate())
+        gated.holdNext(at: gate)
+        async let reading = StockTotals(in: fixture.test.environment(on: gated))
+        await gate.arrival()
+        _ = try await fixture.complete("r").get()
+        gate.open()
+        let totals = try await reading
+        #expect((totals.reserved, totals.completed) == (1, 1))
+    }
+
+    @Test("of more items than an answer has room for, those with the lowest ids are told")
+    func totalsOfManyItems() async throws {
+        let fixture = try StockFixture()
+        try await fixture.test.store.transaction { transaction in
+            try transaction.run("DELETE FROM items", [])
+            try transaction.run(
+                """
+                WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?)
+                INSERT INTO items (item_id, name, price, currency, on_hand, received)
+                SELECT n, 'a thing', 100, 'USD', 10, 10 FROM number
+                """, [.integer(Int64(StockTotals.maximumItems) + 1500)])
+        }
+        let totals = try await StockTotals(in: fixture.test.environment)
+        #expect(totals.items.count == StockTotals.maximumItems)
+        #expect(totals.items.last?.id == Int64(StockTotals.maximumItems))
+    }
+
     @Test("the schema itself refuses stock that does not add up")
     func schema() async throws {
         let fixture = try StockFixture()
