@@ -105,10 +105,9 @@ def measurement_row(one: dict) -> list[str]:
 
 def disk_in_words(measurements: list[dict]) -> str | None:
     """Where the stores were not in memory: a checkout that waits for the disk says little of anything else."""
-    read = [(one, one.get("diskBytesPerSecond", 0)) for one in measurements]
     told = [
-        f"{one['route']} with {one['connections']} connections {number(bytes / 2**20, 1)} MiB/s"
-        for one, bytes in read if bytes >= DISK_BYTES_TOLD
+        f"{one['route']} with {one['connections']} connections {number(one['diskBytesPerSecond'] / 2**20, 1)} MiB/s"
+        for one in measurements if one.get("diskBytesPerSecond", 0) >= DISK_BYTES_TOLD
     ]
     return "read from the disk, as it was not in memory: " + ", ".join(told) if told else None
 
