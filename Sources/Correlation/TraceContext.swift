@@ -12,8 +12,21 @@ public struct TraceContext: Hashable, Sendable {
 
     /// 32 lower-case hexadecimal digits, not all zero.
     public var traceID: String { hexadecimalText(traceHigh, traceLow) }
+    /// How many bytes a trace's id has as a text.
+    public static let traceIDLength = 32
+    /// Writes the text of `traceID`.
+    public func putTraceID(into text: UnsafeMutableBufferPointer<UInt8>) {
+        text.putHexadecimal(traceHigh, at: 0)
+        text.putHexadecimal(traceLow, at: 16)
+    }
     /// 16 lower-case hexadecimal digits, not all zero: the span of this process.
     public var spanID: String { hexadecimalText(span) }
+    /// How many bytes a span's id has as a text.
+    public static let spanIDLength = 16
+    /// Writes the text of `spanID`.
+    public func putSpanID(into text: UnsafeMutableBufferPointer<UInt8>) {
+        text.putHexadecimal(span, at: 0)
+    }
 
     /// Continues the trace that a header names with a span of its own; begins a new trace when the header is missing or
     /// not valid.

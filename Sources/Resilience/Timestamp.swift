@@ -17,27 +17,35 @@ public struct Timestamp: Hashable, Comparable, Sendable, CustomStringConvertible
 
     /// RFC 3339 in UTC with milliseconds, for example `2026-11-21T03:27:47.120Z`.
     public var description: String {
+        String(unsafeUninitializedCapacity: Self.length) { text in
+            put(into: text)
+            return Self.length
+        }
+    }
+
+    /// How many bytes its text has.
+    public static let length = 24
+
+    /// Writes its text, `length` bytes of ASCII.
+    public func put(into text: UnsafeMutableBufferPointer<UInt8>) {
         let (day, millisecondOfDay) = milliseconds.flooredQuotientAndRemainder(dividingBy: 86_400_000)
         let (year, month, dayOfMonth) = Self.civilDate(daysSince1970: day)
         let second = millisecondOfDay / 1000
-        return String(unsafeUninitializedCapacity: 24) { text in
-            func put(_ number: Int64, at start: Int, width: Int, then mark: Unicode.Scalar) {
-                var rest = number
-                for position in (start..<start + width).reversed() {
-                    text[position] = UInt8(ascii: "0") + UInt8(rest % 10)
-                    rest /= 10
-                }
-                text[start + width] = UInt8(ascii: mark)
+        func put(_ number: Int64, at start: Int, width: Int, then mark: Unicode.Scalar) {
+            var rest = number
+            for position in (start..<start + width).reversed() {
+                text[position] = UInt8(ascii: "0") + UInt8(rest % 10)
+                rest /= 10
             }
-            put(year, at: 0, width: 4, then: "-")
-            put(month, at: 5, width: 2, then: "-")
-            put(dayOfMonth, at: 8, width: 2, then: "T")
-            put(second / 3600, at: 11, width: 2, then: ":")
-            put(second / 60 % 60, at: 14, width: 2, then: ":")
-            put(second % 60, at: 17, width: 2, then: ".")
-            put(millisecondOfDay % 1000, at: 20, width: 3, then: "Z")
-            return 24
+            text[start + width] = UInt8(ascii: mark)
         }
+        put(year, at: 0, width: 4, then: "-")
+        put(month, at: 5, width: 2, then: "-")
+        put(dayOfMonth, at: 8, width: 2, then: "T")
+        put(second / 3600, at: 11, width: 2, then: ":")
+        put(second / 60 % 60, at: 14, width: 2, then: ":")
+        put(second % 60, at: 17, width: 2, then: ".")
+        put(millisecondOfDay % 1000, at: 20, width: 3, then: "Z")
     }
 
     /// The form of HTTP's `Date` header (RFC 9110, section 5.6.7), for example `Sat, 21 Nov 2026 03:27:47 GMT`.

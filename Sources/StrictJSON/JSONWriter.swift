@@ -99,6 +99,20 @@ public struct JSONWriter: ~Copyable {
         string(value)
     }
 
+    /// A member that is a string whose text is made where it stands. - Parameter fill: gets room for `length` bytes and writes them all;
+    /// vouches that they are ASCII without anything to escape.
+    public mutating func string(
+        _ name: StaticString, plain length: Int, _ fill: (UnsafeMutableBufferPointer<UInt8>) -> Void
+    ) {
+        self.name(name)
+        reserve(length + 3)
+        putComma()
+        put(UInt8(ascii: "\""))
+        fill(UnsafeMutableBufferPointer(start: start + count, count: length))
+        count += length
+        put(UInt8(ascii: "\""))
+    }
+
     /// A member that is a whole number.
     public mutating func integer(_ name: StaticString, _ value: Int64) {
         self.name(name)

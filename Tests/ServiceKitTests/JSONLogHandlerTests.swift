@@ -110,19 +110,29 @@ struct JSONLogHandlerTests {
             (1_234_500_000, "1234.500"), (-1_500_000, "0.000"),
         ] as [(Int, String)])
     func requestLine(nanoseconds: Int, milliseconds: String) throws {
-        var logger = logger()
-        logger[metadataKey: "status"] = "forged"
-        logger[metadataKey: "other"] = "kept"
+        var handler = JSONLogHandler(service: "stock", level: .info, time: ManualTime(), write: log.append)
+        handler[metadataKey: "status"] = "forged"
+        handler[metadataKey: "level"] = "forged"
+        handler[metadataKey: "other"] = "kept"
         let line = RequestLine(
             method: "POST", route: "/checkout", status: 200, duration: .nanoseconds(nanoseconds),
             requestID: try #require(RequestID("request-1")), trace: TraceContext(continuing: nil), orderID: "order-1")
-        logger.info("request", metadata: [RequestLine.key: .stringConvertible(line)])
+        handler.log(line, .debug)
+        #expect(log.lines.isEmpty)
+        handler.log(line, .info)
         let members = try members()
+        #expect(members["timestamp"] == .string("2026-01-01T00:00:00.000Z"))
+        #expect(members["level"] == .string("info"))
+        #expect(members["message"] == .string("request"))
+        #expect(members["service"] == .string("stock"))
         #expect(members["duration_ms"] == .number(milliseconds))
         #expect(members["status"] == .number("200"))
+        #expect(members["request_id"] == .string("request-1"))
+        #expect(members["trace_id"] == .string(line.trace.traceID))
+        #expect(members["span_id"] == .string(line.trace.spanID))
         #expect(members["order_id"] == .string("order-1"))
         #expect(members["other"] == .string("kept"))
-        #expect(members[RequestLine.key] == nil)
+        #expect(members["_level"] == .string("forged"))
     }
 
     @Test("an event's own metadata wins over the logger's, and each name appears once")

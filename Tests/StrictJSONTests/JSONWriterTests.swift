@@ -12,6 +12,9 @@ struct JSONWriterTests {
         let written = text { json in
             json.object { json in
                 json.string("name", "sample item")
+                json.string("made in place", plain: 3) { room in
+                    for index in 0..<3 { room[index] = 0x61 + UInt8(index) }
+                }
                 json.integer("quantity", -2)
                 json.number("fee", "20.00")
                 json.bool("open", true)
@@ -34,7 +37,7 @@ struct JSONWriterTests {
         }
         #expect(
             written == """
-                {"name":"sample item","quantity":-2,"fee":20.00,"open":true,"closed":false,"nothing":null,"empty":{},\
+                {"name":"sample item","made in place":"abc","quantity":-2,"fee":20.00,"open":true,"closed":false,"nothing":null,"empty":{},\
                 "none":[],"price":{"amount":9223372036854775807,"currency":"USD"},\
                 "lines":[{"itemId":1},{"itemId":2},[3],"four"],"last":""}
                 """)
@@ -59,8 +62,9 @@ struct JSONWriterTests {
             json.string(long)
             json.raw(Array(long.utf8))
             json.number(long)
+            json.object { $0.string("p", plain: length) { room in room.update(repeating: UInt8(ascii: "x")) } }
         }
-        #expect(json.bytes == Array("[\"\(long)\",\(long),\(long)]".utf8))
+        #expect(json.bytes == Array("[\"\(long)\",\(long),\(long),{\"p\":\"\(long)\"}]".utf8))
     }
 
     @Test("a value written before is put in as it is")

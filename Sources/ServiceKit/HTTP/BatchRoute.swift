@@ -10,18 +10,15 @@ import ServiceClient
 package struct BatchRoute: Sendable {
     let commands: [String: CommandRoute]
     let time: any TimeSource
-    let logger: Logger
-    let metrics: RequestMetrics?
+    let logs: RequestLogs
     let traces: Traces?
 
     package init(
-        commands: [String: CommandRoute], time: any TimeSource, logger: Logger, metrics: RequestMetrics? = nil,
-        traces: Traces? = nil
+        commands: [String: CommandRoute], time: any TimeSource, logs: RequestLogs, traces: Traces? = nil
     ) {
         self.commands = commands
         self.time = time
-        self.logger = logger
-        self.metrics = metrics
+        self.logs = logs
         self.traces = traces
     }
 
@@ -47,7 +44,7 @@ package struct BatchRoute: Sendable {
         let route = handler == nil ? "none" : received.path
         let span = traces.flatMap { ServerSpan($0, commandTo: route, as: trace) }
         let notes = RequestNotes()
-        let line = RequestLog(logger: logger, requestID: requestID, trace: trace, metrics: metrics)
+        let line = RequestLog(logs, requestID: requestID, trace: trace)
         let answer: CommandBatch.Answer
         let status: Int
         do {

@@ -16,8 +16,7 @@ struct EnvelopeMiddleware: RouterMiddleware {
     let routes: RouteCatalogue
     let drain: DrainState
     let time: any TimeSource
-    let logger: Logger
-    var metrics: RequestMetrics?
+    let logs: RequestLogs
     var traces: Traces?
 
     func handle(
@@ -32,8 +31,7 @@ struct EnvelopeMiddleware: RouterMiddleware {
         context.trace = TraceContext(continuing: request.headers.only(.traceparent), sampler: traces?.sampler)
         let span = traces.flatMap { ServerSpan($0, request, as: context.trace) }
 
-        let log = RequestLog(
-            logger: logger, requestID: context.requestID, trace: context.trace, metrics: metrics)
+        let log = RequestLog(logs, requestID: context.requestID, trace: context.trace)
         var response: Response
         do {
             if !context.hasBody {

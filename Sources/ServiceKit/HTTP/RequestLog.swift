@@ -18,38 +18,47 @@ public final class RequestNotes: Sendable {
     }
 }
 
+/// Where requests are told of, all those of a router or of a batch route.
+package final class RequestLogs: Sendable {
+    fileprivate let logger: Logger
+    /// The logger's own. Nil when it is of another kind, as in a test that is not about the log: then requests have no lines.
+    fileprivate let handler: JSONLogHandler?
+    fileprivate let metrics: RequestMetrics?
+
+    /// - Parameter metrics: times the requests, or the commands of batches.
+    package init(_ logger: Logger, metrics: RequestMetrics? = nil) {
+        self.logger = logger
+        handler = logger.handler as? JSONLogHandler
+        self.metrics = metrics
+    }
+}
+
 /// The log lines about one request, which carry its ids (OP-03), and its place in the metrics.
 package struct RequestLog: Sendable {
-    let logger: Logger
+    let logs: RequestLogs
     let requestID: Correlation.RequestID
     let trace: TraceContext
-    /// Times the request, or the command of a batch.
-    let metrics: RequestMetrics?
 
-    package init(
-        logger: Logger, requestID: Correlation.RequestID, trace: TraceContext, metrics: RequestMetrics? = nil
-    ) {
-        self.logger = logger
+    package init(_ logs: RequestLogs, requestID: Correlation.RequestID, trace: TraceContext) {
+        self.logs = logs
         self.requestID = requestID
         self.trace = trace
-        self.metrics = metrics
     }
 
     /// The line that every answered request gets.
     func write(
         _ level: Logger.Level, method: String, route: String, status: Int, duration: Duration, orderID: String?
     ) {
-        metrics?.record(method: method, route: route, status: status, duration: duration)
-        guard logger.logLevel <= level else { return }
+        logs.metrics?.record(method: method, route: route, status: status, duration: duration)
         let line = RequestLine(
             method: method, route: route, status: status, duration: duration, requestID: requestID, trace: trace,
             orderID: orderID)
-        logger.log(level: level, "request", metadata: [RequestLine.key: .stringConvertible(line)])
+        logs.handler?.log(line, level)
     }
 
     /// Something went wrong that the client is told nothing of.
     func error(_ message: Logger.Message, _ error: any Error) {
-        logger.error(
+        logs.logger.error(
             message,
             metadata: [
                 "error": .string("\(error)"), "request_id": .string(requestID.value),
@@ -58,14 +67,12 @@ package struct RequestLog: Sendable {
     }
 }
 
-/// What the line of an answered request says. One value and not metadata each: a checkout writes four such lines, and a dictionary
-/// with the hashes of eight names costs more than the rest of a line.
-struct RequestLine: CustomStringConvertible, Sendable {
-    /// The one metadata key that a line's members come under; `JSONLogHandler` writes them beside the others.
-    static let key = "request"
-    /// What it takes the place of: its key, and the names of its members.
+/// What the line of an answered request says.
+struct RequestLine: Sendable {
+    static let message = "request"
+    /// The names of its members.
     static let names: Set<String> = [
-        key, "method", "route", "status", "duration_ms", "request_id", "trace_id", "span_id", "order_id",
+        "method", "route", "status", "duration_ms", "request_id", "trace_id", "span_id", "order_id",
     ]
 
     let method: String
@@ -81,16 +88,12 @@ struct RequestLine: CustomStringConvertible, Sendable {
         json.string("route", route)
         json.integer("status", status)
         // With three digits after the point.
-        json.decimal("duration_ms", microseconds, exponent: 3)
+        json.decimal("duration_ms", max(0, duration.wholeNanoseconds) / 1000, exponent: 3)
         json.string("request_id", requestID.value)
-        json.string("trace_id", trace.traceID)
-        json.string("span_id", trace.spanID)
+        json.string("trace_id", plain: TraceContext.traceIDLength, trace.putTraceID)
+        json.string("span_id", plain: TraceContext.spanIDLength, trace.putSpanID)
         if let orderID { json.string("order_id", orderID) }
     }
-
-    private var microseconds: Int64 { max(0, duration.wholeNanoseconds) / 1000 }
-
-    var description: String { "\(method) \(route) \(status) \(microseconds) µs" }
 }
 
 extension Problem {

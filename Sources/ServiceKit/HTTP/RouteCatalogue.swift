@@ -102,8 +102,9 @@ public struct RouteCatalogue: Sendable {
     /// Takes the commands declared so far in batches as well, at `CommandBatch.path`.
     public mutating func acceptBatches(in environment: ServiceEnvironment) {
         let route = BatchRoute(
-            commands: commands, time: environment.time, logger: environment.logger,
-            metrics: environment.registry.map { .ofBatches($0) }, traces: environment.traces)
+            commands: commands, time: environment.time,
+            logs: RequestLogs(environment.logger, metrics: environment.registry.map { .ofBatches($0) }),
+            traces: environment.traces)
         post(CommandBatch.path, as: .batch) { request, context in
             let body = try request.json(context)
             return .json(await route.answer(try CommandBatch.commands(json: body), until: context.deadline))

@@ -91,8 +91,9 @@ public struct BuiltService: Sendable {
         let router = Router(context: ServiceContext.self, options: .autoGenerateHeadEndpoints)
         router.add(
             middleware: EnvelopeMiddleware(
-                routes: routes, drain: drain, time: environment.time, logger: environment.logger,
-                metrics: environment.registry.map { RequestMetrics($0) }, traces: environment.traces))
+                routes: routes, drain: drain, time: environment.time,
+                logs: RequestLogs(environment.logger, metrics: environment.registry.map { RequestMetrics($0) }),
+                traces: environment.traces))
         for route in routes.routes {
             router.on(RouterPath(route.path), method: route.method, use: route.handle)
         }

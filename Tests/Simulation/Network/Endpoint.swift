@@ -14,7 +14,7 @@ struct Endpoint: Sendable {
     private let commands: [String: CommandRoute]
     private let batches: BatchRoute
     private let time: any TimeSource
-    private let logger: Logger
+    private let logs: RequestLogs
     /// Payment's, whose commands about one payment name it in their paths.
     private let payments: PaymentService.Parts?
 
@@ -22,8 +22,8 @@ struct Endpoint: Sendable {
         self.payments = payments
         commands = routes.commands
         time = environment.time
-        logger = environment.logger
-        batches = BatchRoute(commands: routes.commands, time: environment.time, logger: environment.logger)
+        logs = RequestLogs(environment.logger)
+        batches = BatchRoute(commands: routes.commands, time: environment.time, logs: logs)
     }
 
     func answer(_ request: ServiceRequest) async -> ServiceResponse {
@@ -51,7 +51,7 @@ struct Endpoint: Sendable {
                 }
             return ServiceResponse(status: reply.status, body: reply.body)
         } catch {
-            let problem = Problem(error, RequestLog(logger: logger, requestID: requestID, trace: trace))
+            let problem = Problem(error, RequestLog(logs, requestID: requestID, trace: trace))
             return ServiceResponse(
                 status: problem.kind.status.code,
                 body: problem.json(instance: request.path, requestID: requestID.value),
