@@ -40,6 +40,28 @@ struct PaymentTrailTests {
         }
     }
 
+    @Test("a payment that its provider now knows and now does not has each turn in its trail, up to a bound (INV-14)")
+    func bounded() async throws {
+        let turns = [ProviderReply](repeating: .notFound, count: 150).flatMap { [$0, .pending] }
+        let gateway = ScriptedGateway(steps: ([.pending] + turns + [.succeeded]).map { .reply($0) })
+        let fixture = try PaymentFixture.withGateway(gateway)
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "0")
+            let id = try #require(
+                try await client.pay("deposit", from: account, "5", key: "k", user: "ann").text("paymentId"))
+            try await fixture.workAll()
+            let trail = try await client.events(ofPayment: id, user: "ann")
+            #expect(trail.prefix(5) == ["created", "processing", "waiting", "closing", "waiting"])
+            let written = try await fixture.environment.store.transaction { transaction in
+                try transaction.first(
+                    "SELECT count(*), max(type = 'succeeded') FROM payments_trail WHERE payment_id = ?", [.text(id)]
+                ) { (events: $0.integer(0), hasEnded: $0.integer(1) == 1) }
+            }
+            #expect(try #require(written).hasEnded)
+            #expect(try #require(written).events < 120)
+        }
+    }
+
     @Test("a charge that is dropped under the id of a payment hides nothing of the payment's trail")
     func dropped() async throws {
         let provider = ScriptedProvider()

@@ -234,6 +234,26 @@ struct PaymentsTests {
     }
 
     @Test(
+        "a refund that may have been made is not given up because the provider's address says that nothing is there")
+    func refundBehindAnotherAddress() async throws {
+        let gateway = ScriptedGateway(
+            .succeeded, .unknown("timed_out"), .refused(code: "not-found", detail: "no such page"), .succeeded)
+        let fixture = try PaymentFixture.withGateway(gateway)
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "0")
+            let id = try #require(
+                try await client.pay("deposit", from: account, "10.00", key: "k", user: "ann").text("paymentId"))
+            try await fixture.workAll()
+            let refund = try #require(
+                try await client.refund(payment: id, key: "r", user: "ann").text("refundId"))
+            try await fixture.workAll()
+            #expect(try await client.status(ofPayment: refund, user: "ann") == "succeeded")
+            #expect(try await client.balance("ann") == 0)
+        }
+        try await fixture.expectSoundPayments()
+    }
+
+    @Test(
         "another user's payment, account and list are not there; who names nobody sees what was made in nobody's name")
     func visibility() async throws {
         let fixture = try PaymentFixture.withGateway(gateway)

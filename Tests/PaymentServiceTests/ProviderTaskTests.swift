@@ -108,6 +108,18 @@ struct ProviderTaskTests {
         #expect(isGivenUp(run(&task, .canceled)))
     }
 
+    @Test("what the provider now knows and now does not is asked about ever more slowly")
+    func alternating() {
+        var task = ProviderTask(isRefund: false)
+        #expect(isWait(run(&task, .pending), .seconds(1)))
+        for _ in 0..<10 {
+            #expect(isWait(run(&task, .notFound)) && task.phase == .close)
+            #expect(isWait(run(&task, .pending)) && task.phase == .ask)
+        }
+        #expect(isWait(run(&task, .notFound), .seconds(30)))
+        #expect(isWait(run(&task, .pending), .seconds(30)))
+    }
+
     @Test("an answer about other money settles nothing, however often it comes, and stays at a bounded pace")
     func contradicted() {
         let other = ProviderReply.contradicted("charge of 1 USD instead of charge of 100 USD")
@@ -153,8 +165,11 @@ struct ProviderTaskTests {
         var task = ProviderTask(isRefund: true)
         #expect(isWait(run(&task, .unknown("timed_out"))))
         for _ in 0..<50 { #expect(isWait(run(&task, .notSent("unreachable")))) }
-        #expect(isWait(run(&task, .refused(code: "unauthorized", detail: ""))))
-        #expect(task.phase == .send)
+        // That there is nothing of the name, any router says that lacks the route.
+        for code in ["unauthorized", "not-found"] {
+            #expect(isWait(run(&task, .refused(code: code, detail: ""))))
+            #expect(task.phase == .send)
+        }
         var refused = task
         #expect(isGivenUp(run(&refused, .refused(code: "refund-exceeds-payment", detail: ""))))
         #expect(run(&task, .succeeded) == .succeed)

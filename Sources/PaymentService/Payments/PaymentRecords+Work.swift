@@ -75,16 +75,17 @@ extension PaymentRecords {
     ) throws -> Bool {
         let (due, earliest) = (now.advanced(by: wait), now.advanced(by: pause))
         guard try putDown(payment, until: due, notBefore: earliest, because: reason, at: now) else { return false }
-        // Once for each sending. Later phases go on for as long as it takes, and the trail has an end.
-        if payment.task.phase == .send, payment.task.attempts <= Self.maximumRecordedAttempts {
+        // Once for each sending, and for each change of what is asked. That goes on for as long as it takes, and the trail has an end.
+        if payment.task.phase == .send, payment.task.attempts <= Self.maximumRecorded {
             try record(.unanswered, of: payment, because: reason, at: now)
-        } else if payment.task.phase != .send, payment.task.rounds == 0 {
+        } else if payment.task.hasChanged, payment.task.rounds <= Self.maximumRecorded {
             try record(payment.task.phase == .close ? .closing : .waiting, of: payment, because: reason, at: now)
         }
         return true
     }
 
-    private static let maximumRecordedAttempts = 100
+    /// So many askings at the most leave a line in a payment's trail.
+    private static let maximumRecorded: Int64 = 100
 
     /// Hands a payment back that was taken up and not asked about. - Returns: false when it is not the caller's any more.
     @discardableResult

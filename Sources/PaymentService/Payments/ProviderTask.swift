@@ -71,11 +71,13 @@ struct ProviderTask: Hashable, Sendable {
     var phase = Phase.send
     /// How often the command was sent.
     var attempts: Int64 = 0
-    /// How often was asked in this phase.
+    /// How often was asked in this phase, or since the command was sent last.
     var rounds: Int64 = 0
     /// Whether an asking before the present one may have been taken.
     var mayBeTaken = false
     let isRefund: Bool
+    /// Whether the last answer has brought it into its phase.
+    private(set) var hasChanged = false
 
     /// What follows from an answer.
     enum Decision: Hashable, Sendable {
@@ -90,9 +92,9 @@ struct ProviderTask: Hashable, Sendable {
 
     /// The longest wait that a provider may ask for.
     static let longestRetryAfter = Duration.seconds(600)
-    /// Refusals of a refund that hold for its reference whatever happened to earlier askings: what was taken is replayed and
-    /// never refused.
-    private static let definiteRefundRefusals: Set<String> = ["refund-exceeds-payment", "not-found"]
+    /// The refusal of a refund that holds for its reference whatever happened to earlier askings: what was taken is replayed and
+    /// never refused. Only the route of refunds says it; that there is nothing of the name, any address says that lacks the route.
+    private static let definiteRefundRefusal = "refund-exceeds-payment"
 
     init(isRefund: Bool) { self.isRefund = isRefund }
 
@@ -114,6 +116,7 @@ struct ProviderTask: Hashable, Sendable {
         }
         if phase == .send { attempts += 1 }
         rounds += 1
+        hasChanged = false
     }
 
     /// The asking that was begun was not made after all.
@@ -156,7 +159,7 @@ struct ProviderTask: Hashable, Sendable {
         case (.send, false) where !mayBeTaken: return .fail(declineCode: nil, because: reason)
         // What was asked before may have been taken all the same.
         case (.send, false): change(to: .close)
-        case (.send, true) where !mayBeTaken || Self.definiteRefundRefusals.contains(code):
+        case (.send, true) where !mayBeTaken || code == Self.definiteRefundRefusal:
             return .giveUp(because: reason)
         case (.send, true), (.ask, _), (.close, _): break
         }
@@ -172,12 +175,14 @@ struct ProviderTask: Hashable, Sendable {
     }
 
     private mutating func change(to phase: Phase) {
+        // What the provider now knows and now does not goes on at the pace that it has come to.
+        if self.phase == .send { rounds = 0 }
         self.phase = phase
-        rounds = 0
+        hasChanged = true
     }
 
     private func wait(_ schedule: BackoffSchedule, _ after: Duration, _ reason: String) -> Decision {
-        // The first asking of a phase follows soon after what led to it.
+        // The first asking after the command follows soon.
         let backoff = schedule.delay(afterAttempt: Int(clamping: max(1, rounds)))
         return .wait(max(backoff, after), because: reason)
     }
