@@ -146,7 +146,8 @@ final class SagaRunner: Sendable {
             _ order: Order, _ lease: Lease, rounds: Int, held: Money?, isResumed: Bool, _ context: CallContext,
             _ waiter: Waiter?
         ) {
-            saga = Saga(order.record.plan, step: order.record.step, isResumed: isResumed)
+            let (plan, step) = (order.record.plan, order.record.step)
+            saga = isResumed ? Saga(resuming: plan, at: step) : Saga(plan, step: step, isResumed: false)
             history = order.record.history
             self.rounds = rounds
             self.held = saga.step.held(held)

@@ -48,9 +48,9 @@ public struct RefundCommand: Hashable, Sendable {
 
 /// Payment over HTTP.
 public struct HTTPPaymentClient: PaymentClient {
-    /// Problems by which Payment refuses for good; it keeps the refusal under the charge's id.
+    /// Problems by which Payment refuses for good. Only `payment-declined` means that nothing lies under the charge's id.
     public static let refusalCodes: Set<String> = [
-        "payment-declined", "charge-state-conflict", "refund-exceeds-charge", "validation-failed",
+        "payment-declined", "charge-state-conflict", "charge-not-found", "refund-exceeds-charge", "validation-failed",
         "idempotency-key-reused",
     ]
 

@@ -52,15 +52,23 @@ struct ChargeFailureTests {
         }
     }
 
-    @Test("a charge refused for another reason is a failure that may be tried again")
-    func refusedOtherwise() async throws {
+    @Test("other money that lies under the charge's id is given back, and the checkout may be tried again (hazard 26)")
+    func chargedByOthers() async throws {
         let fixture = try OrderFixture()
-        fixture.shop.script(.charge, .refuse(Refusal(code: "charge-state-conflict", detail: "Canceled.")))
+        let gate = Gate()
+        fixture.shop.script(.reserve, .wait(gate, then: .answer))
         try await fixture.run { client in
-            let answer = try await client.checkout()
+            async let pending = client.checkout()
+            await gate.arrival()
+            let orders = try await client.get("/orders")
+            let chargeID = try #require(orders.text("orders/0/chargeId"))
+            fixture.shop.arrange(charge: chargeID, .others)
+            gate.open()
+            let answer = try await pending
             #expect(answer.status == 503)
             #expect(answer.code == "checkout-unavailable")
-            #expect(fixture.shop.operations == [.reserve, .charge, .release])
+            #expect(fixture.shop.operations == [.reserve, .charge, .release, .refund])
+            #expect(fixture.shop.charge(chargeID) == .returned)
         }
     }
 

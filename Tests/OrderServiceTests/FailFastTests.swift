@@ -221,8 +221,8 @@ struct FailFastTests {
             let expected: [Operation] =
                 switch step {
                 case .reserving: [.reserve, .charge, .complete]
-                case .charging: [.charge, .complete]
-                default: [.complete]
+                // What was completing asks for its charge again.
+                default: [.charge, .complete]
                 }
             #expect(Array(fixture.shop.operations.dropFirst(calls)) == expected)
             #expect(try await fixture.status(of: left) == .completed)

@@ -53,7 +53,8 @@ indirect enum Reply: Sendable {
 /// follow a script where a test gives them one.
 final class FakeShop: StockClient, PaymentClient {
     enum ReservationState: Sendable { case reserved, completed, canceled }
-    enum ChargeState: Sendable { case taken, returned, canceled }
+    /// `others`: other money than the order's, taken by a command that came directly.
+    enum ChargeState: Sendable { case taken, returned, canceled, others }
 
     private struct State {
         var calls: [RecordedCall] = []
@@ -133,8 +134,9 @@ final class FakeShop: StockClient, PaymentClient {
 
     func charge(_ command: ChargeCommand, _ context: CallContext) async throws(CallFailure) {
         try await perform(.charge(command), context) { state throws(CallFailure) in
-            if state.charges[command.chargeID] == .canceled {
-                throw .refused(Refusal(code: "charge-state-conflict", detail: "The charge was canceled."))
+            switch state.charges[command.chargeID] {
+            case .canceled, .others: throw .refused(.chargeConflict)
+            case .taken, .returned, nil: break
             }
             state.charges[command.chargeID] = state.charges[command.chargeID] ?? .taken
         }
@@ -143,7 +145,7 @@ final class FakeShop: StockClient, PaymentClient {
     func refund(_ command: RefundCommand, _ context: CallContext) async throws(CallFailure) {
         try await perform(.refund(command), context) { state throws(CallFailure) in
             switch state.charges[command.chargeID] {
-            case .taken: state.charges[command.chargeID] = .returned
+            case .taken, .others: state.charges[command.chargeID] = .returned
             case nil: state.charges[command.chargeID] = .canceled
             case .returned, .canceled: break
             }
@@ -200,5 +202,6 @@ extension Refusal {
     static let itemNotFound = Refusal(code: "item-not-found", detail: "There is no item 1.")
     static let declined = Refusal(
         code: "payment-declined", detail: "The payment was declined.", declineCode: "card_declined")
+    static let chargeConflict = Refusal(code: "charge-state-conflict", detail: "The id was used for another charge.")
     static let conflict = Refusal(code: "reservation-state-conflict", detail: "The reservation was canceled.")
 }

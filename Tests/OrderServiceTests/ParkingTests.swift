@@ -195,10 +195,10 @@ struct ParkingTests {
             test.environment, stock: shop, payment: shop, configuration: OrderConfiguration(breaker: .never),
             decide: { _, _ in nil })
         let fixture = OrderFixture(test, test.environment, shop: shop)
-        let left = try await fixture.leave(.completing(.sample))
+        let left = try await fixture.leave(.refunding(.sample))
         try await parts.recovery.disownAll()
         await parts.recovery.takeUpDue()
-        #expect(shop.operations == [.complete])
+        #expect(shop.operations == [.refund])
         #expect(try await fixture.row(left.plan.orderID).parkedFor == "an event did not belong to its step")
         #expect(test.log.lines.contains { $0.contains("critical") && $0.contains(left.plan.orderID) })
         #expect(try await fixture.status(of: left) == .pending)

@@ -77,7 +77,8 @@ struct RecoveryTests {
     @Test("an order that was charging, or completing, goes forward from there")
     func forward() async throws {
         for (step, operations) in [
-            (Saga.Step.charging(Self.goods), [Operation.charge, .complete]), (.completing(Self.goods), [.complete]),
+            (Saga.Step.charging(Self.goods), [Operation.charge, .complete]),
+            (.completing(Self.goods), [.charge, .complete]),
         ] {
             let fixture = try OrderFixture()
             let left = try await fixture.leave(step)
@@ -89,6 +90,27 @@ struct RecoveryTests {
             #expect(fixture.shop.reservation(left.plan.reservationID) == .completed)
             #expect(try await fixture.status(of: left) == .completed)
         }
+    }
+
+    @Test("an order whose charge Payment has lost with the tail of its store is not completed without it (hazard 50)")
+    func chargeLost() async throws {
+        let fixture = try OrderFixture()
+        let left = try await fixture.leave(.completing(Self.goods))
+        fixture.shop.arrange(reservation: left.plan.reservationID, .reserved)
+        try await fixture.recover()
+        #expect(fixture.shop.charge(left.plan.chargeID) == .taken)
+        #expect(try await fixture.status(of: left) == .completed)
+    }
+
+    @Test("an order that was taken up at other prices than it was charged at gives the first charge back (hazard 50)")
+    func pricesLost() async throws {
+        let fixture = try OrderFixture()
+        let left = try await fixture.leave(.reserving)
+        fixture.shop.arrange(charge: left.plan.chargeID, .others)
+        try await fixture.recover()
+        #expect(fixture.shop.operations == [.reserve, .charge, .release, .refund])
+        #expect(fixture.shop.charge(left.plan.chargeID) == .returned)
+        #expect(try await fixture.status(of: left) == .failed)
     }
 
     @Test("a charge that an earlier process may have made is not given up because this one cannot reach Payment")

@@ -29,6 +29,9 @@ struct SagaModelTests {
             case .failed:
                 failed += 1
                 #expect(world.charge != .taken, "\(state)")
+                if state.saga.step.failure?.code == Refusal.chargeConflict.code {
+                    #expect(world.charge != .others, "\(state)")
+                }
                 #expect(world.reservation != .reserved && world.reservation != .completed, "\(state)")
             case .reserving, .charging, .completing, .releasing, .canceling, .refunding:
                 Issue.record("\(state) is no end")
@@ -89,7 +92,7 @@ struct SagaModelTests {
         var next: [State] = []
         func crashed(_ state: State) -> State {
             var state = state
-            state.saga = Saga(.sample, step: state.stored, isResumed: true)
+            state.saga = Saga(resuming: .sample, at: state.stored)
             return state
         }
         for world in state.world.spontaneousChanges {

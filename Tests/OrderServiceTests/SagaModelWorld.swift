@@ -6,7 +6,11 @@ import StockAPI
 /// The two participants, and what is still on its way to them.
 struct SagaModelWorld: Hashable {
     enum Reservation { case none, refused, reserved, completed, canceled }
-    enum Charge { case none, taken, declined, canceled, returned }
+    enum Charge {
+        case none, taken, declined, canceled, returned
+        /// Somebody has charged other money under the id, directly.
+        case others
+    }
 
     var reservation = Reservation.none
     var charge = Charge.none
@@ -24,6 +28,11 @@ extension SagaModelWorld {
         if reservation == .reserved {
             var world = self
             world.reservation = .canceled
+            changes.append(world)
+        }
+        if charge == .none {
+            var world = self
+            world.charge = .others
             changes.append(world)
         }
         if lateReserve { changes.append(afterLateReserve) }
@@ -98,7 +107,7 @@ extension SagaModelWorld {
         case .refund:
             var world = self
             switch charge {
-            case .taken: world.charge = .returned
+            case .taken, .others: world.charge = .returned
             case .none: world.charge = .canceled
             case .declined, .canceled, .returned: break
             }
@@ -138,7 +147,8 @@ extension SagaModelWorld {
         declined.charge = .declined
         switch charge {
         case .none: return [(taken, .succeeded(Done())), (declined, .refused(.declined))]
-        case .declined, .canceled: return [(self, .refused(.declined))]
+        case .declined: return [(self, .refused(.declined))]
+        case .canceled, .others: return [(self, .refused(.chargeConflict))]
         case .taken, .returned: return [(self, .succeeded(Done()))]
         }
     }

@@ -114,6 +114,44 @@ struct SagaTests {
 
     // MARK: - What one transition cannot show
 
+    @Test(
+        "only a charge that was declined is known to have left nothing under its id; after any other refusal it is refunded",
+        arguments: [
+            ("payment-declined", Saga.ChargeUndo.nothing), ("charge-state-conflict", .refund),
+            ("idempotency-key-reused", .refund), ("validation-failed", .refund),
+        ])
+    func refusedCharges(_ code: String, _ undo: Saga.ChargeUndo) {
+        for isResumed in [false, true] {
+            var saga = Saga(.sample, step: .charging(.sample), isResumed: isResumed)
+            let refusal = Refusal(code: code, detail: "No.")
+            #expect(saga.apply(.charged(.refused(refusal))) == .call(.release))
+            #expect(saga.step == .releasing(Failure(refusal), then: undo))
+        }
+    }
+
+    @Test("a refund of what is another user's charge is at an end: nothing of this order's lies under the id")
+    func chargeOfAnother() {
+        let notFound = Refusal(code: "charge-not-found", detail: "There is no such charge.")
+        for step in [Saga.Step.refunding(.sample), .canceling(.sample)] {
+            var saga = Saga(.sample, step: step, isResumed: true)
+            #expect(saga.apply(.refunded(.refused(notFound))) == .end)
+            #expect(saga.step == .failed(.sample))
+        }
+    }
+
+    @Test("a saga that is taken up again goes on where it was, but asks for its charge again (hazard 50)")
+    func resuming() {
+        for step in Saga.Step.samples {
+            let saga = Saga(resuming: .sample, at: step)
+            #expect(saga.isResumed)
+            if case .completing(let goods) = step {
+                #expect(saga.step == .charging(goods))
+            } else {
+                #expect(saga.step == step)
+            }
+        }
+    }
+
     @Test("after a round of the charge with an unknown outcome, a round known not to have run proves nothing")
     func notExecutedAfterUnknown() {
         var saga = Saga(.sample, step: .charging(.sample), isResumed: false)

@@ -78,7 +78,7 @@ struct Transition: Sendable, CustomTestStringConvertible {
         return both(step, .charged(.succeeded(Done())), (.call(.complete), .completing(goods)))
             + both(
                 step, .charged(.refused(.insufficientStock)),
-                (.call(.release), .releasing(Failure(.insufficientStock), then: .nothing)))
+                (.call(.release), .releasing(Failure(.insufficientStock), then: .refund)))
             + rows(
                 step, .charged(.notSent(.unreachable)),
                 fresh: (.call(.release), .releasing(paymentFailed(.unavailable, .unreachable), then: .nothing)),

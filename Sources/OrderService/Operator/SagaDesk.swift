@@ -83,7 +83,7 @@ struct SagaDesk: Sendable {
     /// more (hazard 18).
     private static func withdraw(_ sheet: SagaSheet, _ now: Timestamp, in transaction: any Transaction) throws -> Int {
         guard let record = sheet.record else { return 0 }
-        var saga = Saga(record.plan, step: record.step, isResumed: true)
+        var saga = Saga(resuming: record.plan, at: record.step)
         guard saga.withdraw() != nil else { return 0 }
         let entry = HistoryEntry(at: now, event: "withdrawn by the shop")
         let changed = SagaRecord(plan: record.plan, step: saga.step, history: record.history + [entry])

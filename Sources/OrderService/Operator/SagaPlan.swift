@@ -88,7 +88,7 @@ struct SagaPlan: Equatable, Sendable {
                 .orderStateConflict,
                 "The order was stored by a newer version, which alone can go on with it. Nothing was done.")
         }
-        return Saga(record.plan, step: record.step, isResumed: true)
+        return Saga(resuming: record.plan, at: record.step)
     }
 
     /// The calls on the way to an end on which every call succeeds.

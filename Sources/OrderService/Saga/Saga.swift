@@ -80,11 +80,11 @@ public struct Saga: Hashable, Sendable {
 
     /// What a failed checkout has to undo of its charge once the goods are back.
     public enum ChargeUndo: String, Hashable, Sendable {
-        /// Nothing: no charge has left this process, or it was refused for good.
+        /// Nothing: no charge has left this process, or it was declined, which Payment keeps under its id.
         case nothing
         /// Payment said that it did not execute the charge: its id is canceled.
         case cancel
-        /// The money was taken.
+        /// The money was taken; or Payment refused because other money lies under the charge's id.
         case refund
         /// An operator has withdrawn the order, and nobody knows how far it had come: its charge is refunded or canceled,
         /// whatever became of it. If the goods turn out to have left, they were paid for, and the order goes forward.
@@ -135,7 +135,16 @@ public struct Saga: Hashable, Sendable {
         self.init(plan, step: .reserving, isResumed: false)
     }
 
-    /// A saga as it was stored.
+    /// A saga that is taken up again where it was stored.
+    ///
+    /// Payment may have lost the tail of its store since then (hazard 50), and the goods are not handed over for a charge that it does
+    /// not know any more: it is asked again, which brings the same answer if it knows it.
+    public init(resuming plan: OrderPlan, at step: Step) {
+        let first: Step = if case .completing(let goods) = step { .charging(goods) } else { step }
+        self.init(plan, step: first, isResumed: true)
+    }
+
+    /// A saga at a step.
     public init(_ plan: OrderPlan, step: Step, isResumed: Bool) {
         self.plan = plan
         self.step = step
@@ -243,7 +252,11 @@ public struct Saga: Hashable, Sendable {
     private mutating func charged(_ outcome: Outcome<Done>, _ goods: ReservedGoods) -> Next {
         switch outcome {
         case .succeeded: return go(.completing(goods))
-        case .refused(let refusal): return go(.releasing(Failure(refusal), then: .nothing))
+        case .refused(let refusal) where refusal.code == Self.declined:
+            return go(.releasing(Failure(refusal), then: .nothing))
+        // Other money may lie under the charge's id: somebody has charged under it directly (hazard 26), or an earlier process has, at
+        // prices that Stock has forgotten since (hazard 50). Whatever it is, it pays for nothing.
+        case .refused(let refusal): return go(.releasing(Failure(refusal), then: .refund))
         case .notSent(let trouble):
             return chargeMayHaveRun ? .repeatLater : go(.releasing(.notSent(trouble, to: "Payment"), then: .nothing))
         // Nothing is taken under the charge's id, whatever earlier attempts may have done. Another process may have asked for
@@ -287,12 +300,20 @@ public struct Saga: Hashable, Sendable {
         }
     }
 
+    /// The problem by which Payment says that a charge has taken nothing, and that its id never will.
+    private static let declined = "payment-declined"
+
+    /// The problem by which Payment says that the charge to be refunded is another user's, and so that none is the order's: who asks for the
+    /// refund of a charge that is not there has its id canceled.
+    private static let chargeNotFound = "charge-not-found"
+
     /// The problem by which Stock says that the goods of a reservation have left.
     private static let completedAlready = "reservation-state-conflict"
 
     private mutating func refunded(_ outcome: Outcome<Done>, _ failure: Failure) -> Next {
         switch outcome {
         case .succeeded: return go(.failed(failure))
+        case .refused(let refusal) where refusal.code == Self.chargeNotFound: return go(.failed(failure))
         case .refused, .notSent, .notExecuted, .unknown: return .repeatLater
         }
     }
