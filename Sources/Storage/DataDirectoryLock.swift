@@ -9,32 +9,56 @@
 /// Two files are locked. `<service>.lock` says who holds it; but somebody who thinks it left over may remove it, and a lock
 /// on a file that has no name any more keeps nobody out. So the database itself is locked too: with `flock`, which has
 /// nothing to do with the locks that SQLite takes for each transaction.
+///
+/// The lock file also says that a store was made here. If that is gone at the next start, it is not replaced by an empty one in silence: every key
+/// would be new again, and what was paid would be paid twice.
 public final class DataDirectoryLock: Sendable {
     /// The file of the service's database; made, empty, when it is missing.
     public let databasePath: String
+    private let path: String
+    private let hadStore: Bool
     private let lockFile: Int32
     private let database: Int32
+    /// The second line of a lock file beside which there is a store.
+    private static let storeMark = "its store was made\n"
 
     /// Takes the lock; makes the directory when it is missing.
     ///
     /// - Throws: `DataDirectoryError`.
     public init(directory: String, service: String) throws(DataDirectoryError) {
         try Self.makeDirectory(directory)
-        let path = "\(directory)/\(service).lock"
+        path = "\(directory)/\(service).lock"
         databasePath = "\(directory)/\(service).sqlite"
         lockFile = try Self.lock(path, holder: Self.read)
+        hadStore = Self.text(lockFile).hasSuffix("\n\(Self.storeMark)")
+        guard !hadStore || Self.hasContents(databasePath) else {
+            close(lockFile)
+            throw .storeGone(path: databasePath, lock: path)
+        }
         do throws(DataDirectoryError) {
             database = try Self.lock(databasePath, holder: { _ in "a process whose lock file was removed" })
         } catch {
             close(lockFile)
             throw error
         }
-        let line = "process \(getpid())\n"
-        guard ftruncate(lockFile, 0) == 0, pwrite(lockFile, line, line.utf8.count, 0) == line.utf8.count else {
-            let reason = Self.lastError
+        do throws(DataDirectoryError) {
+            try write(hadStore ? Self.storeMark : "")
+        } catch {
             close(database)
             close(lockFile)
-            throw .unusable(path: path, reason: reason)
+            throw error
+        }
+    }
+
+    /// Notes that the store has been made, so that its loss is noticed. - Throws: `DataDirectoryError`.
+    public func noteStore() throws(DataDirectoryError) {
+        if !hadStore { try write(Self.storeMark) }
+    }
+
+    private func write(_ mark: String) throws(DataDirectoryError) {
+        let text = "process \(getpid())\n\(mark)"
+        guard ftruncate(lockFile, 0) == 0, pwrite(lockFile, text, text.utf8.count, 0) == text.utf8.count else {
+            throw .unusable(path: path, reason: Self.lastError)
         }
     }
 
@@ -76,10 +100,18 @@ public final class DataDirectoryLock: Sendable {
     }
 
     private static func read(_ descriptor: Int32) -> String {
+        text(descriptor).split(separator: "\n").first.map(String.init) ?? "an unknown process"
+    }
+
+    private static func text(_ descriptor: Int32) -> String {
         var buffer = [UInt8](repeating: 0, count: 64)
         let count = pread(descriptor, &buffer, buffer.count, 0)
-        let text = String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
-        return text.split(separator: "\n").first.map(String.init) ?? "an unknown process"
+        return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+    }
+
+    private static func hasContents(_ path: String) -> Bool {
+        var file = stat()
+        return stat(path, &file) == 0 && file.st_size > 0
     }
 
     private static var lastError: String { String(cString: strerror(errno)) }
@@ -91,11 +123,15 @@ public enum DataDirectoryError: Error, Equatable, CustomStringConvertible {
     case locked(path: String, holder: String)
     /// The directory or the lock file cannot be made or written.
     case unusable(path: String, reason: String)
+    /// There was a store, says the lock file, and it is missing or empty.
+    case storeGone(path: String, lock: String)
 
     public var description: String {
         switch self {
         case .locked(let path, let holder): "\(path) is locked by \(holder)"
         case .unusable(let path, let reason): "\(path) cannot be used: \(reason)"
+        case .storeGone(let path, let lock):
+            "\(path) is missing or empty, and \(lock) says that there was a store. Put it, or a backup of it, back. Only if it is to begin empty, with every key new again, remove \(lock)"
         }
     }
 }

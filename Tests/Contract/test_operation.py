@@ -276,13 +276,21 @@ def test_HAZARD_51_a_lock_file_that_was_removed_lets_no_second_process_in(servic
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_HAZARD_51_a_service_whose_database_is_removed_under_it_ends_with_70_and_says_why(service):
+def test_HAZARD_51_a_service_whose_database_is_removed_under_it_ends_with_70_and_is_not_started_without_it(service):
     with Service(service) as one:
         (one.data_dir / f"{service}.sqlite").rename(one.data_dir / "elsewhere")
         assert one.wait(10) == 70
         last = one.logs()[-1]
         assert last["level"] == "critical" and "removed or replaced" in last["message"], last
         assert last["path"].endswith(f"{service}.sqlite"), last
+
+        code, output = run(service, env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(one.data_dir)})
+        assert code == 78, output
+        assert "DATA_DIR" in output and f"{service}.sqlite is missing or empty" in output, output
+        assert not (one.data_dir / f"{service}.sqlite").exists()
+        (one.data_dir / "elsewhere").rename(one.data_dir / f"{service}.sqlite")
+        one.start()
+        assert get(f"{one.url}/health/ready").status_code == 200
 
 
 @pytest.mark.parametrize("args", [["--help"], *([s, "--help"] for s in SERVICES)], ids=" ".join)

@@ -54,6 +54,42 @@ struct DataDirectoryLockTests {
         #expect(!lock.isInPlace)
     }
 
+    @Test("a store that was made and is gone, or empty, is not replaced in silence")
+    func storeGone() throws {
+        let directory = try TemporaryDirectory()
+        let (path, lockFile) = (directory.file("stock.sqlite"), directory.file("stock.lock"))
+        func lock() throws -> DataDirectoryLock { try DataDirectoryLock(directory: directory.path, service: "stock") }
+        // A start that did not come as far as making a store is no reason.
+        for _ in 0..<2 { #expect(throws: Never.self) { _ = try lock() } }
+        try lock().noteStore()
+        let gone = DataDirectoryError.storeGone(path: path, lock: lockFile)
+        #expect(throws: gone) { try lock() }
+        try FileManager.default.removeItem(atPath: path)
+        for _ in 0..<2 {
+            #expect(throws: gone) { try lock() }
+            #expect(!FileManager.default.fileExists(atPath: path))
+        }
+        // It is put back, and the next starts remember that it is there.
+        try directory.write("a backup", to: "stock.sqlite")
+        for _ in 0..<2 { #expect(throws: Never.self) { _ = try lock() } }
+        try FileManager.default.removeItem(atPath: path)
+        #expect(throws: gone) { try lock() }
+        // Somebody means it.
+        try FileManager.default.removeItem(atPath: lockFile)
+        #expect(throws: Never.self) { _ = try lock() }
+    }
+
+    @Test("who asks for a lock that is taken is told by whom, and the store's mark is not mistaken for that")
+    func holderWithMark() throws {
+        let directory = try TemporaryDirectory()
+        let first = try DataDirectoryLock(directory: directory.path, service: "stock")
+        try first.noteStore()
+        let expected = DataDirectoryError.locked(
+            path: directory.file("stock.lock"), holder: "process \(ProcessInfo.processInfo.processIdentifier)")
+        #expect(throws: expected) { try DataDirectoryLock(directory: directory.path, service: "stock") }
+        withExtendedLifetime(first) {}
+    }
+
     @Test("services with other names share a directory")
     func otherService() throws {
         let directory = try TemporaryDirectory()

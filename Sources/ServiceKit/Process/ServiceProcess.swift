@@ -105,6 +105,7 @@ public struct ServiceProcess: Sendable {
                 exit(ExitCode.internalError.rawValue)
             }
         )
+        try lock?.noteStore()
         let keys: any IdempotencyStore
         switch configuration.backend {
         case .file: keys = SQLIdempotencyStore(timeToLive: configuration.keyTimeToLive)
