@@ -198,6 +198,42 @@ struct WebhookTests {
         }
     }
 
+    @Test("of more messages than are remembered the oldest are forgotten, in steps")
+    func sweepOfMany() async throws {
+        let fixture = try fixture(ScriptedGateway())
+        try await fixture.run { client in
+            for number in 0..<450 {
+                fixture.test.time.advance(by: .milliseconds(1))
+                #expect(try await deliver(client, fixture, "x", id: "msg_\(number)").status == 204)
+            }
+            try await fixture.parts.inbox.sweep(most: 450)
+            #expect(try await count(fixture) == 450)
+            try await fixture.parts.inbox.sweep(most: 30)
+            let left = try await fixture.environment.store.transaction { transaction in
+                try transaction.all("SELECT message_id FROM webhook_messages ORDER BY received_at LIMIT 100", []) {
+                    $0.text(0)
+                }
+            }
+            #expect(left == (420..<450).map { "msg_\($0)" })
+        }
+    }
+
+    @Test("to forget messages reads those that are forgotten, however many there are")
+    func sweepPlan() async throws {
+        let fixture = try fixture(ScriptedGateway())
+        let plans = try await fixture.environment.store.transaction { transaction in
+            try [(WebhookInbox.countOverdue, 2), (WebhookInbox.forgetOldest, 1)].map { statement, values in
+                let values = [SQLValue](repeating: .integer(1), count: values)
+                return try transaction.all("EXPLAIN QUERY PLAN \(statement)", values) { $0.text(3) }
+            }
+        }
+        let byTime = "webhook_messages USING COVERING INDEX webhook_messages_by_time"
+        #expect(plans[0].contains("SEARCH \(byTime) (received_at<?)"))
+        #expect(plans[1].contains("SEARCH webhook_messages USING PRIMARY KEY (provider=? AND message_id=?)"))
+        // In the subquery, which has a limit.
+        #expect(plans[1].filter { $0.contains("SCAN") } == ["SCAN \(byTime)"])
+    }
+
     private func count(_ fixture: PaymentFixture) async throws -> Int64? {
         try await fixture.environment.store.transaction { transaction in
             try transaction.first("SELECT count(*) FROM webhook_messages", []) { $0.integer(0) }

@@ -16,7 +16,7 @@ package struct WebhookInbox: Sendable {
     /// How many messages are remembered. One that is forgotten is taken for new, and causes one question more.
     static let maximumRemembered: Int64 = 100_000
     /// How many messages one transaction forgets.
-    static let sweepLimit = 200
+    static let sweepLimit: Int64 = 200
 
     private let environment: ServiceEnvironment
     private let signatures: [Provider: WebhookSignature]
@@ -100,26 +100,39 @@ package struct WebhookInbox: Sendable {
     }
 
     /// Forgets messages whose time is over, and the oldest if there are too many, in steps that leave room for requests between
-    /// them. - Throws: `StoreError`.
-    func sweep() async throws {
+    /// them.
+    ///
+    /// - Parameter most: so many are remembered.
+    /// - Throws: `StoreError`.
+    func sweep(most: Int64 = maximumRemembered) async throws {
+        let store = environment.store
+        // Counted once: that reads all of them.
+        let count = try await store.transaction { transaction in
+            try transaction.first("SELECT count(*) FROM webhook_messages", []) { $0.integer(0) } ?? 0
+        }
+        var excess = max(0, count - most)
+        let old = environment.time.now.advanced(by: .zero - Self.memory)
         try await environment.stepByStep {
-            let forgotten = try await environment.store.transaction { [environment] transaction in
-                let limit = Int64(Self.sweepLimit)
-                let old = environment.time.now.advanced(by: .zero - Self.memory)
-                let count =
-                    try transaction.first("SELECT count(*) FROM webhook_messages", []) { $0.integer(0) } ?? 0
-                let excess = min(limit, max(0, count - Self.maximumRemembered))
-                return try transaction.run(
-                    """
-                    DELETE FROM webhook_messages WHERE (provider, message_id) IN (
-                        SELECT provider, message_id FROM (
-                            SELECT provider, message_id FROM webhook_messages WHERE received_at < ?1
-                            ORDER BY received_at LIMIT ?2)
-                        UNION SELECT provider, message_id FROM (
-                            SELECT provider, message_id FROM webhook_messages ORDER BY received_at LIMIT ?3))
-                    """, [.integer(old.milliseconds), .integer(limit), .integer(excess)])
+            let tooMany = excess
+            let forgotten = try await store.transaction { transaction in
+                let limit = SQLValue.integer(Self.sweepLimit)
+                let overdue =
+                    try transaction.first(Self.countOverdue, [.integer(old.milliseconds), limit]) { $0.integer(0) } ?? 0
+                // The oldest are in front either way.
+                let forgotten = min(Self.sweepLimit, max(overdue, tooMany))
+                return Int64(try transaction.run(Self.forgetOldest, [.integer(forgotten)]))
             }
+            excess -= forgotten
             return forgotten == Self.sweepLimit
         }
     }
+
+    static let countOverdue =
+        "SELECT count(*) FROM (SELECT 1 FROM webhook_messages WHERE received_at < ? LIMIT ?)"
+
+    /// One subquery, and no union of two: for that SQLite looks at every message, and not at those it names.
+    static let forgetOldest = """
+        DELETE FROM webhook_messages WHERE (provider, message_id) IN (
+            SELECT provider, message_id FROM webhook_messages ORDER BY received_at LIMIT ?)
+        """
 }
