@@ -32,6 +32,8 @@ package struct UsedKey: Sendable {
         case completed(receipt: [UInt8])
         case withdrawn
         case failed
+        /// Refused for what was asked for, and not for how things stood, like a total that is too large: that binds no key (IK-17).
+        case invalid
     }
 
     package var outcome: Outcome
@@ -43,6 +45,7 @@ package struct UsedKey: Sendable {
     /// What is answered; nil if another order is to begin under the key, as the attempt after this one.
     package var claim: CheckoutClaim? {
         if isForgotten { return nil }
+        if case .invalid = outcome { return nil }
         if !isSameCommand { return .mismatch }
         switch outcome {
         case .inProgress: return .inProgress
@@ -50,7 +53,7 @@ package struct UsedKey: Sendable {
         // An outcome like an order, which the key goes on standing for: a client that asks again must not order anew what the shop has
         // just taken back.
         case .withdrawn: return .withdrawn
-        case .failed: return nil
+        case .failed, .invalid: return nil
         }
     }
 
@@ -63,7 +66,8 @@ package struct UsedKey: Sendable {
             switch known.record.step {
             case .reserving, .charging, .completing, .releasing, .canceling, .refunding: .inProgress
             case .completed(let goods): .completed(receipt: known.receipt(for: goods))
-            case .failed(let failure): failure.kind == .withdrawn ? .withdrawn : .failed
+            case .failed(let failure) where failure.kind == .withdrawn: .withdrawn
+            case .failed(let failure): failure.isInvalidCommand ? .invalid : .failed
             }
         let (command, other) = (known.record.plan, asked.record.plan)
         isSameCommand = command.lines == other.lines && command.method == other.method

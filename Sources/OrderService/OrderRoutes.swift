@@ -39,7 +39,10 @@ struct OrderRoutes: Sendable {
         }
         let claim: CheckoutClaim
         do {
-            claim = try await log.begin(order, orRefuse: knownTrouble, origin: origin(command))
+            let begun = try await log.begin(order, orRefuse: knownTrouble, origin: origin(command))
+            claim = begun.claim
+            // Also of a repetition: whoever has only its request's id finds the order by it.
+            command.notes?.orderID = begun.orderID
         } catch {
             runner.dismiss(lease)
             throw error
@@ -47,7 +50,6 @@ struct OrderRoutes: Sendable {
         if claim != .started { runner.dismiss(lease) }
         switch claim {
         case .started:
-            command.notes?.orderID = order.record.plan.orderID
             let context = CallContext(
                 requestID: command.requestID, trace: command.trace, user: command.user, deadline: deadline)
             return try reply(to: await runner.run(order, lease, context))

@@ -55,16 +55,17 @@ final class SagaLog: Sendable {
     /// - Parameters:
     ///   - refusal: thrown, with nothing stored, if the checkout would have to begin.
     ///   - origin: what its story begins with.
-    /// - Returns: what became of the claim; the order is stored, under its first lease, only if it was started.
+    /// - Returns: what became of the claim, and the order that the key stands for; the order is stored, under its first lease, only if it
+    ///   was started.
     func begin(
         _ order: Order, orRefuse refusal: Problem? = nil, origin: SagaOrigin? = nil
-    ) async throws -> CheckoutClaim {
+    ) async throws -> (claim: CheckoutClaim, orderID: String) {
         try await store.transaction { [self] transaction in
             // The unique insert decides between concurrent claims, in this process and in any other on the same store (29).
             if try insert(order, attempt: 1, origin, in: transaction) {
                 if let refusal { throw refusal }
                 keyCounters.count(.first, in: transaction)
-                return .started
+                return (.started, order.record.plan.orderID)
             }
             let (known, attempt) = try lastUnderKey(of: order, in: transaction)
             let claim = decide(UsedKey(known, askedFor: order, timeToLive: keyTimeToLive)) ?? .started
@@ -75,7 +76,7 @@ final class SagaLog: Sendable {
                 }
             }
             keyCounters.count(claim.counted, in: transaction)
-            return claim
+            return (claim, (claim == .started ? order : known).record.plan.orderID)
         }
     }
 

@@ -43,7 +43,7 @@ struct Inventory {
             return isSame
                 ? .success(.before(known)) : .failure(StockRefusal(.idReused, "The reservation holds other lines."))
         }
-        if let refusal = try rememberedRefusal(id) { return .failure(refusal) }
+        if let refusal = try rememberedRefusal(id, of: lines) { return .failure(refusal) }
 
         switch try take(lines) {
         case .success((let reservedLines, let total)):
@@ -53,7 +53,7 @@ struct Inventory {
             try insert(reservation)
             return .success(.now(reservation))
         case .failure(let refusal):
-            if rememberRefusal { try remember(refusal, id) }
+            if rememberRefusal { try remember(refusal, id, of: lines) }
             return .failure(refusal)
         }
     }
@@ -212,24 +212,34 @@ struct Inventory {
         )
     }
 
-    private func rememberedRefusal(_ id: String) throws -> StockRefusal? {
-        try transaction.first(
-            "SELECT code, detail, pointer FROM refused_reservations WHERE reservation_id = ?", [.text(id)]
+    private func rememberedRefusal(_ id: String, of lines: [LineRequest]) throws -> StockRefusal? {
+        let asked = Self.text(of: lines)
+        return try transaction.first(
+            "SELECT code, detail, pointer, lines FROM refused_reservations WHERE reservation_id = ?", [.text(id)]
         ) { row in
-            StockRefusal(StockRefusal.Code(rawValue: row.text(0)) ?? .stateConflict, row.text(1), pointer: row.text(2))
+            guard row.optionalText(3).map({ $0 == asked }) ?? true else {
+                return StockRefusal(.idReused, "The reservation was refused for other lines.")
+            }
+            return StockRefusal(
+                StockRefusal.Code(rawValue: row.text(0)) ?? .stateConflict, row.text(1), pointer: row.text(2))
         }
     }
 
-    private func remember(_ refusal: StockRefusal, _ id: String) throws {
+    private func remember(_ refusal: StockRefusal, _ id: String, of lines: [LineRequest]) throws {
         try transaction.run(
             """
-            INSERT INTO refused_reservations (reservation_id, code, detail, pointer, refused_at) VALUES (?, ?, ?, ?, ?)
+            INSERT INTO refused_reservations (reservation_id, code, detail, pointer, refused_at, lines)
+            VALUES (?, ?, ?, ?, ?, ?)
             """,
             [
                 .text(id), .text(refusal.code.rawValue), .text(refusal.detail), .text(refusal.pointer),
-                .integer(now.milliseconds),
+                .integer(now.milliseconds), .text(Self.text(of: lines)),
             ]
         )
+    }
+
+    private static func text(of lines: [LineRequest]) -> String {
+        lines.map { "\($0.itemID):\($0.quantity)" }.joined(separator: ",")
     }
 
     private static let columns = "reservation_id, status, lines, total, currency, created_at, expires_at"

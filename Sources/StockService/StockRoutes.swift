@@ -74,9 +74,12 @@ struct StockRoutes: Sendable {
             if let deadline, deadline.hasPassed(on: time) { return .failure(.tooLate) }
             let now = time.now
             if let scope, try !keys.noteKeyIsID(scope, now: now, in: transaction) { return .failure(.keyReused) }
-            return try Inventory(transaction: transaction, now: now)
+            let reserved = try Inventory(transaction: transaction, now: now)
                 .reserve(id: id, lines: lines, timeToLive: timeToLive, rememberRefusal: true)
-                .mapError(Problem.init)
+            // Thrown, which undoes the note of the key and the memory of the refusal. Who sends batches uses an id once, and a copy that is
+            // late must find it used.
+            if scope != nil, case .failure(let refusal) = reserved, refusal.leavesKeyFree { throw Problem(refusal) }
+            return reserved.mapError(Problem.init)
         }
         switch try outcome.get() {
         case .now(let reservation): return .made(reservation.json())

@@ -44,5 +44,7 @@ enum StockSchema {
         .comparing(
             "statuses of reservations compared",
             ListRule("reservations", "status", in: ["reserved", "completed", "canceled"])),
+        // Nothing is known of what was refused before this.
+        Migration("lines of refused reservations", "ALTER TABLE refused_reservations ADD COLUMN lines TEXT;"),
     ]
 }

@@ -156,6 +156,14 @@ def test_HT_03_a_total_that_overflows_is_422(api, new_item, user):
     assert api.captured() == totals
 
 
+@pytest.mark.parametrize("route", ["checkout", "reserve"])
+def test_IK_17_a_total_that_overflows_binds_no_key(api, new_item, key, user, route):
+    item, cheap = new_item(api, 100, money(2**63 - 1)), new_item(api, 100)
+    send = api.checkout if route == "checkout" else api.reserve
+    assert_problem(send(key, item, 2, user), 422, "validation-failed")
+    assert send(key, cheap, 2, user).status_code == 200
+
+
 # HT-04, HT-05, HT-06
 
 def test_HT_04_an_unknown_item_is_404(api, new_item, key, user):

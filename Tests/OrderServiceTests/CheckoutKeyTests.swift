@@ -1,5 +1,6 @@
 import ServiceClient
 import Storage
+import StrictJSON
 import TestSupport
 import Testing
 
@@ -216,6 +217,44 @@ struct CheckoutKeyTests {
             #expect(try await client.checkout(Self.other).status == 422)
             let again = try await client.checkout()
             #expect(again.status == 200)
+        }
+    }
+
+    @Test("a checkout that was refused for what was asked for binds no key, whatever is asked for next (IK-17)")
+    func invalid() async throws {
+        let fixture = try OrderFixture()
+        let refusal = Refusal(code: "validation-failed", detail: "makes a total that is too large")
+        fixture.shop.script(.reserve, .refuse(refusal), .refuse(refusal))
+        try await fixture.run { client in
+            for _ in 0..<2 {
+                let answer = try await client.checkout()
+                #expect((answer.status, answer.code) == (422, "validation-failed"))
+            }
+            let corrected = try await client.checkout(Self.other)
+            #expect(corrected.status == 200 && !corrected.isReplayed)
+        }
+    }
+
+    @Test("the log line of every repetition names the order that its key stands for (OP-03)")
+    func namedInLog() async throws {
+        let fixture = try OrderFixture()
+        let gate = Gate()
+        fixture.shop.script(.reserve, .wait(gate, then: .answer))
+        try await fixture.run { client in
+            async let pending = client.checkout()
+            await gate.arrival()
+            #expect(try await client.checkout().status == 409)
+            gate.open()
+            let first = try await pending
+            #expect(try await client.checkout().isReplayed)
+            #expect(try await client.checkout(Self.other).status == 422)
+            let orderID = try #require(first.text("orderId"))
+            let lines = try fixture.test.log.events("request").filter { $0["route"] == .string("/checkout") }
+            #expect(
+                lines.map { $0["order_id"] } == [
+                    .string(orderID), .string(orderID), .string(orderID), .string(orderID),
+                ])
+            #expect(lines.map { $0["status"] } == [.number("409"), .number("200"), .number("200"), .number("422")])
         }
     }
 

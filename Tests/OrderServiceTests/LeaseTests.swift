@@ -41,7 +41,8 @@ struct LeaseTests {
         return try await process().begin(
             Order(
                 record: SagaRecord(plan: plan, step: .reserving, history: []), key: left.order.key, createdAt: time.now,
-                updatedAt: time.now))
+                updatedAt: time.now)
+        ).claim
     }
 
     // MARK: - Beginning and saving
@@ -73,7 +74,8 @@ struct LeaseTests {
         let claim = try await process().begin(
             Order(
                 record: SagaRecord(plan: other, step: .reserving, history: []), key: "free", createdAt: time.now,
-                updatedAt: time.now))
+                updatedAt: time.now)
+        ).claim
         #expect(claim == .started)
     }
 
@@ -125,7 +127,8 @@ struct LeaseTests {
             try await process().begin(next, orRefuse: Problem(.checkoutUnavailable, "No."))
         }
         #expect(try await fixture.onlyOrderID() == left.plan.orderID)
-        #expect(try await process().begin(next) == .started)
+        let begun = try await process().begin(next)
+        #expect(begun.claim == .started && begun.orderID == "next")
     }
 
     // MARK: - Taking over

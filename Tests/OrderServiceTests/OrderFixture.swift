@@ -145,7 +145,7 @@ extension OrderFixture {
                 record: SagaRecord(plan: plan, step: step, history: [HistoryEntry(at: now, event: "created")]),
                 key: "key-\(plan.orderID)", createdAt: now, updatedAt: now)
         }
-        try #require(try await log.begin(order(.reserving)) == .started)
+        try #require(try await log.begin(order(.reserving)).claim == .started)
         if step != .reserving {
             let lease = SagaLog.firstLease(plan.orderID)
             try #require(try await log.save(order(step), lease))

@@ -255,6 +255,35 @@ struct ReservationRouteTests {
         #expect(try await fixture.levels(1) == Levels(onHand: 5, reserved: 0))
     }
 
+    @Test("the key of a refusal that is the reservation's id as well, with another command, is refused (IK-13)")
+    func refusedKeyIsIDMismatch() async throws {
+        try await fixture.stock(1, onHand: 5)
+        try await fixture.run { client in
+            let body = #"{"itemId":1,"quantity":9,"reservationId":"r"}"#
+            let refused = try await client.post("/reserve", body, key: "r")
+            #expect(refused.code == "insufficient-stock")
+            let other = try await client.post("/reserve", #"{"itemId":1,"quantity":1,"reservationId":"r"}"#, key: "r")
+            #expect(other.status == 422)
+            #expect(other.code == "idempotency-key-reused")
+            #expect(try await client.post("/reserve", body, key: "r").code == "insufficient-stock")
+        }
+        #expect(try await fixture.levels(1) == Levels(onHand: 5, reserved: 0))
+    }
+
+    @Test("an invalid total leaves a key free that is the reservation's id as well (IK-17)")
+    func invalidLeavesKeyThatIsID() async throws {
+        try await fixture.stock(1, price: Int64.max, onHand: 5)
+        try await fixture.run { client in
+            for (key, id) in [("k", #","reservationId":"k""#), ("l", "")] {
+                let invalid = #"{"itemId":1,"quantity":2,"reservationId":"\#(key)"}"#
+                let tooMuch = try await client.post("/reserve", invalid, key: key)
+                #expect(tooMuch.code == "validation-failed")
+                let corrected = try await client.post("/reserve", #"{"itemId":1,"quantity":1\#(id)}"#, key: key)
+                #expect(corrected.status == 200)
+            }
+        }
+    }
+
     @Test(
         "a key takes goods once, whether or not it is the reservation's id as well (IK-13)", arguments: [false, true])
     func keyAndID(idFirst: Bool) async throws {

@@ -1,6 +1,7 @@
 import Money
 import Resilience
 import StockAPI
+import Storage
 import TestSupport
 import Testing
 
@@ -157,6 +158,25 @@ struct ReserveTests {
         #expect(try await fixture.reserve("r", Self.two) == refused)
         #expect(try await fixture.levels(1) == Levels(onHand: 11, reserved: 0))
         #expect(try await fixture.reserve("s", Self.two).refusal == nil)
+    }
+
+    @Test("what was refused for some lines is not the answer to others")
+    func refusedOtherLines() async throws {
+        try await fixture.stock(1, onHand: 1)
+        let refused = try await fixture.reserve("r", Self.two)
+        #expect(try await fixture.reserve("r", [LineRequest(itemID: 1, quantity: 1)]).refusal == .idReused)
+        #expect(try await fixture.reserve("r", Self.two) == refused)
+        #expect(try await fixture.levels(1) == Levels(onHand: 1, reserved: 0))
+    }
+
+    @Test("a refusal of which an earlier version has not kept the lines answers any")
+    func refusedByEarlierVersion() async throws {
+        try await fixture.stock(1, onHand: 1)
+        let refused = try await fixture.reserve("r", Self.two)
+        try await fixture.test.store.transaction { transaction in
+            _ = try transaction.run("UPDATE refused_reservations SET lines = NULL", [])
+        }
+        #expect(try await fixture.reserve("r", [LineRequest(itemID: 1, quantity: 1)]) == refused)
     }
 
     @Test("a refusal for an invalid cart is remembered with the place of its fault")

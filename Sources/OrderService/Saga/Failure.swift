@@ -72,6 +72,9 @@ public struct Failure: Hashable, Sendable {
         trouble == .timedOut ? .deadline : Failure(trouble, of: service)
     }
 
+    /// Whether it was refused for what was asked for, and not for how things stood.
+    var isInvalidCommand: Bool { kind == .refused && code == "validation-failed" }
+
     static let reservationLost = Failure(
         kind: .reservationLost, code: Kind.reservationLost.rawValue,
         detail: "The goods were no longer reserved when the payment was through; the payment was given back.")
