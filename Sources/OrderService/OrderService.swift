@@ -87,11 +87,12 @@ public enum OrderService {
         package func service(checks: [HealthCheck] = []) -> BuiltService {
             let routes = OrderRoutes(environment: environment, log: log, runner: runner, configuration: configuration)
             func periodic(
-                _ name: String, _ interval: Duration, _ body: @escaping @Sendable () async throws -> Void
+                _ name: String, _ interval: Duration, overlaps: Bool = false,
+                _ body: @escaping @Sendable () async throws -> Void
             ) -> PeriodicTask {
                 PeriodicTask(
-                    name: name, interval: interval, sleeper: environment.sleeper, logger: environment.logger, body: body
-                )
+                    name: name, interval: interval, overlaps: overlaps, sleeper: environment.sleeper,
+                    logger: environment.logger, body: body)
             }
             let desk = SagaDesk(log: log, logger: environment.logger)
             return BuiltService(
@@ -103,7 +104,7 @@ public enum OrderService {
                     periodic("lease renewal", configuration.leaseDuration / 3) { [recovery] in
                         try await recovery.renewLeases()
                     },
-                    periodic("recovery", recoveryInterval) { [recovery] in await recovery.takeUpDue() },
+                    periodic("recovery", recoveryInterval, overlaps: true) { [recovery] in await recovery.takeUpDue() },
                     periodic("waiting sagas", recoveryInterval) { [recovery] in try await recovery.makeWaitingDue() },
                     periodic("orphaned sagas", configuration.leaseDuration) { [orphanNet] in
                         try await orphanNet.takeUp()

@@ -24,6 +24,8 @@ package final class Recovery: Sendable {
 
     /// What earlier turns have seen.
     private struct Memory {
+        /// How many sagas all turns together drive, or are looking for.
+        var driven = 0
         /// The leases that were held a turn ago.
         var leases: Set<Lease> = []
         /// Whether a service was in trouble and the parked sagas have not been made due since.
@@ -52,16 +54,18 @@ package final class Recovery: Sendable {
     }
 
     /// Drives every saga whose time has come, a few at a time, until none is left.
+    ///
+    /// Turns may overlap: one whose sagas take long keeps those of the next from nothing but their places.
     func takeUpDue() async {
         await withTaskGroup { group in
             var running = 0
             while !Task.isCancelled {
-                // In halves, so that not every end of one is a search for the next.
-                if running <= Self.maximumConcurrent / 2 {
-                    for taken in await take(Self.maximumConcurrent - running) {
-                        group.addTask { await self.resume(taken) }
-                        running += 1
+                for taken in await takeIntoFreePlaces() {
+                    group.addTask {
+                        await self.resume(taken)
+                        self.memory.withLock { $0.driven -= 1 }
                     }
+                    running += 1
                 }
                 guard running > 0 else { break }
                 await group.next()
@@ -107,6 +111,19 @@ package final class Recovery: Sendable {
     }
 
     // MARK: - Steps
+
+    /// Takes over as many sagas as there are places; in halves, so that not every end of one is a search for the next.
+    private func takeIntoFreePlaces() async -> [TakenSaga] {
+        let places = memory.withLock { memory in
+            guard memory.driven <= Self.maximumConcurrent / 2 else { return 0 }
+            defer { memory.driven = Self.maximumConcurrent }
+            return Self.maximumConcurrent - memory.driven
+        }
+        guard places > 0 else { return [] }
+        let taken = await take(places)
+        memory.withLock { $0.driven -= places - taken.count }
+        return taken
+    }
 
     /// Takes over up to `limit` sagas. What cannot be read now is found again in the next turn; what was taken before that is
     /// this process's to drive, and nobody else's.

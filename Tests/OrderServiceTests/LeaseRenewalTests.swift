@@ -116,6 +116,11 @@ struct LeaseRenewalTests {
 
     @Test("a process takes up, watches and renews by itself, a lease three times in its length")
     func background() {
-        #expect(first.service.background.count == 4)
+        let lease = first.parts.configuration.leaseDuration
+        let tasks = first.service.background.compactMap { $0 as? PeriodicTask }
+        #expect(tasks.map(\.name) == ["lease renewal", "recovery", "waiting sagas", "orphaned sagas"])
+        #expect(tasks.map(\.interval) == [lease / 3, .milliseconds(500), .milliseconds(500), lease])
+        // A saga that takes long does not keep the others from being taken up.
+        #expect(tasks.map(\.overlaps) == [false, true, false, false])
     }
 }

@@ -33,6 +33,30 @@ struct RecoveryTurnTests {
         #expect(totals.integer("orders/pending") == 0)
     }
 
+    @Test("a saga that takes long keeps no other from being taken up by the next turn, and turns share their places")
+    func besideSlowOne() async throws {
+        let fixture = try OrderFixture(maximumInFlight: 1000)
+        let gate = Gate()
+        let slow = Recovery.maximumConcurrent / 2
+        fixture.shop.script(.reserve) { $0 <= slow ? .wait(gate, then: .answer) : .answer }
+        for _ in 0..<slow { try await fixture.leave(.reserving) }
+        try await fixture.parts.recovery.disownAll()
+        async let first: Void = fixture.parts.recovery.takeUpDue()
+        await gate.arrival(of: slow)
+
+        let later = Recovery.maximumConcurrent
+        for _ in 0..<later { try await fixture.leave(.reserving) }
+        try await fixture.parts.recovery.disownAll()
+        async let second: Void = fixture.parts.recovery.takeUpDue()
+        async let third: Void = fixture.parts.recovery.takeUpDue()
+        _ = await (second, third)
+        #expect(fixture.shop.operations.count { $0 == .complete } == later)
+        gate.open()
+        await first
+        #expect(fixture.shop.operations.count { $0 == .complete } == slow + later)
+        #expect(fixture.shop.mostRunning <= Recovery.maximumConcurrent)
+    }
+
     @Test("every order is taken up, when fewer may be under way than are left")
     func placesShort() async throws {
         let fixture = try OrderFixture(maximumInFlight: 3)

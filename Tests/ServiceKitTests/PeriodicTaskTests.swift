@@ -42,6 +42,30 @@ struct PeriodicTaskTests {
         #expect(log.lines.first?.contains(#""level":"warning""#) == true)
     }
 
+    @Test("turns that may overlap begin when their time has come, and the task ends when the last of them is over")
+    func overlaps() async throws {
+        let runs = Atomic(0)
+        let gate = Gate()
+        let task = PeriodicTask(
+            name: "sweep", interval: .seconds(10), overlaps: true, sleeper: RecordingSleeper(maximum: 2),
+            logger: logger()
+        ) {
+            if runs.add(1, ordering: .relaxed).newValue == 1 { await gate.pass() }
+        }
+        let hasEnded = Atomic(false)
+        async let run: Void = {
+            try await task.run()
+            hasEnded.store(true, ordering: .relaxed)
+        }()
+        await gate.arrival()
+        try await eventually { runs.load(ordering: .relaxed) == 3 }
+        let endsEarly = hasEnded.load(ordering: .relaxed)
+        #expect(!endsEarly)
+        gate.open()
+        try await run
+        #expect(runs.load(ordering: .relaxed) == 3)
+    }
+
     @Test("a task that is cancelled ends without a line in the log")
     func cancellation() async throws {
         let sleeper = RecordingSleeper()

@@ -71,7 +71,7 @@ extension Node {
         let interval = deployment.housekeeping[task.name] ?? task.interval
         incarnation.spawn {
             while incarnation.isAlive {
-                try? await task.body()
+                if task.overlaps { incarnation.spawn { try? await task.body() } } else { try? await task.body() }
                 try? await clock.sleep(for: interval)
             }
         }
