@@ -15,8 +15,10 @@ public final class CurlTransport: Transport {
     /// The largest response body taken, in bytes. The answers to a whole batch fit in it, however many lines each has:
     /// a batch whose answers were refused would be repeated for ever.
     public static let maximumResponseBytes = 2 << 20
-    /// Connections to one service; transfers beyond that wait inside libcurl.
+    /// Connections to one service; transfers beyond that wait for a place, within their time-out.
     public static let maximumConnections = 64
+    /// Transfers that wait beyond this are refused as not sent.
+    static let maximumWaiting = 16_384
 
     private let loop: CurlLoop
     private let noticesReplays: Bool
@@ -26,9 +28,12 @@ public final class CurlTransport: Transport {
     /// - Parameters:
     ///   - userAgent: names this service to the others.
     ///   - noticesReplays: whether responses are looked through for `Idempotent-Replayed`, which no service needs to know.
-    public init(userAgent: String, noticesReplays: Bool = false) {
+    ///   - maximumConnections: to one service.
+    public init(
+        userAgent: String, noticesReplays: Bool = false, maximumConnections: Int = CurlTransport.maximumConnections
+    ) {
         self.noticesReplays = noticesReplays
-        loop = CurlLoop(userAgent: userAgent)
+        loop = CurlLoop(userAgent: userAgent, maximumConnections: maximumConnections)
         let loop = loop
         let thread = Thread { loop.run() }
         thread.name = "curl"
@@ -58,16 +63,18 @@ private final class CurlLoop: @unchecked Sendable {
 
     private let handle: UnsafeMutableRawPointer?
     private let userAgent: String
+    private let maximumConnections: Int
     private let inbox = Mutex(Inbox())
 
-    init(userAgent: String) {
+    init(userAgent: String, maximumConnections: Int) {
         self.userAgent = userAgent
+        self.maximumConnections = maximumConnections
         // Thread-safe since 7.84 and idempotent.
         curl_global_init(Int(CURL_GLOBAL_DEFAULT))
         handle = curl_multi_init()
-        _ = ccurl_multi_set_long(handle, CURLMOPT_MAX_HOST_CONNECTIONS, CurlTransport.maximumConnections)
+        // How many are in use is bounded by `Places`: what waits inside libcurl for a connection is not held to its time-out.
         // Idle connections to all services together; with fewer than are in use, every other call would connect anew.
-        _ = ccurl_multi_set_long(handle, CURLMOPT_MAXCONNECTS, 8 * CurlTransport.maximumConnections)
+        _ = ccurl_multi_set_long(handle, CURLMOPT_MAXCONNECTS, 8 * maximumConnections)
     }
 
     func submit(_ transfer: CurlTransfer) {
@@ -94,22 +101,25 @@ private final class CurlLoop: @unchecked Sendable {
     func run() {
         var active: [UnsafeMutableRawPointer: CurlTransfer] = [:]
         var idle: [UnsafeMutableRawPointer] = []
+        var places = Places(maximum: maximumConnections)
         while true {
             let (submitted, isStopped) = inbox.withLock { inbox in
                 defer { inbox.transfers = [] }
                 return (inbox.transfers, inbox.isStopped)
             }
             if isStopped {
-                submitted.forEach { $0.complete(.failure(.notSent("the client is closed"))) }
+                (places.waiting + submitted).forEach { $0.complete(.failure(.notSent("the client is closed"))) }
                 break
             }
-            for transfer in submitted {
+            let now = ContinuousClock.now
+            for transfer in places.admit(submitted, at: now) {
                 guard let easy = idle.popLast() ?? curl_easy_init() else {
+                    places.leave(transfer)
                     transfer.complete(.failure(.notSent("libcurl has no handle to give")))
                     continue
                 }
                 active[easy] = transfer
-                transfer.prepare(easy, userAgent: userAgent)
+                transfer.prepare(easy, userAgent: userAgent, at: now)
                 curl_multi_add_handle(handle, easy)
             }
             var running: Int32 = 0
@@ -117,12 +127,14 @@ private final class CurlLoop: @unchecked Sendable {
             var result = CURLE_OK
             while let easy = ccurl_next_finished(handle, &result) {
                 curl_multi_remove_handle(handle, easy)
-                let transfer = active.removeValue(forKey: easy)
-                transfer?.finish(easy, result)
+                if let transfer = active.removeValue(forKey: easy) {
+                    places.leave(transfer)
+                    transfer.finish(easy, result)
+                }
                 curl_easy_reset(easy)
                 idle.append(easy)
             }
-            curl_multi_poll(handle, nil, 0, 1000, nil)
+            curl_multi_poll(handle, nil, 0, places.longestPause(from: .now), nil)
         }
         for (easy, transfer) in active {
             curl_multi_remove_handle(handle, easy)
@@ -134,11 +146,62 @@ private final class CurlLoop: @unchecked Sendable {
     }
 }
 
+/// Bounds the transfers to each service that are under way at once. Those beyond wait here, in their order and no longer than their
+/// time-outs: that they were not sent says nothing of the service.
+private struct Places {
+    let maximum: Int
+    private(set) var waiting: [CurlTransfer] = []
+    private var taken: [Substring: Int] = [:]
+    /// Whether somebody has left since the waiting were looked at.
+    private var isToBeLookedAt = false
+
+    init(maximum: Int) {
+        self.maximum = maximum
+    }
+
+    /// Takes further transfers on. - Returns: those that have a place now; they must `leave` it.
+    mutating func admit(_ submitted: [CurlTransfer], at now: ContinuousClock.Instant) -> [CurlTransfer] {
+        let room = max(0, CurlTransport.maximumWaiting - waiting.count)
+        for transfer in submitted.dropFirst(room) { transfer.complete(.failure(.queueFull)) }
+        isToBeLookedAt = false
+        var admitted: [CurlTransfer] = []
+        var staying: [CurlTransfer] = []
+        for transfer in waiting + submitted.prefix(room) {
+            if transfer.deadline <= now {
+                transfer.complete(.failure(.notSentInTime))
+            } else if taken[transfer.origin, default: 0] < maximum {
+                taken[transfer.origin, default: 0] += 1
+                admitted.append(transfer)
+            } else {
+                staying.append(transfer)
+            }
+        }
+        waiting = staying
+        return admitted
+    }
+
+    mutating func leave(_ transfer: CurlTransfer) {
+        taken[transfer.origin, default: 1] -= 1
+        if taken[transfer.origin] == 0 { taken[transfer.origin] = nil }
+        isToBeLookedAt = true
+    }
+
+    /// How long nobody needs to look after those who wait, in milliseconds.
+    func longestPause(from now: ContinuousClock.Instant) -> Int32 {
+        guard let first = waiting.map(\.deadline).min() else { return 1000 }
+        return isToBeLookedAt ? 0 : Int32(max(1, min(1000, (first - now).wholeMilliseconds + 1)))
+    }
+}
+
 /// One request on its way.
 ///
 /// Unchecked: handed from the caller to the thread of `CurlLoop` through its inbox, and used by that thread alone from
 /// then on.
 private final class CurlTransfer: @unchecked Sendable {
+    /// The part of the address that says which service it is.
+    let origin: Substring
+    /// When the time is over, waiting for a place included.
+    let deadline: ContinuousClock.Instant
     private let request: ServiceRequest
     private let noticesReplays: Bool
     private let completion: @Sendable (Result<ServiceResponse, TransportError>) -> Void
@@ -153,6 +216,16 @@ private final class CurlTransfer: @unchecked Sendable {
         self.request = request
         self.noticesReplays = noticesReplays
         self.completion = completion
+        origin = Self.origin(of: request.url)
+        deadline = .now + request.timeout
+    }
+
+    /// All before the path.
+    private static func origin(of url: String) -> Substring {
+        let slash = UInt8(ascii: "/")
+        guard let scheme = url.utf8.firstIndex(of: slash) else { return url[...] }
+        let host = url.utf8[scheme...].drop { $0 == slash }
+        return url[..<(host.firstIndex(of: slash) ?? url.endIndex)]
     }
 
     func complete(_ result: Result<ServiceResponse, TransportError>) {
@@ -161,7 +234,7 @@ private final class CurlTransfer: @unchecked Sendable {
         completion(result)
     }
 
-    func prepare(_ easy: UnsafeMutableRawPointer, userAgent: String) {
+    func prepare(_ easy: UnsafeMutableRawPointer, userAgent: String, at now: ContinuousClock.Instant) {
         for header in request.headers {
             headerList = curl_slist_append(headerList, "\(header.name): \(header.value)")
         }
@@ -174,7 +247,7 @@ private final class CurlTransfer: @unchecked Sendable {
         _ = ccurl_set_long(easy, CURLOPT_NOSIGNAL, 1)
         _ = ccurl_set_long(easy, CURLOPT_FOLLOWLOCATION, 0)
         _ = ccurl_set_long(easy, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
-        _ = ccurl_set_long(easy, CURLOPT_TIMEOUT_MS, max(1, Int(request.timeout.wholeMilliseconds)))
+        _ = ccurl_set_long(easy, CURLOPT_TIMEOUT_MS, max(1, Int((deadline - now).wholeMilliseconds)))
         _ = ccurl_set_pointer(easy, CURLOPT_HTTPHEADER, headerList)
         if request.method == "POST" {
             _ = ccurl_set_long(easy, CURLOPT_POST, 1)

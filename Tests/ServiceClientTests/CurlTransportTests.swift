@@ -1,5 +1,6 @@
 import Resilience
 import ServiceClient
+import TestSupport
 import Testing
 
 /// On real sockets, because what is at stake is which failure of a socket means what (hazard 34).
@@ -58,6 +59,44 @@ struct CurlTransportTests {
         #expect(try await transport.send(request(server.url)).status == 307)
         #expect(server.requests.count == 1)
         #expect(target.connections == 0)
+    }
+
+    // MARK: Places
+
+    @Test("a request that waits for a place longer than its time-out was not sent, and says nothing of the service")
+    func noPlace() async throws {
+        let silent = try await LoopbackServer(.silence)
+        let other = try await LoopbackServer(.response("200 OK", body: ""))
+        let transport = CurlTransport(userAgent: "unit-test", maximumConnections: 2)
+        func send(_ url: String, timeout: Duration) -> Task<ServiceResponse?, Never> {
+            let request = request(url, timeout: timeout)
+            return Task { try? await transport.send(request) }
+        }
+        let first = [send(silent.url + "/a", timeout: .seconds(600)), send(silent.url + "/b", timeout: .seconds(600))]
+        try await eventually { silent.requests.count == 2 }
+        let error = try await #require(throws: TransportError.self) {
+            try await transport.send(request(silent.url + "/c?d=/", timeout: .milliseconds(50)))
+        }
+        #expect(error == .notSentInTime)
+        #expect(silent.requests.count == 2)
+        // Another service has places of its own.
+        #expect(await send(other.url, timeout: .seconds(60)).value?.status == 200)
+        withExtendedLifetime(first) {}
+    }
+
+    @Test("a request that waits for a place is sent when one is free")
+    func placeLater() async throws {
+        let server = try await LoopbackServer(.response("200 OK", body: "x"))
+        let transport = CurlTransport(userAgent: "unit-test", maximumConnections: 2)
+        let statuses = await withTaskGroup { group in
+            for number in 0..<50 {
+                let request = request("\(server.url)/\(number)")
+                group.addTask { try? await transport.send(request).status }
+            }
+            return await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(statuses.count == 50 && statuses.allSatisfy { $0 == 200 })
+        #expect(server.connections <= 2)
     }
 
     // MARK: Requests

@@ -247,15 +247,17 @@ struct WholeRequestHandlerTests {
         try receive(head("/a"), .end(nil))
         channel.close(promise: nil)
         channel.embeddedEventLoop.run()
-        let answered = Mutex(false)
+        let hasEnded = Mutex(false)
         let running = running
         let waiter = Task {
             await running.end()
-            return answered.withLock { $0 }
+            hasEnded.withLock { $0 = true }
         }
-        answered.withLock { $0 = true }
+        for _ in 0..<1000 { await Task.yield() }
+        #expect(hasEnded.withLock { !$0 })
         #expect(service.answer(Response(status: .ok)))
-        #expect(await waiter.value)
+        await waiter.value
+        #expect(hasEnded.withLock { $0 })
     }
 
     @Test("an idle connection ends when its client sends nothing more")
