@@ -42,8 +42,16 @@ extension AuditReport {
             lines.append("       \(finding.explanation)")
         }
         if findingCount > findings.count { lines.append("… and \(findingCount - findings.count) findings more.") }
-        lines.append(isClean ? "Everything matches." : summary)
+        lines.append(isClean ? allIsWell : summary)
         return lines.joined(separator: "\n")
+    }
+
+    private var allIsWell: String {
+        guard youngOrders + youngCharges > 0 else { return "Everything matches." }
+        return """
+            Everything that was judged matches. \(youngOrders) orders and \(youngCharges) charges are too young to judge: look again in \
+            \(Self.seconds(grace)) s, or with --grace 0 when nothing is under way.
+            """
     }
 
     private var summary: String {

@@ -103,10 +103,14 @@ struct ProviderBooks {
         return .canceled
     }
 
+    /// The plus keeps SQLite from the index by provider and reference, for which it would sort all of a provider's payments for each page.
+    static let selectPage =
+        "\(select) WHERE +provider = ? AND number > ? AND status <> 'canceled' ORDER BY number LIMIT ?"
+
     /// The payments after a number, with their numbers, oldest first.
     func payments(after number: Int64, limit: Int) throws -> [(number: Int64, payment: ProviderPayment)] {
         try transaction.all(
-            "\(Self.select) WHERE provider = ? AND number > ? AND status <> 'canceled' ORDER BY number LIMIT ?",
+            Self.selectPage,
             [.text(provider.rawValue), .integer(number), .integer(Int64(limit))]
         ) { row in (row.integer(9), try Self.entry(row)) }
         .compactMap { number, entry in

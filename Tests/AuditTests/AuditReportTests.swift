@@ -24,6 +24,21 @@ struct AuditReportTests {
         #expect(text.hasSuffix("\nEverything matches."))
     }
 
+    @Test("that everything matches is not said while something was too young to be judged")
+    func youngText() async throws {
+        let text = try await report { state in
+            state.orders.append(
+                Records.order(
+                    FakeSource.State.id(3, "0"), .pending, key: FakeSource.State.id(3, "3").filter { $0 != "-" },
+                    createdAt: Records.now, updatedAt: Records.now))
+        }.text
+        #expect(!text.contains("Everything matches."))
+        #expect(
+            text.contains(
+                "\nEverything that was judged matches. 1 orders and 0 charges are too young to judge: look again in 60 s"
+            ))
+    }
+
     @Test("a person reads each finding with its invariant and records, and how many there are")
     func findingsText() async throws {
         let text = try await report { $0.charges.removeFirst() }.text

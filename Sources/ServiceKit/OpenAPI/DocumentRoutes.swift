@@ -46,7 +46,10 @@ extension ProblemKind {
         let retry =
             retryAfterSeconds.map { _ in
                 "Send the same request with the same <code>Idempotency-Key</code> again, after <code>Retry-After</code> seconds."
-            } ?? "Sending the same request again would change nothing."
+            }
+            ?? (self == .internalError
+                ? "Sending the same request with the same <code>Idempotency-Key</code> again is safe, and tells what became of it."
+                : "Sending the same request again would change nothing.")
         return """
             <!doctype html>
             <html lang="en">
