@@ -55,7 +55,7 @@ public struct OrderEntry: AuditEntry {
     /// A digest of user and key: equal for orders of one key. Never the key itself, which is as good as a password for the
     /// answer it stands for.
     public let key: String
-    /// A digest of the command; nil when the saga cannot be read.
+    /// A digest of the command that the key is for; nil when the saga cannot be read, or was refused in a way that binds no key (IK-17).
     public let command: String?
     /// The saga; nil when this version of Order cannot read it.
     public let record: Record?

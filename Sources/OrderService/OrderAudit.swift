@@ -52,13 +52,15 @@ extension SagaLog {
         return OrderEntry(
             id: row.text(4), user: user, status: status,
             total: row.optionalInteger(7).map { Amount($0, row.text(8)) },
-            key: digest("key", [user, row.text(1)]), command: order.map { digest("command", $0.record.plan) },
+            key: digest("key", [user, row.text(1)]), command: order.flatMap(boundCommand),
             record: order.map { OrderEntry.Record($0.record) },
             createdAt: Timestamp(milliseconds: row.integer(2)), updatedAt: Timestamp(milliseconds: row.integer(3)))
     }
 
-    private static func digest(_ kind: String, _ plan: OrderPlan) -> String {
-        digest(kind, [plan.method] + plan.lines.map { "\($0.itemID):\($0.quantity)" })
+    private static func boundCommand(_ order: Order) -> String? {
+        if case .failed(let failure) = order.record.step, failure.isInvalidCommand { return nil }
+        let plan = order.record.plan
+        return digest("command", [plan.method] + plan.lines.map { "\($0.itemID):\($0.quantity)" })
     }
 
     /// 128 bits, in hexadecimal: enough to tell any two apart, and no way back to a client's key.

@@ -213,11 +213,10 @@ struct Inventory {
     }
 
     private func rememberedRefusal(_ id: String, of lines: [LineRequest]) throws -> StockRefusal? {
-        let asked = Self.text(of: lines)
-        return try transaction.first(
+        try transaction.first(
             "SELECT code, detail, pointer, lines FROM refused_reservations WHERE reservation_id = ?", [.text(id)]
         ) { row in
-            guard row.optionalText(3).map({ $0 == asked }) ?? true else {
+            guard row.optionalText(3).map({ $0 == Self.text(of: lines) }) ?? true else {
                 return StockRefusal(.idReused, "The reservation was refused for other lines.")
             }
             return StockRefusal(

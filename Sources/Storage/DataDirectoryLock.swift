@@ -10,8 +10,8 @@
 /// on a file that has no name any more keeps nobody out. So the database itself is locked too: with `flock`, which has
 /// nothing to do with the locks that SQLite takes for each transaction.
 ///
-/// The lock file also says that a store was made here. If that is gone at the next start, it is not replaced by an empty one in silence: every key
-/// would be new again, and what was paid would be paid twice.
+/// The lock file also says that a store was made here. If that is gone at the next start, it is not replaced by an empty one in
+/// silence: every key would be new again, and what was paid would be paid twice.
 public final class DataDirectoryLock: Sendable {
     /// The file of the service's database; made, empty, when it is missing.
     public let databasePath: String
@@ -131,7 +131,10 @@ public enum DataDirectoryError: Error, Equatable, CustomStringConvertible {
         case .locked(let path, let holder): "\(path) is locked by \(holder)"
         case .unusable(let path, let reason): "\(path) cannot be used: \(reason)"
         case .storeGone(let path, let lock):
-            "\(path) is missing or empty, and \(lock) says that there was a store. Put it, or a backup of it, back. Only if it is to begin empty, with every key new again, remove \(lock)"
+            """
+            \(path) is missing or empty, and \(lock) says that there was a store. Put it, or a backup of it, back. Only if it is to \
+            begin empty, with every key new again, remove \(lock)
+            """
         }
     }
 }

@@ -71,6 +71,21 @@ struct OrderAuditTests {
         }
     }
 
+    @Test("an order whose refusal binds no key has no command that its key would be for (IK-17)")
+    func unboundCommand() async throws {
+        let fixture = try OrderFixture()
+        fixture.shop.script(.reserve, .refuse(Refusal(code: "validation-failed", detail: "makes too large a total")))
+        try await fixture.run { client in
+            #expect(try await client.checkout(key: "k").status == 422)
+            fixture.test.time.advance(by: .seconds(1))
+            #expect(try await client.checkout(#"{"itemId":1,"quantity":1}"#, key: "k").status == 200)
+            let found = try await entries(client)
+            #expect(found.map(\.status) == [.failed, .completed])
+            #expect(found[0].key == found[1].key)
+            #expect(found[0].command == nil && found[1].command != nil)
+        }
+    }
+
     @Test("pages go on where the last one ended, and orders are found by their ids")
     func pages() async throws {
         let fixture = try OrderFixture()
