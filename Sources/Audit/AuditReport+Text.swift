@@ -49,7 +49,7 @@ extension AuditReport {
     private var allIsWell: String {
         guard youngOrders + youngCharges > 0 else { return "Everything matches." }
         return """
-            Everything that was judged matches. \(youngOrders) orders and \(youngCharges) charges are too young to judge: look again in \
+            Everything that was judged matches. Too young to judge: orders \(youngOrders), charges \(youngCharges). Look again in \
             \(Self.seconds(grace)) s, or with --grace 0 when nothing is under way.
             """
     }
