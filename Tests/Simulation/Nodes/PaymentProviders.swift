@@ -64,7 +64,11 @@ struct SimulatedGateway: ProviderGateway {
         case refundUnknownOnce = "tok_refund_unknown_once"
     }
 
-    private enum Behaviour: CaseIterable { case unknownBefore, unknownAfter, notSent, throttled, lands }
+    private enum Behaviour: CaseIterable {
+        case unknownBefore, unknownAfter, notSent, throttled, lands
+        /// Somebody else answers at the provider's address, and knows nothing of it.
+        case elsewhere
+    }
 
     let incarnation: Incarnation
 
@@ -99,6 +103,11 @@ struct SimulatedGateway: ProviderGateway {
                     give(call.isMixedUp && asking <= 7 ? call.aboutOtherMoney : reply, after: .milliseconds(5))
                 }
             case .notSent: give(.notSent("unreachable"), after: time)
+            case .elsewhere:
+                switch call {
+                case .payment, .refundStatus: give(.notFound, after: time)
+                case .pay, .cancel, .refund: give(.refused(code: "not-found", detail: "no such page"), after: time)
+                }
             case .throttled: give(.throttled(after: .seconds(2)), after: time)
             case .unknownBefore: give(.unknown("timed_out"), after: .seconds(1))
             case .unknownAfter:
