@@ -659,6 +659,24 @@ def test_IK_24_a_refund_that_fails_once_is_done_in_the_end(lab, lab_item, key, u
     assert lab.api.numbers(lab_item) == (100, 0, 100)
 
 
+@pytest.mark.parametrize("whose", ["the user's own", "another's"])
+def test_HAZARD_26_other_money_under_the_id_of_an_order_s_charge_pays_for_nothing(lab, lab_item, key, user, whose):
+    payer, charged = user if whose == "the user's own" else f"{user}-other", []
+
+    def charge_directly(_exchange):
+        charged.append(lab.api.orders_of(user)[0]["chargeId"])
+        assert_first(lab.api.charge(new_key(), money(1), payer, chargeId=charged[0]))
+    lab.to_stock.on("reserve", fakes.before_answer(charge_directly), times=1)
+    assert_problem(lab.api.checkout(key, lab_item, 2, user), 503, "checkout-unavailable")
+    assert lab.api.orders_of(user)[0]["status"] == "failed"
+    assert lab.api.numbers(lab_item) == (100, 0, 100)
+    # What the user has paid is given back. What another has is no business of the order's, and does not keep it from its end.
+    left = assert_json(lab.api.charge_of(charged[0], payer))
+    assert left["status"] == ("refunded" if payer == user else "succeeded"), left
+    # The key is a new attempt, with a charge id of its own.
+    assert assert_first(lab.api.checkout(key, lab_item, 2, user))["chargeId"] != charged[0]
+
+
 # IK-25: forgetting
 
 @pytest.fixture(scope="module")
