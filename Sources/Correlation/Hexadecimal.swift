@@ -1,17 +1,16 @@
-/// The 16 hexadecimal digits of a number.
-func hexadecimalText(_ value: UInt64) -> String {
-    String(unsafeUninitializedCapacity: 16) { text in
-        text.putHexadecimal(value, at: 0)
-        return 16
+/// A text of so many bytes of ASCII, all of which `fill` writes.
+func asciiText(_ length: Int, _ fill: (UnsafeMutableBufferPointer<UInt8>) -> Void) -> String {
+    String(unsafeUninitializedCapacity: length) { text in
+        fill(text)
+        return length
     }
 }
 
 /// The 32 hexadecimal digits of a number in two halves.
 func hexadecimalText(_ high: UInt64, _ low: UInt64) -> String {
-    String(unsafeUninitializedCapacity: 32) { text in
+    asciiText(32) { text in
         text.putHexadecimal(high, at: 0)
         text.putHexadecimal(low, at: 16)
-        return 32
     }
 }
 

@@ -11,7 +11,7 @@ public struct TraceContext: Hashable, Sendable {
     public let isSampled: Bool
 
     /// 32 lower-case hexadecimal digits, not all zero.
-    public var traceID: String { hexadecimalText(traceHigh, traceLow) }
+    public var traceID: String { asciiText(Self.traceIDLength, putTraceID) }
     /// How many bytes a trace's id has as a text.
     public static let traceIDLength = 32
     /// Writes the text of `traceID`.
@@ -20,7 +20,7 @@ public struct TraceContext: Hashable, Sendable {
         text.putHexadecimal(traceLow, at: 16)
     }
     /// 16 lower-case hexadecimal digits, not all zero: the span of this process.
-    public var spanID: String { hexadecimalText(span) }
+    public var spanID: String { asciiText(Self.spanIDLength, putSpanID) }
     /// How many bytes a span's id has as a text.
     public static let spanIDLength = 16
     /// Writes the text of `spanID`.
