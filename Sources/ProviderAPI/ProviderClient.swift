@@ -27,7 +27,6 @@ public struct ProviderClient: Sendable {
     public func pay(_ command: ProviderCommand, _ context: CallContext) async -> PaymentOutcome {
         let answer = await ask(
             "POST", "/v1/payments", command.reference, isKey: true, body: command.json(), context)
-        if case .bareRefusal(let status) = answer { return .refused(.bare(status)) }
         return PaymentOutcome(answer, about: command)
     }
 
@@ -50,7 +49,6 @@ public struct ProviderClient: Sendable {
     public func refund(_ command: ProviderRefundCommand, _ context: CallContext) async -> RefundOutcome {
         let answer = await ask(
             "POST", "/v1/refunds", command.reference, isKey: true, body: command.json(), context)
-        if case .bareRefusal(let status) = answer { return .refused(.bare(status)) }
         return RefundOutcome(answer, about: command)
     }
 
@@ -69,8 +67,6 @@ public struct ProviderClient: Sendable {
     enum Answer {
         case value(JSONNode)
         case problem(Int, Refusal)
-        /// A refusal (4xx) by whoever it was, without a word of the provider's.
-        case bareRefusal(Int)
         case throttled(Duration?)
         case notSent(CallTrouble)
         case unknown(CallTrouble, Duration?)
@@ -109,8 +105,8 @@ public struct ProviderClient: Sendable {
         }
     }
 
-    /// The code of a problem document decides, where there is one. Whoever sends a refusal without one has let nothing through, be it the
-    /// provider or a proxy before it; but what is there already, or comes later, that says nothing of.
+    /// A refusal is one only by the word of a problem document. Without one it may be that of a proxy, which may have held back the
+    /// provider's answer and not our command.
     private static func answer(_ response: ServiceResponse) -> Answer {
         let json = try? JSONParser.parse(response.body)
         switch response.status {
@@ -118,19 +114,22 @@ public struct ProviderClient: Sendable {
         case 429: return .throttled(response.retryAfter)
         case 400..<500:
             guard let problem = json.flatMap({ ProblemReader($0) }), problem.status == response.status else {
-                let isFinal = !passing.contains(response.status) && response.retryAfter == nil
-                return isFinal ? .bareRefusal(response.status) : .unknown(.garbled, response.retryAfter)
+                return .unknown(.garbled, response.retryAfter)
             }
             switch problem.refusal.code {
             case "request-in-progress": return .unknown(.inProgress, response.retryAfter)
             case "request-timeout": return .unknown(.timedOut, response.retryAfter)
-            default: return .problem(problem.status, problem.refusal)
+            case "payment-declined", "payment-canceled", "refund-exceeds-payment":
+                return .problem(problem.status, problem.refusal)
+            default:
+                let mayPass = passing.contains(response.status) || response.retryAfter != nil
+                return mayPass ? .unknown(.garbled, response.retryAfter) : .problem(problem.status, problem.refusal)
             }
         case 500..<600: return .unknown(.unavailable, response.retryAfter)
         default: return .unknown(.garbled, nil)
         }
     }
 
-    /// Time-out, conflict and "too early": these say that something is under way, or may be tried again.
+    /// Time-out, conflict and "too early": unless a code that we know says more, something is under way, or may be tried again.
     private static let passing: Set<Int> = [408, 409, 425]
 }

@@ -4,7 +4,7 @@ import StrictJSON
 
 /// What one attempt to have a payment made, or to learn of one, has brought.
 public enum PaymentOutcome: Equatable, Sendable {
-    /// The money has moved; what was given back of it stands in the payment.
+    /// The money has moved, and is where it was moved to.
     case succeeded(ProviderPayment)
     /// The provider has taken it up and settles it by itself: ask again, or wait for its message.
     case pending(ProviderPayment)
@@ -57,6 +57,12 @@ extension PaymentOutcome {
             self = .contradicted("\(payment.command.summary) instead of \(command.summary)")
             return
         }
+        // No refund of ours can be there before we know of the payment's success: somebody else has given it back.
+        guard payment.refunded.minorUnits == 0 else {
+            let back = "\(payment.refunded.minorUnits) of which were given back"
+            self = .contradicted("\(payment.command.summary), \(back), instead of \(command.summary)")
+            return
+        }
         switch payment.status {
         case .pending: self = .pending(payment)
         case .succeeded, .refunded: self = .succeeded(payment)
@@ -78,7 +84,6 @@ extension PaymentOutcome {
             self = .declined(code: refusal.bounded.declineCode ?? Self.unspecifiedDecline)
         case .problem(409, let refusal) where refusal.code == "payment-canceled": self = .canceled
         case .problem(_, let refusal): self = .refused(refusal.bounded)
-        case .bareRefusal: self = .unknown(.garbled)
         case .throttled(let retryAfter): self = .throttled(retryAfter: retryAfter)
         case .notSent(let trouble): self = .unavailable(trouble)
         case .unknown(let trouble, let retryAfter): self = .unknown(trouble, retryAfter: retryAfter)
@@ -105,7 +110,6 @@ extension RefundOutcome {
                 ? .succeeded(refund)
                 : .contradicted("\(refund.command.summary) instead of \(command.summary)")
         case .problem(_, let refusal): self = .refused(refusal.bounded)
-        case .bareRefusal: self = .unknown(.garbled)
         case .throttled(let retryAfter): self = .throttled(retryAfter: retryAfter)
         case .notSent(let trouble): self = .unavailable(trouble)
         case .unknown(let trouble, let retryAfter): self = .unknown(trouble, retryAfter: retryAfter)
@@ -123,9 +127,6 @@ extension Refusal {
             code: Self.word(code) ?? "unspecified", detail: String(detail.prefix(Self.detailLimit)),
             declineCode: declineCode.flatMap(Self.word))
     }
-
-    /// What a refusal of a command says that has nothing but a status.
-    static func bare(_ status: Int) -> Refusal { Refusal(code: "http-\(status)", detail: "") }
 
     private static func word(_ text: String) -> String? {
         let isWord = text.utf8.allSatisfy { byte in

@@ -62,12 +62,15 @@ def test_T_an_answer_about_another_amount_settles_nothing_until_an_operator_has_
     assert tool("payments", "show", "none", env=env)[0] == 1
 
 
-def test_P_a_refusal_without_a_document_is_final_and_the_customer_reads_its_code_alone(bench, ann, account):
-    bench.provider.faults[:] = ["forbid", "refuse"]
-    for reason in ("refused: http-403", "refused: validation-failed"):
-        failed = bench.until(bench.made("withdraw", account, 1, ann), ann, "failed")
-        assert failed["attempts"] == 1 and failed["lastError"] == reason
+def test_P_a_refusal_is_final_by_the_providers_own_word_alone_and_the_customer_reads_its_code(bench, ann, account):
+    bench.provider.faults[:] = ["refuse", "forbid"]
+    failed = bench.until(bench.made("withdraw", account, 1, ann), ann, "failed")
+    assert failed["attempts"] == 1 and failed["lastError"] == "refused: validation-failed"
     assert bench.api.balance(ann) == 10_200
+    # A bare 403 may be that of a proxy which has held back the provider's answer, and not our command.
+    made = bench.until(bench.made("withdraw", account, 1, ann), ann, "succeeded")
+    assert made["attempts"] == 2
+    assert bench.api.balance(ann) == 10_098
 
 
 def test_T_an_event_of_a_type_that_nobody_knows_is_acknowledged(bench):

@@ -108,6 +108,17 @@ struct ProviderTaskTests {
         #expect(isGivenUp(run(&task, .canceled)))
     }
 
+    @Test("a provider that refuses to tell where a payment stands is asked to close it")
+    func untold() {
+        var task = ProviderTask(isRefund: false)
+        #expect(isWait(run(&task, .pending, .refused(code: "no-such-resource", detail: ""))))
+        #expect(task.phase == .close)
+        #expect(run(&task, .succeeded) == .succeed)
+        var refund = ProviderTask(phase: .ask, attempts: 1, rounds: 1, mayBeTaken: true, isRefund: true)
+        #expect(isWait(run(&refund, .refused(code: "no-such-resource", detail: ""))))
+        #expect(refund.phase == .ask, "a refund cannot be closed")
+    }
+
     @Test("what the provider now knows and now does not is asked about ever more slowly")
     func alternating() {
         var task = ProviderTask(isRefund: false)

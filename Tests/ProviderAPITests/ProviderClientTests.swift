@@ -92,14 +92,17 @@ struct ProviderClientTests {
 
     // MARK: What an answer means
 
-    @Test("success, also after money was given back")
+    @Test("success, but not of money that somebody has given back before we knew of it")
     func succeeded() async throws {
         let outcome = try await outcome(Self.response(200, Self.payment("succeeded", more: #","later":1"#)))
         guard case .succeeded(let payment) = outcome else { throw Unexpected(outcome) }
         #expect(payment.id == "pp_1" && payment.refunded == .zero(.usd))
         let afterwards = try await self.outcome(Self.response(200, Self.payment("refunded", refunded: 2000)))
-        guard case .succeeded(let refunded) = afterwards else { throw Unexpected(afterwards) }
-        #expect(refunded.status == .refunded)
+        #expect(
+            afterwards
+                == .contradicted("charge of 2000 USD, 2000 of which were given back, instead of charge of 2000 USD"))
+        let inPart = try await self.outcome(Self.response(200, Self.payment("succeeded", refunded: 1)))
+        guard case .contradicted = inPart else { throw Unexpected(inPart) }
     }
 
     @Test("pending is neither success nor failure")
@@ -155,20 +158,36 @@ struct ProviderClientTests {
     }
 
     @Test(
-        "a refusal without a problem document is final for the command, and says nothing to a question or a cancel",
-        arguments: [(400, ""), (401, "<html>"), (403, "{}"), (404, "[]"), (413, problem(414, "x")), (422, "")])
-    func bareRefusal(_ status: Int, _ body: String) async throws {
+        "a refusal without a problem document, or one that may pass, proves nothing",
+        arguments: [
+            (400, ""), (401, "<html>"), (403, "{}"), (404, "[]"), (413, problem(414, "x")), (422, ""),
+            (408, problem(408, "slow")), (409, problem(409, "conflict")), (425, problem(425, "too-early")),
+        ])
+    func unprovenRefusal(_ status: Int, _ body: String) async throws {
         let answer = Self.response(status, body)
         let client = client(ScriptedTransport(answer, answer, answer, answer, answer))
-        let refused = Refusal(code: "http-\(status)", detail: "")
-        #expect(await client.pay(command, try context()) == .refused(refused))
-        #expect(await client.refund(refund, try context()) == .refused(refused))
+        #expect(await client.pay(command, try context()) == .unknown(.garbled))
+        #expect(await client.refund(refund, try context()) == .unknown(.garbled))
         #expect(await client.payment(command, try context()) == .unknown(.garbled))
         #expect(await client.cancel(command, try context()) == .unknown(.garbled))
         #expect(await client.refundStatus(refund, try context()) == .unknown(.garbled))
         #expect(
             try await outcome(Self.response(status, body, retryAfter: .seconds(3)))
                 == .unknown(.garbled, retryAfter: .seconds(3)))
+    }
+
+    @Test("a refusal that says when to come back is not final, unless its code says so")
+    func refusedForNow() async throws {
+        let later = Duration.seconds(3)
+        #expect(
+            try await outcome(Self.response(422, Self.problem(422, "busy"), retryAfter: later))
+                == .unknown(.garbled, retryAfter: later))
+        #expect(
+            try await outcome(Self.response(409, Self.problem(409, "payment-canceled"), retryAfter: later)) == .canceled
+        )
+        let exceeds = Refusal(code: "refund-exceeds-payment", detail: "why")
+        let client = client(ScriptedTransport(Self.response(409, Self.problem(409, exceeds.code))))
+        #expect(await client.refund(refund, try context()) == .refused(exceeds))
     }
 
     @Test("what a provider writes into a refusal is held to words and some lines")

@@ -157,11 +157,11 @@ struct ProviderTask: Hashable, Sendable {
         let reason = "refused: \(code)"
         switch (phase, isRefund) {
         case (.send, false) where !mayBeTaken: return .fail(declineCode: nil, because: reason)
-        // What was asked before may have been taken all the same.
-        case (.send, false): change(to: .close)
+        // What was asked before may have been taken all the same; and who does not tell where it stands is asked to close it.
+        case (.send, false), (.ask, false): change(to: .close)
         case (.send, true) where !mayBeTaken || code == Self.definiteRefundRefusal:
             return .giveUp(because: reason)
-        case (.send, true), (.ask, _), (.close, _): break
+        case (.send, true), (.ask, true), (.close, _): break
         }
         return wait(schedule, .zero, reason)
     }
