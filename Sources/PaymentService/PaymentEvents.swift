@@ -41,6 +41,8 @@ struct PaymentEvent: Hashable, Sendable {
         case closing
         /// Given up; an operator may make it anew.
         case deadLettered = "dead_lettered"
+        /// The provider says that it has moved the money of a payment which has ended without that.
+        case contradicted
         /// An operator has made it anew, or has let it be.
         case retried, discarded
 
@@ -51,7 +53,7 @@ struct PaymentEvent: Hashable, Sendable {
         /// What may become of a payment through a provider.
         static let ofPayments: [Kind] = [
             .created, .processing, .takenOver, .unanswered, .waiting, .closing, .succeeded, .failed, .canceled,
-            .deadLettered, .retried, .discarded, .refundPending, .refunded, .refundDropped,
+            .deadLettered, .contradicted, .retried, .discarded, .refundPending, .refunded, .refundDropped,
         ]
     }
 

@@ -159,6 +159,65 @@ struct PaymentWorkerTests {
         try await fixture.expectSoundPayments()
     }
 
+    @Test(
+        "while another worker is at work on its payment, one that wakes neither ends it, puts it off, nor keeps it (hazard 18)",
+        arguments: [
+            ProviderReply.declined(code: "card_declined"), .notSent("unreachable"), .unknown("timed_out"), .canceled,
+        ])
+    func fencingMeanwhile(_ late: ProviderReply) async throws {
+        let (early, gate) = (Gate(), Gate())
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway(steps: [.wait(early, then: late)]))
+        let other = fixture.successor(ScriptedGateway(steps: [.wait(gate, then: .succeeded)]))
+        @Sendable func row() async throws -> [String?]? {
+            try await fixture.environment.store.transaction { transaction in
+                try transaction.first(
+                    "SELECT status, lease_owner, due_at, epoch, may_be_taken, held, phase, attempts FROM payments", []
+                ) { row in (0..<8).map { row.optionalText($0) } }
+            }
+        }
+        try await fixture.run { client in
+            let id = try await withdraw(client)
+            try await fixture.worker.fill()
+            await early.arrival()
+            fixture.test.time.advance(by: .seconds(31))
+            try await other.worker.fill()
+            await gate.arrival()
+            let taken = try await row()
+            fixture.test.time.advance(by: .seconds(5))
+            try await fixture.worker.renewLeases()
+            early.open()
+            await fixture.worker.idle()
+            #expect(try await row() == taken)
+            #expect(try await client.balance("ann") == 0)
+            gate.open()
+            await other.worker.idle()
+            #expect(try await client.status(ofPayment: id, user: "ann") == "succeeded")
+            #expect(try await client.balance("ann") == 0)
+        }
+        try await fixture.expectSoundPayments()
+    }
+
+    @Test("a lease is renewed by the epoch it was taken with, whoever's name it bears (INV-13)")
+    func renewalOfOldEpoch() async throws {
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway())
+        try await fixture.run { client in
+            let id = try await withdraw(client)
+            let terms = PaymentRecords.Terms(
+                owner: "one", lease: .seconds(30), maximumAttempts: 5, longestWait: .seconds(600))
+            let now = fixture.environment.time.now
+            let epochs = try await fixture.records { records in
+                try [now, now.advanced(by: .seconds(31))].map {
+                    try records.take(from: .stripe, limit: 1, at: $0, on: terms).first?.epoch
+                }
+            }
+            let (first, second) = (try #require(epochs[0]), try #require(epochs[1]))
+            let renewed = try await fixture.records { records in
+                try [first, second].map { try records.renew(id, epoch: $0, at: now, on: terms) }
+            }
+            #expect(renewed == [false, true])
+        }
+    }
+
     @Test("a worker that is alive keeps its payment for longer than a lease")
     func renewal() async throws {
         let gate = Gate()

@@ -65,6 +65,49 @@ struct WebhookTests {
         }
     }
 
+    @Test("that money has moved which by the provider's own word never would is told to operators, and moves nothing")
+    func contradicted() async throws {
+        let fixture = try fixture(ScriptedGateway(.declined(code: "card_declined")))
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "102")
+            let id = try #require(
+                try await client.pay("withdraw", from: account, "100", key: "k", user: "ann").text("paymentId"))
+            try await fixture.work()
+            #expect(try await client.status(ofPayment: id, user: "ann") == "failed")
+            for message in ["m1", "m1"] {
+                #expect(try await deliver(client, fixture, id, id: message).status == 204)
+            }
+            #expect(try await client.balance("ann") == 10_200)
+            #expect(try await client.status(ofPayment: id, user: "ann") == "failed")
+            #expect(
+                try await client.events(ofPayment: id, user: "ann") == [
+                    "created", "processing", "failed", "contradicted",
+                ])
+        }
+        let told = try fixture.test.log.events(
+            "a provider says it has moved the money of a payment that has failed here: compare its books")
+        #expect(told.count == 1)
+        #expect(told.first?["level"] == .string("error"))
+    }
+
+    @Test("a message is counted once, however often it comes, and the next one asks again (hazard 61)")
+    func once() async throws {
+        let gateway = ScriptedGateway(.pending, .pending, .pending)
+        let fixture = try fixture(gateway)
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "0")
+            let id = try #require(
+                try await client.pay("deposit", from: account, "1", key: "k", user: "ann").text("paymentId"))
+            try await fixture.work()
+            for (message, asked) in [("m1", 2), ("m1", 2), ("m1", 2), ("m2", 3)] {
+                #expect(try await deliver(client, fixture, id, id: message).status == 204)
+                try await fixture.work()
+                #expect(gateway.calls.count == asked, "\(message)")
+            }
+            #expect(try await client.status(ofPayment: id, user: "ann") == "processing")
+        }
+    }
+
     @Test("a message that comes again, late, or for nothing that we know is taken and has no effect")
     func repeated() async throws {
         let gateway = ScriptedGateway(.pending)

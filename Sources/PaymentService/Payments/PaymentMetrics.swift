@@ -29,7 +29,7 @@ final class PaymentMetrics: Sendable {
     ]
 
     /// What became of a message.
-    enum Webhook: String, CaseIterable { case accepted, repeated, ignored, refused }
+    enum Webhook: String, CaseIterable { case accepted, repeated, ignored, refused, contradicted }
 
     private static let statuses: [Payment.Status] = [.new, .succeeded, .failed, .canceled]
     private static let calls = ["pay", "payment", "cancel", "refund", "refund_status"]

@@ -148,4 +148,17 @@ extension PaymentRecords {
                 AND (lease_owner IS NOT NULL OR phase <> 'send')
             """, [.integer(now.milliseconds), .text(reference), .text(provider.rawValue)]) == 1
     }
+
+    /// Notes that a provider says it has moved the money of a payment that has ended here without that: it was declined, refused or
+    /// closed there, by the provider's own word. Nothing is moved for it: a person has to find out which word is true.
+    ///
+    /// - Parameter isRefund: what the provider says it has made.
+    /// - Returns: false when there is no such payment.
+    func contradict(_ reference: String, at provider: Provider, isRefund: Bool, now: Timestamp) throws -> Bool {
+        guard let payment = try payment(reference), payment.provider == provider,
+            payment.status == .failed || payment.status == .canceled, (payment.refundOf != nil) == isRefund
+        else { return false }
+        try record(.contradicted, of: payment, at: now)
+        return true
+    }
 }

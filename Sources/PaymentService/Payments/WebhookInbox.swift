@@ -54,11 +54,16 @@ package struct WebhookInbox: Sendable {
             metrics.received(provider, .refused)
             throw Problem(.validationFailed, "The message is not an event of a payment.")
         }
-        try await take(id, event.reference, from: provider)
+        try await take(id, event.reference, saying: event.kind, from: provider)
     }
 
-    /// Takes a message that is the provider's. - Throws: `StoreError`.
-    package func take(_ id: String, _ reference: String, from provider: Provider) async throws {
+    /// Takes a message that is the provider's.
+    ///
+    /// - Parameter kind: what it says has happened; nil if that is not known.
+    /// - Throws: `StoreError`.
+    package func take(
+        _ id: String, _ reference: String, saying kind: WebhookEvent.Kind? = nil, from provider: Provider
+    ) async throws {
         let result: PaymentMetrics.Webhook = try await environment.store.transaction { [environment] transaction in
             let now = environment.time.now
             let isNew = try transaction.run(
@@ -67,11 +72,17 @@ package struct WebhookInbox: Sendable {
                 """, [.text(provider.rawValue), .text(id), .integer(now.milliseconds)])
             guard isNew == 1 else { return .repeated }
             let records = PaymentRecords(transaction: transaction)
-            return try records.hurry(reference, at: provider, now: now) ? .accepted : .ignored
+            if try records.hurry(reference, at: provider, now: now) { return .accepted }
+            guard kind == .paymentSucceeded || kind == .refundSucceeded else { return .ignored }
+            return try records.contradict(reference, at: provider, isRefund: kind == .refundSucceeded, now: now)
+                ? .contradicted : .ignored
         }
         metrics.received(provider, result)
-        environment.logger.info(
-            "a message of a provider was taken",
+        environment.logger.log(
+            level: result == .contradicted ? .error : .info,
+            result == .contradicted
+                ? "a provider says it has moved the money of a payment that has failed here: compare its books"
+                : "a message of a provider was taken",
             metadata: [
                 "provider": .string(provider.rawValue), "payment_id": .string(reference),
                 "result": .string(result.rawValue),
