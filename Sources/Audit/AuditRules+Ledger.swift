@@ -34,29 +34,34 @@ extension AuditRules {
         return currencies.flatMap { currency in
             let (low, high) = (before[currency], after[currency] ?? before[currency])
             let sold = judge(
-                currency, "sold", sums.captured[currency] ?? 0,
+                .currency(currency), currency, "sold", of: "charges", sums.captured[currency] ?? 0,
                 (low?.credits ?? 0)...max(low?.credits ?? 0, high?.credits ?? 0))
             let givenBack = judge(
-                currency, "given back", sums.refunded[currency] ?? 0,
+                .currency(currency), currency, "given back", of: "charges", sums.refunded[currency] ?? 0,
                 (low?.debits ?? 0)...max(low?.debits ?? 0, high?.debits ?? 0))
             return [sold, givenBack].compactMap(\.self)
         }
     }
 
-    private func judge(
-        _ currency: String, _ what: String, _ charged: Int128, _ entered: ClosedRange<Int128>
+    /// - Parameters:
+    ///   - records: of what kind.
+    ///   - moved: what they add up to.
+    ///   - entered: what the ledger said before they were read, and after.
+    func judge(
+        _ subject: Finding.Subject, _ currency: String, _ what: String, of records: String, _ moved: Int128,
+        _ entered: ClosedRange<Int128>
     ) -> Finding? {
-        guard !entered.contains(charged) else { return nil }
+        guard !entered.contains(moved) else { return nil }
         func text(_ minorUnits: Int128) -> String { Amount.text(minorUnits, currency) }
-        let isTooMuch = charged < entered.lowerBound
+        let isTooMuch = moved < entered.lowerBound
         let (nearest, difference) =
             isTooMuch
-            ? (entered.lowerBound, entered.lowerBound - charged) : (entered.upperBound, charged - entered.upperBound)
+            ? (entered.lowerBound, entered.lowerBound - moved) : (entered.upperBound, moved - entered.upperBound)
         return Finding(
-            11, [.currency(currency)],
+            11, [subject],
             """
-            The ledger says that \(text(nearest)) were \(what), and the charges say \(text(charged)): \
-            \(isTooMuch ? "\(text(difference)) stand in it twice, or for no charge" : "\(text(difference)) were never entered").
+            The ledger says that \(text(nearest)) were \(what), and the \(records) say \(text(moved)): \
+            \(isTooMuch ? "\(text(difference)) stand in it twice, or for no \(records.dropLast())" : "\(text(difference)) were never entered").
             """)
     }
 

@@ -39,7 +39,7 @@ extension AuditRules {
         }
         checkColumns(order, record, &verdict)
         switch record.status {
-        case .pending: checkPending(order, record, &verdict)
+        case .pending: checkPending(orderCase, record, &verdict)
         case .completed:
             checkCharge(ofCompleted: order, record, orderCase.charge, &verdict)
             checkReservation(ofCompleted: order, record, orderCase.reservation, &verdict)
@@ -70,20 +70,32 @@ extension AuditRules {
         }
     }
 
-    private func checkPending(_ order: OrderEntry, _ record: OrderEntry.Record, _ verdict: inout Verdict) {
-        let meaning =
-            switch record.step {
-            case "reserving": "goods may be set aside for it, and nothing is paid"
-            case "charging": "goods are set aside for it, and whether the money was taken is not known"
-            case "completing": "the money was taken, and the goods are not handed over"
-            case "releasing": "it will fail, and the goods set aside for it are not back"
-            case "canceling": "it will fail, and whether money was taken that must be given back is not known"
-            case "refunding": "it will fail, and the customer may not have the money back"
-            default: "what has moved is not known"
+    /// The steps of an order that is being undone.
+    private static let goesBack: Set<String> = ["releasing", "canceling", "refunding"]
+
+    /// The stored step says no more than where the order was stored last; what has moved, Stock and Payment know.
+    private func checkPending(_ orderCase: OrderCase, _ record: OrderEntry.Record, _ verdict: inout Verdict) {
+        let order = orderCase.order
+        let goods =
+            switch orderCase.reservation?.status {
+            case nil: "no goods are set aside for it"
+            case .reserved: "its goods are set aside"
+            case .completed: "its goods have left"
+            case .canceled: "its goods are back"
+            }
+        let money =
+            switch orderCase.charge?.status {
+            case nil: "nothing was charged for it"
+            case .pending: "whether the money was taken is not known"
+            case .succeeded: orderCase.charge?.kept.map { "\($0) were taken for it" } ?? "its money was given back"
+            case .failed, .canceled: "no money was taken for it"
             }
         verdict.find(
             6, [.order(order.id), .reservation(record.reservationID), .charge(record.chargeID)],
-            "Order \(order.id) has been pending since \(order.createdAt), at the step \(record.step): \(meaning).")
+            """
+            Order \(order.id) has been pending since \(order.createdAt), last stored at the step \(record.step): \(goods), and \
+            \(money).\(Self.goesBack.contains(record.step) ? " It is going to fail." : "")
+            """)
     }
 
     // MARK: - A completed order

@@ -30,6 +30,8 @@ public struct ReservedGoodsSums: Sendable {
 public struct ItemsVerdict: Equatable, Sendable {
     /// What is wrong.
     public var findings: [Finding] = []
+    /// What is wrong unless goods have moved to and fro meanwhile: wrong if a second reading says the same.
+    public var doubts: [Finding] = []
     /// How many items were moved while the reservations were read, so that what they hold could not be compared.
     public var moving = 0
 }
@@ -95,7 +97,7 @@ extension AuditRules {
                 let meaning =
                     seen.held > item.reserved
                     ? "more may be sold than is there" : "goods that nobody holds cannot be sold"
-                verdict.findings.append(
+                verdict.doubts.append(
                     Finding(
                         7, [.item(item.itemID)],
                         """

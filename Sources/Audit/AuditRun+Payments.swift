@@ -2,11 +2,16 @@ import AuditAPI
 import Resilience
 
 extension AuditRun {
-    /// Judges payments through providers, and what is set aside for them. - Throws: `AuditError`.
-    mutating func readPayments() async throws(AuditError) {
+    /// Judges payments through providers, and what is set aside for them.
+    ///
+    /// - Returns: what the ledger must say of all of them.
+    /// - Throws: `AuditError`.
+    mutating func readPayments() async throws(AuditError) -> SettlementSums {
+        var sums = SettlementSums()
         var cursor: String?
         repeat {
             let page = try await source.page(of: PaymentEntry.self, after: cursor, limit: AuditLimits.page.upperBound)
+            page.entries.forEach { sums.add($0) }
             var suspects: [String] = []
             for payment in page.entries where !rules.judge(payment, readAt: page.readAt).isEmpty {
                 suspects.append(payment.id)
@@ -25,5 +30,6 @@ extension AuditRun {
             for account in page.entries { report.add(rules.judge(account)) }
             cursor = page.nextCursor
         } while cursor != nil
+        return sums
     }
 }

@@ -20,8 +20,6 @@ public struct AuditRun {
     let rules: AuditRules
     private let readsProvider: Bool
     var report: AuditReport
-    /// What the ledger says that providers hold for us.
-    private var settlements: [Settlement: Int128] = [:]
 
     /// An audit. - Parameter readsProvider: whether the providers' own books are compared with the ledger.
     public init(_ source: any AuditSource, rules: AuditRules, readsProvider: Bool = false) {
@@ -34,13 +32,14 @@ public struct AuditRun {
     /// Makes the audit. - Throws: `AuditError` when a service cannot be read.
     public mutating func run() async throws(AuditError) -> AuditReport {
         report = AuditReport(grace: rules.grace)
-        settlements = [:]
         try await readOrders()
-        let before = try await salesAccounts()
-        let sums = try await readCharges()
-        report.add(rules.judge(sums, before: before, after: try await salesAccounts()))
+        let soldBefore = try await salesAccounts()
+        let sales = try await readCharges()
+        report.add(rules.judge(sales, before: soldBefore, after: try await salesAccounts()))
         try await readStock()
-        try await readPayments()
+        let settledBefore = try await settlementAccounts()
+        let settlements = try await readPayments()
+        report.add(rules.judge(settlements, before: settledBefore, after: try await settlementAccounts()))
         try await readLedger()
         if readsProvider { try await readProvider() }
         report.add(report.money.findings())
@@ -142,10 +141,11 @@ public struct AuditRun {
     private mutating func readStock() async throws(AuditError) {
         let first = try await readReservations(isFirst: true)
         report.movingItems = first.moving
-        guard !first.findings.isEmpty else { return }
+        report.add(first.findings)
+        guard !first.doubts.isEmpty else { return }
         // The sums of goods that move are read again as a whole: what is wrong in the same way both times is wrong.
         let second = try await readReservations(isFirst: false)
-        report.add(second.findings.filter { first.findings.contains($0) })
+        report.add(second.doubts.filter { first.doubts.contains($0) })
     }
 
     private mutating func readReservations(isFirst: Bool) async throws(AuditError) -> ItemsVerdict {
@@ -191,13 +191,29 @@ public struct AuditRun {
 
     // MARK: - Ledger
 
-    /// The ledger's accounts of what was sold, by currency. The system's own accounts come before all wallets.
+    /// The ledger's accounts of what was sold, by currency.
     private func salesAccounts() async throws(AuditError) -> [String: AccountEntry] {
         var found: [String: AccountEntry] = [:]
+        for account in try await systemAccounts() where account.kind == "sales" { found[account.currency] = account }
+        return found
+    }
+
+    /// The ledger's accounts of what providers hold for us.
+    private func settlementAccounts() async throws(AuditError) -> [Settlement: AccountEntry] {
+        var found: [Settlement: AccountEntry] = [:]
+        for account in try await systemAccounts() {
+            if let settlement = Settlement(account) { found[settlement] = account }
+        }
+        return found
+    }
+
+    /// The system's own accounts, which come before all wallets.
+    private func systemAccounts() async throws(AuditError) -> [AccountEntry] {
+        var found: [AccountEntry] = []
         var cursor: String?
         repeat {
             let page = try await source.page(of: AccountEntry.self, after: cursor, limit: AuditLimits.page.upperBound)
-            for account in page.entries where account.kind == "sales" { found[account.currency] = account }
+            found += page.entries.prefix { $0.number < 0 }
             cursor = page.entries.last.map { $0.number > 0 } ?? true ? nil : page.nextCursor
         } while cursor != nil
         return found
@@ -210,16 +226,15 @@ public struct AuditRun {
         repeat {
             let page = try await source.page(of: AccountEntry.self, after: cursor, limit: AuditLimits.page.upperBound)
             report.accounts += page.entries.count
-            for account in page.entries {
-                report.add(rules.judge(account))
-                if let settlement = Settlement(account) { settlements[settlement] = account.balance }
-            }
+            for account in page.entries { report.add(rules.judge(account)) }
             cursor = page.nextCursor
         } while cursor != nil
     }
 
-    /// Compares the ledger, which was read just now, with the providers' books.
+    /// Compares the ledger with the providers' books. Its accounts are read just before those, however long all else has taken: what
+    /// moves between the two is judged by its age when the books are read.
     private mutating func readProvider() async throws(AuditError) {
+        let settlements = try await settlementAccounts().mapValues(\.balance)
         var sums = ProviderSums()
         var count = 0
         var cursor: String?

@@ -12,6 +12,8 @@ public struct PaymentEntry: AuditEntry {
     public let kind: String
     /// Its status, as clients see it.
     public let status: String
+    /// Whether the money goes into a wallet, as a deposit's does, or the refund of a withdrawal's.
+    public let isInwards: Bool
     /// Through whom.
     public let provider: String
     /// How much.
@@ -26,14 +28,18 @@ public struct PaymentEntry: AuditEntry {
     /// Whether its end is still to come.
     public var isOpen: Bool { status == "new" || status == "processing" }
 
+    /// Whether its provider has moved the money, and the ledger has it. What was given back of it is a payment of its own.
+    public var hasMoved: Bool { ["succeeded", "partially_refunded", "refunded"].contains(status) }
+
     /// A payment.
     public init(
-        id: String, kind: String, status: String, provider: String, amount: Amount, refunded: Int64,
+        id: String, kind: String, status: String, isInwards: Bool, provider: String, amount: Amount, refunded: Int64,
         refundRecords: Int64, createdAt: Timestamp
     ) {
         self.id = id
         self.kind = kind
         self.status = status
+        self.isInwards = isInwards
         self.provider = provider
         self.amount = amount
         self.refunded = refunded
@@ -46,6 +52,7 @@ public struct PaymentEntry: AuditEntry {
             json.string("paymentId", id)
             json.string("kind", kind)
             json.string("status", status)
+            json.bool("isInwards", isInwards)
             json.string("provider", provider)
             amount.write("amount", to: &json)
             json.integer("refunded", refunded)
@@ -59,16 +66,19 @@ public struct PaymentEntry: AuditEntry {
         let id = reader.id("paymentId")
         let kind = reader.id("kind")
         let status = reader.id("status")
+        let isInwards = reader.bool("isInwards")
         let provider = reader.id("provider")
         let amount = reader.nested("amount", Amount.init(json:))
         let refunded = reader.wholeNumber("refunded")
         let refundRecords = reader.wholeNumber("refundRecords")
         let createdAt = reader.timestamp("createdAtMs")
         try reader.finish()
-        guard let id, let kind, let status, let provider, let amount, let refunded, let refundRecords, let createdAt
+        guard let id, let kind, let status, let isInwards, let provider, let amount, let refunded, let refundRecords,
+            let createdAt
         else { throw ValidationFailure("#", "is not a payment") }
         self.init(
-            id: id, kind: kind, status: status, provider: provider, amount: amount, refunded: refunded,
+            id: id, kind: kind, status: status, isInwards: isInwards, provider: provider, amount: amount,
+            refunded: refunded,
             refundRecords: refundRecords, createdAt: createdAt)
     }
 }

@@ -38,13 +38,18 @@ public struct IdentifierSource: Sendable {
 }
 
 extension IdentifierSource {
-    /// Whether a text has the form of an identifier: 36 lower-case hexadecimal digits and dashes, as in `next`.
+    /// What identifiers look like, as a regular expression.
+    public static let pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+
+    /// Whether a text has the form of an identifier as `next` makes them: a UUID of version 7, in lower case.
     public static func isIdentifier(_ text: String) -> Bool {
         let bytes = Array(text.utf8)
         return bytes.count == 36
             && bytes.enumerated().allSatisfy { position, byte in
                 switch position {
                 case 8, 13, 18, 23: byte == UInt8(ascii: "-")
+                case 14: byte == UInt8(ascii: "7")
+                case 19: "89ab".utf8.contains(byte)
                 default: (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte)
                 }
             }

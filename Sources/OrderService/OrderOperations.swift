@@ -15,7 +15,7 @@ enum OrderOperations {
         """)
 
     private static let id = Schema.string(
-        pattern: "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", example: "01a1fc67-dc5f-7229-9f7b-3f1897ccbcb2")
+        pattern: IdentifierSource.pattern, example: "01a1fc67-dc5f-7229-9f7b-3f1897ccbcb2")
 
     static let checkout = APIOperation(
         "checkout", "Reserve the goods, charge the customer, complete the order",

@@ -27,7 +27,7 @@ struct PaymentAudit: Sendable {
                 SELECT payment_id, kind, status, provider, amount, currency, refunding + refunded,
                     (SELECT ifnull(sum(amount), 0) FROM payments AS refunds
                         WHERE refunds.refund_of = payments.payment_id AND refunds.status <> 'failed'
-                            AND refunds.status <> 'canceled'), created_at
+                            AND refunds.status <> 'canceled'), created_at, direction = 'in'
                 FROM payments
                 """
             let (condition, arguments): (String, [SQLValue]) =
@@ -41,8 +41,8 @@ struct PaymentAudit: Sendable {
                 "\(select) WHERE \(condition) ORDER BY payment_id LIMIT ?", arguments
             ) { row in
                 PaymentEntry(
-                    id: row.text(0), kind: row.text(1), status: row.text(2), provider: row.text(3),
-                    amount: Amount(row.integer(4), row.text(5)), refunded: row.integer(6),
+                    id: row.text(0), kind: row.text(1), status: row.text(2), isInwards: row.integer(9) == 1,
+                    provider: row.text(3), amount: Amount(row.integer(4), row.text(5)), refunded: row.integer(6),
                     refundRecords: row.integer(7),
                     createdAt: Timestamp(milliseconds: row.integer(8)))
             }

@@ -19,12 +19,17 @@ struct PaymentTotals: Sendable {
     init(in environment: ServiceEnvironment) async throws {
         var totals = PaymentTotals()
         try await environment.stepByStep {
-            let (groups, count) = try await environment.store.transaction { [cursor = totals.cursor] transaction in
-                let groups = try transaction.all(Self.step, [.text(cursor), .integer(Self.stepSize)], Group.init)
-                return (groups, groups.reduce(0) { $0 + $1.count })
+            let (groups, last) = try await environment.store.transaction { [cursor = totals.cursor] transaction in
+                let place: [SQLValue] = [.text(cursor), .integer(Self.stepSize)]
+                // By the database: its order of texts is not Swift's.
+                return (
+                    try transaction.all(Self.step, place, Group.init),
+                    try transaction.first(Self.last, place) { $0.text(0) }
+                )
             }
             for group in groups { totals.add(group) }
-            return count == Self.stepSize
+            totals.cursor = last ?? ""
+            return last != nil
         }
         self = totals
     }
@@ -32,7 +37,6 @@ struct PaymentTotals: Sendable {
     private init() {}
 
     private mutating func add(_ group: Group) {
-        cursor = max(cursor, group.last)
         guard group.succeeded > 0 else { return }
         byCurrency[group.currency, default: Total()].captured += group.captured
         byCurrency[group.currency, default: Total()].refunded += group.refunded
@@ -40,24 +44,26 @@ struct PaymentTotals: Sendable {
 
     private struct Group: Sendable {
         let currency: String
-        let count: Int64
-        let last: String
         let succeeded: Int64
         let captured: Int128
         let refunded: Int128
 
         init(_ row: any SQLRow) {
-            (currency, count, last, succeeded) = (row.text(0), row.integer(1), row.text(2), row.integer(3))
-            captured = Int128(high: row.integer(4), low: row.integer(5))
-            refunded = Int128(high: row.integer(6), low: row.integer(7))
+            (currency, succeeded) = (row.text(0), row.integer(1))
+            captured = Int128(high: row.integer(2), low: row.integer(3))
+            refunded = Int128(high: row.integer(4), low: row.integer(5))
         }
     }
 
     private static let step = """
-        SELECT currency, count(*), max(charge_id), sum(status = 'succeeded'),
+        SELECT currency, sum(status = 'succeeded'),
             sum(iif(status = 'succeeded', amount / 1000000000, 0)), sum(iif(status = 'succeeded', amount % 1000000000, 0)),
             sum(iif(status = 'succeeded', refunded / 1000000000, 0)),
             sum(iif(status = 'succeeded', refunded % 1000000000, 0))
         FROM (SELECT * FROM charges WHERE charge_id > ? ORDER BY charge_id LIMIT ?) GROUP BY currency
         """
+
+    /// Where a full step ends; nothing when it is not full.
+    private static let last =
+        "SELECT charge_id FROM charges WHERE charge_id > ? ORDER BY charge_id LIMIT 1 OFFSET ? - 1"
 }

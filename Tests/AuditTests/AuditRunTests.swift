@@ -171,7 +171,25 @@ struct AuditRunTests {
         let report = try await audit(source)
         #expect(report.findings.isEmpty)
         // The last are of the payments through providers, of clearing, of the ledger and of its accounts.
-        #expect(source.reads == 17)
+        #expect(source.reads == 19)
+    }
+
+    @Test("goods that are gone are a finding, however much of the item is sold while the audit reads (INV-7)")
+    func busyItem() async throws {
+        var state = FakeSource.State.healthy(1)
+        state.items = [Records.item(received: 100, available: 48, completed: 52)]
+        let source = FakeSource(state) { path, _, state in
+            guard path == ItemEntry.path, let item = state.items.first else { return }
+            // One more is sold before each reading of the items.
+            state.items = [
+                Records.item(received: 100, available: item.available - 1, completed: item.completed + 1)
+            ]
+            state.reservations.append(
+                Records.reservation("sold-\(item.completed)", lines: [LineRequest(itemID: 1, quantity: 1)]))
+        }
+        let report = try await audit(source)
+        #expect(report.findings.map(\.invariant) == [7])
+        #expect(report.findings.first?.subjects == [.item(1)])
     }
 
     @Test("what is younger than the grace is counted and not judged")

@@ -110,6 +110,6 @@ extension FakeSource.State {
 
     static func id(_ number: Int, _ kind: String) -> String {
         let digits = String(number, radix: 16)
-        return "01a1fc67-dc5f-7000-\(kind)000-" + String(repeating: "0", count: 12 - digits.count) + digits
+        return "01a1fc67-dc5f-7000-8\(kind)00-" + String(repeating: "0", count: 12 - digits.count) + digits
     }
 }

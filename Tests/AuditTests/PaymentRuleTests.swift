@@ -11,7 +11,8 @@ struct PaymentRuleTests {
         _ status: String = "succeeded", refunded: Int64 = 0, refundRecords: Int64 = 0, age: Duration = .seconds(3600)
     ) -> PaymentEntry {
         PaymentEntry(
-            id: "p", kind: "withdraw", status: status, provider: "stripe", amount: Amount(1000, "USD"),
+            id: "p", kind: "withdraw", status: status, isInwards: false, provider: "stripe",
+            amount: Amount(1000, "USD"),
             refunded: refunded, refundRecords: refundRecords, createdAt: Records.now.advanced(by: .zero - age))
     }
 
@@ -50,6 +51,38 @@ struct PaymentRuleTests {
         #expect(judge(-300, 500).map(\.invariant) == [11])
     }
 
+    private func settlement(debits: Int128, credits: Int128 = 0) -> AccountEntry {
+        Records.account(
+            "settlement:stripe:USD", kind: "settlement", balance: debits - credits, debits: debits, credits: credits)
+    }
+
+    @Test(
+        "a payment that was entered twice, or never, is a finding; one that is carried out meanwhile is none (INV-11)")
+    func entered() {
+        var sums = SettlementSums()
+        for status in ["succeeded", "failed", "processing", "partially_refunded"] { sums.add(payment(status)) }
+        let key = Settlement("stripe", "USD")
+        func judge(_ before: Int128, _ after: Int128) -> [Finding] {
+            Records.rules.judge(
+                sums, before: [key: settlement(debits: 0, credits: before)],
+                after: [key: settlement(debits: 0, credits: after)])
+        }
+        #expect(judge(2000, 2000).isEmpty)
+        #expect(judge(1000, 3000).isEmpty)
+        let twice = judge(3000, 3000)
+        #expect(twice.map(\.subjects) == [[.account("settlement:stripe:USD")]])
+        #expect(twice.first?.explanation.contains("30.00 USD were paid out by stripe") == true)
+        #expect(twice.first?.explanation.contains("10.00 USD stand in it twice") == true)
+        #expect(judge(0, 1000).first?.explanation.contains("10.00 USD were never entered") == true)
+        #expect(Records.rules.judge(sums, before: [:], after: [:]).map(\.invariant) == [11])
+    }
+
+    @Test("a payment that nobody has taken up yet was not sent, and the finding says so")
+    func neverSent() {
+        let findings = Records.rules.judge(payment("new"), readAt: Records.now)
+        #expect(findings.first?.explanation.hasSuffix("stripe has not been asked yet.") == true)
+    }
+
     @Test("what Payment writes is what the audit reads")
     func json() throws {
         let written = JSONWriter.bytes { payment(refunded: 1).write(to: &$0) }
@@ -64,10 +97,11 @@ struct PaymentRuleTests {
         var state = FakeSource.State.healthy(1)
         state.payments = (0..<5).map { number in
             PaymentEntry(
-                id: "p\(number)", kind: "deposit", status: number == 3 ? "processing" : "succeeded", provider: "stripe",
-                amount: Amount(1000, "USD"), refunded: 0, refundRecords: 0,
+                id: "p\(number)", kind: "deposit", status: number == 3 ? "processing" : "succeeded", isInwards: true,
+                provider: "stripe", amount: Amount(1000, "USD"), refunded: 0, refundRecords: 0,
                 createdAt: Records.now.advanced(by: .seconds(-3600)))
         }
+        state.accounts = [settlement(debits: 4000)]
         state.clearing = [ClearingEntry(id: "clearing:paypal:USD", currency: "USD", balance: -5, held: 0)]
         var audit = AuditRun(FakeSource(state), rules: Records.rules)
         let report = try await audit.run()

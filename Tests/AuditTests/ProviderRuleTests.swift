@@ -28,6 +28,14 @@ struct ProviderRuleTests {
     ) async throws -> AuditReport {
         var state = FakeSource.State()
         state.accounts = accounts
+        // Payments that say what the ledger says: here the two are compared with the books.
+        state.payments = accounts.compactMap { account in
+            guard let settlement = Settlement(account), account.balance != 0 else { return nil }
+            return PaymentEntry(
+                id: account.account, kind: "deposit", status: "succeeded", isInwards: account.balance > 0,
+                provider: settlement.provider, amount: Amount(Int64(account.balance.magnitude), "USD"), refunded: 0,
+                refundRecords: 0, createdAt: Records.made)
+        }
         state.movements = movements
         var run = AuditRun(FakeSource(state), rules: Records.rules, readsProvider: readsProvider)
         return try await run.run()

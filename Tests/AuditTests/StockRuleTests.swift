@@ -47,9 +47,9 @@ struct StockRuleTests {
     @Test("INV-7: goods are counted as reserved that no open reservation holds, or the other way round")
     func held() {
         let item = Records.item(available: 95, reserved: 3)
-        #expect(judge(sums(Records.reservation()), item).findings.map(\.invariant) == [7])
+        #expect(judge(sums(Records.reservation()), item).doubts.map(\.invariant) == [7])
         let open = Records.reservation("open", .reserved, lines: [LineRequest(itemID: 1, quantity: 4)])
-        #expect(judge(sums(Records.reservation(), open), item).findings.map(\.invariant) == [7])
+        #expect(judge(sums(Records.reservation(), open), item).doubts.map(\.invariant) == [7])
     }
 
     @Test("of an item that moves meanwhile, what has left lies between before and after, and what is held is left out")

@@ -62,6 +62,7 @@ struct IdentifierSourceTests {
             "019b76da-a800-7fff-bfff-fffffffffffg", "019b76da-a800-7fff-bfff-fffffffffff",
             "019b76da-a800-7fff-bfff-fffffffffffff", "019b76daa-800-7fff-bfff-ffffffffffff",
             "019b76da-a800-7fff-bfff-fffffffffff\n", "------------------------------------",
+            "019b76da-a800-4fff-bfff-ffffffffffff", "019b76da-a800-7fff-cfff-ffffffffffff",
         ])
     func notAnIdentifier(text: String) {
         #expect(!IdentifierSource.isIdentifier(text))

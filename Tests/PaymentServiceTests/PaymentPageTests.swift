@@ -27,7 +27,7 @@ struct PaymentPageTests {
                     INSERT INTO payments (payment_id, kind, direction, user_id, made_by, account_number, account_id, provider,
                         amount, currency, fee, fee_remainder, status, phase, attempts, rounds, may_be_taken, due_at, epoch, held,
                         refunding, refunded, fee_back, created_at, updated_at)
-                    SELECT printf('00000000-0000-0000-0000-%012d', n), 'deposit', 'in', user_id, '', account_number, account_id,
+                    SELECT printf('00000000-0000-7000-8000-%012d', n), 'deposit', 'in', user_id, '', account_number, account_id,
                         'stripe', 100, 'USD', 0, 0, iif(n % 2 = 0, 'succeeded', 'failed'), 'send', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
                     FROM numbers JOIN accounts ON user_id = iif(n % 100 = 1 OR n = ?1, 'bob', 'ann')
                     """, [.integer(Int64(count))])

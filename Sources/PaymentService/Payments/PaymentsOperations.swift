@@ -1,3 +1,4 @@
+import Correlation
 import Money
 import MoneyJSON
 import OpenAPI
@@ -98,7 +99,7 @@ enum PaymentsOperations {
             + APIOperation.Parameter.page(cursor: identifier),
         answers: [.init("A page.", page("payments", of: Payment.schema))])
 
-    private static let identifier = Schema.string(pattern: "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+    private static let identifier = Schema.string(pattern: IdentifierSource.pattern)
 
     private static func page(_ name: String, of entry: Schema) -> Schema {
         .object([
