@@ -184,7 +184,7 @@ struct MockProviderRoutes: Sendable {
 
     /// What can be no reference stands for nothing, and is not remembered either.
     private static func reference(_ context: ServiceContext) throws -> String {
-        let reference = try context.parameters.require("reference")
+        let reference = try context.pathParameter("reference")
         guard ProviderReference.isValid(reference) else { throw notFound }
         return reference
     }

@@ -122,7 +122,7 @@ struct OrderRoutes: Sendable {
     }
 
     private func order(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let id = try context.parameters.require("id")
+        let id = try context.pathParameter("id")
         guard let order = try await log.order(id, user: context.user) else {
             throw Problem(.orderNotFound, "There is no order with this id.")
         }

@@ -2,6 +2,7 @@ import Idempotency
 import Money
 import MoneyJSON
 import Resilience
+import ServiceKit
 import StrictJSON
 
 /// What a client asks to be charged.
@@ -24,7 +25,7 @@ struct ChargeRequest: Hashable, Sendable {
         let amount = reader.nested("amount") { value throws(ValidationFailure) in
             try Money(json: value, in: 1...Int64.max)
         }
-        chargeID = reader.string("chargeId", length: 1...128, required: false)
+        chargeID = reader.clientID("chargeId", required: false)
         orderID = reader.string("orderId", length: 1...128, required: false)
         method = reader.string("method", length: 1...64, required: false)
         try reader.finish()
@@ -67,6 +68,7 @@ struct Charge: Hashable, Sendable {
     let orderID: String?
     let method: String
     let amount: Money
+    /// What was given back or is about to be, in minor units.
     let refunded: Int64
     let status: Status
     let declineCode: DeclineCode?
@@ -96,13 +98,19 @@ struct Charge: Hashable, Sendable {
     }
 
     /// The charge as `GET /charges/{id}` shows it.
-    func json() -> [UInt8] {
-        JSONWriter.bytes { json in
+    ///
+    /// - Parameter refunding: what of `refunded` is only about to be given back, in minor units: it may still be dropped.
+    func json(refunding: Int64) -> [UInt8] {
+        let given = refunded - refunding
+        return JSONWriter.bytes { json in
             json.object { json in
                 json.string("chargeId", id)
-                json.string("status", shownStatus)
+                json.string("status", shownStatus(given))
                 json.money("amount", amount)
-                json.money("refunded", Money(minorUnits: refunded, currency: amount.currency))
+                json.money("refunded", Money(minorUnits: given, currency: amount.currency))
+                if refunding > 0 {
+                    json.money("refunding", Money(minorUnits: refunding, currency: amount.currency))
+                }
                 if let orderID { json.string("orderId", orderID) }
                 json.string("method", method)
                 if let declineCode { json.string("declineCode", declineCode.rawValue) }
@@ -111,9 +119,9 @@ struct Charge: Hashable, Sendable {
         }
     }
 
-    private var shownStatus: String {
-        guard status == .succeeded, refunded > 0 else { return status.rawValue }
-        return refundable == 0 ? "refunded" : "partially_refunded"
+    private func shownStatus(_ given: Int64) -> String {
+        guard status == .succeeded, given > 0 else { return status.rawValue }
+        return given == amount.minorUnits ? "refunded" : "partially_refunded"
     }
 }
 

@@ -41,12 +41,12 @@ struct ChargeDesk: Sendable {
     }
 
     private func show(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        .json(try await file(try context.parameters.require("id")).json())
+        .json(try await file(try context.pathParameter("id")).json())
     }
 
     /// Asks the provider now about whatever of a charge has no answer yet, instead of at its next turn.
     private func settle(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let id = try context.parameters.require("id")
+        let id = try context.pathParameter("id")
         let command = try request.operatorCommand(context)
         let before = try await file(id)
         guard before.charge.isOpen || !before.openRefunds.isEmpty else {
@@ -54,13 +54,17 @@ struct ChargeDesk: Sendable {
         }
         let now = environment.time.now
         try await environment.store.transaction { transaction in
-            try OperatorLog(transaction).record(command.action("settle", plan: nil, at: now), on: id)
+            try OperatorLog(transaction).record(
+                command.action("settle", plan: nil, at: now), on: Self.subject(id))
         }
         command.tell(environment.logger, "settle", of: ("charge_id", id), plan: nil)
         if before.charge.isOpen { try await charging.resume(id) }
         for refund in before.openRefunds { try await refunding.resume(refund) }
         return .json(try await file(id).json())
     }
+
+    /// A charge's id is its client's choice, and may be that of a payment, about which operators decide by what was done before.
+    static func subject(_ id: String) -> String { "charge:\(id)" }
 
     // MARK: - Reading
 
@@ -77,7 +81,7 @@ struct ChargeDesk: Sendable {
                     LIMIT \(Self.refundLimit)
                     """, [.text(id)]
                 ) { $0.text(0) },
-                actions: try OperatorLog(transaction).actions(on: id))
+                actions: try OperatorLog(transaction).actions(on: Self.subject(id)))
         }
     }
 

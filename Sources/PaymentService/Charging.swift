@@ -85,6 +85,8 @@ struct Charging: Sendable {
         let scope = Self.scope(user, key)
         let book = PaymentBook(transaction: transaction)
         if id == key.value {
+            // A key that has taken money under another id, and is forgotten since, takes none again.
+            if !isBatched, try book.charge(takenUnder: key, by: user) != nil { return .reply(.problem(.keyReused)) }
             guard try isBatched || environment.keys.noteKeyIsID(scope, now: now, in: transaction) else {
                 return .reply(.problem(.keyReused))
             }

@@ -32,6 +32,19 @@ extension PaymentBook {
         try postpone("UPDATE refunds", "refund_id", id, now) ? try refund(id) : nil
     }
 
+    /// How many charges are open, and since when. By an index that has nothing else in it.
+    func openCharges() throws -> ChargeMetrics.Open { try open("charges INDEXED BY charges_pending") }
+
+    /// The same for refunds.
+    func openRefunds() throws -> ChargeMetrics.Open { try open("refunds INDEXED BY refunds_pending") }
+
+    private func open(_ table: String) throws -> ChargeMetrics.Open {
+        try transaction.first("SELECT count(*), min(created_at) FROM \(table) WHERE status = 'pending'", []) { row in
+            ChargeMetrics.Open(
+                count: row.integer(0), since: row.optionalInteger(1).map { Timestamp(milliseconds: $0) })
+        } ?? ChargeMetrics.Open(count: 0, since: nil)
+    }
+
     /// A time further away than the longest wait was set before the clock was set back (hazard 37).
     private func toAsk(_ select: String, _ now: Timestamp, _ limit: Int) throws -> [String] {
         try transaction.all(

@@ -14,7 +14,7 @@ extension PaymentBook {
 
     static func charge(_ row: any SQLRow) throws -> Charge {
         guard let currency = Currency(code: row.text(5)), let status = Charge.Status(rawValue: row.text(7)) else {
-            throw StoreError.fatal(
+            throw StoreError.failed(
                 "charge \(row.text(0)) has the currency \(row.text(5)) and the status \(row.text(7))")
         }
         return Charge(
@@ -27,7 +27,7 @@ extension PaymentBook {
 
     static func refund(_ row: any SQLRow) throws -> Refund {
         guard let status = Refund.Status(rawValue: row.text(4)) else {
-            throw StoreError.fatal("refund \(row.text(0)) has the status \(row.text(4))")
+            throw StoreError.failed("refund \(row.text(0)) has the status \(row.text(4))")
         }
         return Refund(
             id: row.text(0), chargeID: row.text(1), user: row.text(2), amount: row.integer(3), status: status,

@@ -82,6 +82,13 @@ struct PaymentBook {
         ) { _ in true } ?? false
     }
 
+    /// What of a charge is about to be given back, in minor units: its provider has not answered yet.
+    func refunding(ofCharge id: String) throws -> Int64 {
+        try transaction.first(
+            "SELECT ifnull(sum(amount), 0) FROM refunds WHERE charge_id = ? AND status = 'pending'", [.text(id)]
+        ) { $0.integer(0) } ?? 0
+    }
+
     /// Sets the amount aside from what is left of the charge. - Returns: false when there is not so much left; the
     /// condition is part of the update, so refunds that race cannot pass the charge (hazard 48).
     func insert(_ refund: Refund, of charge: Charge) throws -> Bool {

@@ -22,7 +22,7 @@ enum PaymentOperations {
             isClosed: true,
             [
                 .required("amount", Money.requestSchema),
-                .optional("chargeId", .string("An id of the caller's own.", length: 1...128)),
+                .optional("chargeId", .clientID("An id of the caller's own.")),
                 .optional("orderId", .string("What is paid for.", length: 1...128)),
                 .optional(
                     "method",
@@ -49,7 +49,7 @@ enum PaymentOperations {
         body: .object(
             isClosed: true,
             [
-                .required("chargeId", .string("The charge.", length: 1...128)),
+                .required("chargeId", .clientID("The charge.")),
                 .optional("amount", Money.requestSchema),
                 .optional(
                     "orCancel",
@@ -80,6 +80,7 @@ enum PaymentOperations {
                         "status",
                         .word(of: ["pending", "succeeded", "failed", "canceled", "refunded", "partially_refunded"])),
                     .required("amount", Money.schema), .required("refunded", Money.schema),
+                    .optional("refunding", Money.schema),
                     .optional("orderId", .string("What is paid for.")), .required("method", .string()),
                     .optional("declineCode", .string("Why it failed, if it did.")),
                     .required("createdAt", .string(format: "date-time")),

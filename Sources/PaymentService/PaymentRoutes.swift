@@ -43,20 +43,21 @@ struct PaymentRoutes: Sendable {
     }
 
     private func showCharge(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let id = try context.parameters.require("id")
-        let charge = try await environment.store.transaction { transaction in
-            try PaymentBook(transaction: transaction).charge(id)
+        let id = try context.pathParameter("id")
+        let (charge, refunding) = try await environment.store.transaction { transaction in
+            let book = PaymentBook(transaction: transaction)
+            return (try book.charge(id), try book.refunding(ofCharge: id))
         }
         // Another user's charge reads as one that does not exist (INV-15).
         guard let charge, charge.user == context.user else { throw Problem.chargeNotFound }
-        return .json(charge.json())
+        return .json(charge.json(refunding: refunding))
     }
 
     /// What became of a charge, oldest first.
     private func events(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let (limit, cursor) = try request.page()
         guard let after = cursor.map({ Int64(cursor: $0) }) ?? 0 else { throw Problem.badCursor }
-        let id = try context.parameters.require("id")
+        let id = try context.pathParameter("id")
         let (charge, found) = try await environment.store.transaction { transaction in
             let book = PaymentBook(transaction: transaction)
             let events = try book.events(of: id, for: context.user, after: after, limit: limit + 1)

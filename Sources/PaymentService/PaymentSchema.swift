@@ -77,5 +77,12 @@ enum PaymentSchema {
                 in: ["new", "processing", "succeeded", "failed", "canceled", "partially_refunded", "refunded"],
                 space: "\n        "),
             ListRule("payments", "phase", in: ["send", "ask", "close"])),
+        Migration(
+            "operator actions on charges apart",
+            """
+            UPDATE operator_actions SET subject = 'charge:' || subject
+            WHERE subject IN (SELECT charge_id FROM charges) AND subject NOT IN (SELECT payment_id FROM payments);
+            """
+        ),
     ]
 }

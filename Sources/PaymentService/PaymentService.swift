@@ -13,7 +13,8 @@ public enum PaymentService {
 
     /// The process that runs it.
     public static let definition = ServiceDefinition(
-        name: "payment", defaultPort: 3132, migrations: PaymentSchema.migrations, metrics: PaymentMetrics.families
+        name: "payment", defaultPort: 3132, migrations: PaymentSchema.migrations,
+        metrics: PaymentMetrics.families + ChargeMetrics.families
     ) { settings, environment in
         let allowsTestMethods = try settings.flag("PAYMENT_TEST_METHODS", default: false)
         let configuration = try PaymentsConfiguration(settings)
@@ -125,7 +126,8 @@ public enum PaymentService {
         }
 
         package func service() -> BuiltService {
-            BuiltService(
+            let charges = ChargeMetrics(environment.metrics)
+            return BuiltService(
                 routes: routes.catalogue(),
                 operatorRoutes: operatorRoutes,
                 background: [
@@ -142,7 +144,10 @@ public enum PaymentService {
                     },
                 ],
                 handOver: { [worker] in await worker.stop() },
-                measure: { [worker] in try await worker.measure() })
+                measure: { [worker, environment] in
+                    try await worker.measure()
+                    try await measure(charges, environment)
+                })
         }
     }
 
@@ -152,6 +157,14 @@ public enum PaymentService {
     ) -> PeriodicTask {
         PeriodicTask(
             name: name, interval: interval, sleeper: environment.sleeper, logger: environment.logger, body: body)
+    }
+
+    private static func measure(_ metrics: ChargeMetrics, _ environment: ServiceEnvironment) async throws {
+        let (charges, refunds) = try await environment.store.transaction { transaction in
+            let book = PaymentBook(transaction: transaction)
+            return (try book.openCharges(), try book.openRefunds())
+        }
+        metrics.set(charges: charges, refunds: refunds, at: environment.time.now)
     }
 
     /// Asks the provider again about every charge and refund that has no answer yet: those of an earlier process, and

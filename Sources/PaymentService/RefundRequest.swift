@@ -1,5 +1,6 @@
 import Money
 import MoneyJSON
+import ServiceKit
 import StrictJSON
 
 /// What a client asks to be given back.
@@ -13,7 +14,7 @@ struct RefundRequest: Hashable, Sendable {
     /// Reads a command. - Throws: `ValidationFailure`.
     init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
-        let chargeID = reader.string("chargeId", length: 1...128)
+        let chargeID = reader.clientID("chargeId")
         amount = reader.nested("amount", required: false) { value throws(ValidationFailure) in
             try Money(json: value, in: 1...Int64.max)
         }

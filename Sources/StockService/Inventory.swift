@@ -245,7 +245,7 @@ struct Inventory {
 
     private static func reservation(_ row: any SQLRow) throws -> Reservation {
         guard let status = Reservation.Status(rawValue: row.text(1)) else {
-            throw StoreError.fatal("reservation \(row.text(0)) has the status \(row.text(1))")
+            throw StoreError.failed("reservation \(row.text(0)) has the status \(row.text(1))")
         }
         let currency = row.optionalText(4).flatMap { Currency(code: $0) }
         let minorUnits = row.optionalInteger(3)
@@ -262,7 +262,7 @@ struct Inventory {
 
     static func price(_ row: any SQLRow) throws -> Money {
         guard let currency = Currency(code: row.text(1)) else {
-            throw StoreError.fatal("an item has the currency \(row.text(1))")
+            throw StoreError.failed("an item has the currency \(row.text(1))")
         }
         return Money(minorUnits: row.integer(0), currency: currency)
     }

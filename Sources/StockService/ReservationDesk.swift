@@ -35,7 +35,7 @@ struct ReservationDesk: Sendable {
     }
 
     private func show(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let id = try context.parameters.require("id")
+        let id = try context.pathParameter("id")
         let now = environment.time.now
         let found = try await environment.store.transaction { transaction in
             try Inventory(transaction: transaction, now: now).reservation(id).map {
@@ -53,7 +53,7 @@ struct ReservationDesk: Sendable {
     }
 
     private func plan(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let id = try context.parameters.require("id")
+        let id = try context.pathParameter("id")
         let now = environment.time.now
         let plan = try await environment.store.transaction { try ReleasePlan(id, now, in: $0) }
         return .json { plan.write(to: &$0) }
@@ -61,7 +61,7 @@ struct ReservationDesk: Sendable {
 
     /// The release that Order makes too; whoever has paid for the goods finds them gone, and gets the money back (hazard 36).
     private func release(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let id = try context.parameters.require("id")
+        let id = try context.pathParameter("id")
         let command = try request.operatorCommand(context)
         let now = environment.time.now
         let (released, planID) = try await environment.store.transaction { transaction in

@@ -24,7 +24,7 @@ enum StockOperations {
     ).named("Item")
 
     private static let itemID = APIOperation.Parameter.path("id", "The item.", .integer(in: Cart.itemIDs, example: 1))
-    private static let reservationID = Schema.string("The reservation.", length: 1...128)
+    private static let reservationID = Schema.clientID("The reservation.")
     private static let settled = Schema.object(isClosed: true, [.required("reservationId", reservationID)])
 
     static let reserve = APIOperation(
@@ -34,7 +34,7 @@ enum StockOperations {
         `reservationId` is one attempt: its outcome is final.
         """,
         body: Cart.schema([
-            .optional("reservationId", .string("An id of the caller's own.", length: 1...128)),
+            .optional("reservationId", .clientID("An id of the caller's own.")),
             .optional("ttlSeconds", .integer("How long they are held at the most.", in: 1...86_400, example: 900)),
         ]),
         example: #"{"itemId":1,"quantity":2}"#, answers: [.init("Reserved.", Reservation.schema)],

@@ -37,7 +37,7 @@ struct StockRoutes: Sendable {
     private func reserve(_ command: Command, _ key: IdempotencyKey) async throws -> CommandReply {
         var reader = try ObjectReader(command.body)
         let lines = Cart.lines(from: &reader)
-        let reservationID = reader.string("reservationId", length: 1...128, required: false)
+        let reservationID = reader.clientID("reservationId", required: false)
         let ttlSeconds = reader.integer("ttlSeconds", in: 1...86_400, required: false)
         try reader.finish()
         guard let lines else { throw Problem(.validationFailed, "The command has no lines.") }
@@ -96,7 +96,7 @@ struct StockRoutes: Sendable {
         _ settle: @escaping @Sendable (Inventory, _ id: String) throws -> Result<Reservation, StockRefusal>
     ) async throws -> CommandReply {
         var reader = try ObjectReader(command.body)
-        let id = reader.string("reservationId", length: 1...128)
+        let id = reader.clientID("reservationId")
         try reader.finish()
         guard let id else { throw Problem(.validationFailed, "The command has no reservationId.") }
         let time = environment.time
@@ -107,7 +107,7 @@ struct StockRoutes: Sendable {
     }
 
     private func reservation(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let id = try context.parameters.require("id")
+        let id = try context.pathParameter("id")
         let time = environment.time
         let found = try await environment.store.transaction { transaction in
             try Inventory(transaction: transaction, now: time.now).reservation(id)
@@ -185,7 +185,7 @@ struct StockRoutes: Sendable {
     }
 
     private func itemID(_ context: ServiceContext) throws -> Int64 {
-        let text = try context.parameters.require("id")
+        let text = try context.pathParameter("id")
         guard let id = Int64(text), Cart.itemIDs.contains(id), String(id) == text else {
             throw Problem(.itemNotFound, "There is no item with this id; ids are whole numbers from 1.")
         }

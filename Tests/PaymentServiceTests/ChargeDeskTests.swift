@@ -1,4 +1,5 @@
 import ServiceKit
+import Storage
 import StrictJSON
 import TestSupport
 import Testing
@@ -47,6 +48,29 @@ struct ChargeDeskTests {
         #expect(again.code == "charge-state-conflict")
         let succeeded = try await operate { try await $0.get("/charges?state=succeeded") }
         #expect(succeeded.text("charges/0/chargeId") == id)
+    }
+
+    @Test("what operators do to a charge is not what they did to a payment whose id a client has given it")
+    func actionsApart() async throws {
+        provider.scriptCharges(.answer(.unknown))
+        let shared = "01a1fc67-dc5f-7229-9f7b-3f1897ccbcb2"
+        _ = try await fixture.run { try await $0.charge(id: shared, key: "k") }
+        let settled = try await operate { try await $0.post("/charges/\(shared)/settle", Self.command) }
+        #expect(settled.count("actions") == 1)
+        let others = try await fixture.environment.store.transaction { try OperatorLog($0).count(of: shared) }
+        #expect(others == 0)
+    }
+
+    @Test("a charge is found by its id as it is written in an address")
+    func escapedID() async throws {
+        _ = try await fixture.run { try await $0.charge(id: "order:18", key: "k") }
+        for path in ["/charges/order:18", "/charges/order%3A18", "/charges/%6frder%3a18"] {
+            #expect(try await operate { try await $0.get(path) }.text("chargeId") == "order:18", "\(path)")
+            #expect(try await fixture.run { try await $0.get(path) }.text("chargeId") == "order:18", "\(path)")
+        }
+        for path in ["/charges/%ff", "/charges/order%3", "/charges/order%00"] {
+            #expect(try await fixture.run { try await $0.get(path) }.status == 404, "\(path)")
+        }
     }
 
     @Test("a charge with an open refund is open, and settling asks about the refund")

@@ -49,8 +49,10 @@ struct KeysForEverTests {
                 let other = try await client.post("/charge", "{\(members)}", key: "k")
                 #expect(other.status == 422 && other.code == "idempotency-key-reused")
             }
-            let named = try await client.charge(id: "c", key: "k")
-            #expect(named.status == 422)
+            for id in ["c", "k"] {
+                let named = try await client.charge(id: id, key: "k")
+                #expect(named.status == 422, "\(id)")
+            }
             #expect(try await client.charge("20.00", key: "k").isReplayed)
             #expect(try await captured(client) == 2000)
         }

@@ -137,6 +137,40 @@ struct RefundTests {
         }
     }
 
+    @Test("one user's refund has nothing to do with another's under an equal key (IK-14)")
+    func equalKeys() async throws {
+        let fixture = try PaymentFixture.simulated()
+        try await fixture.run { client in
+            for user in ["ann", "bob"] { _ = try await client.charge(id: "of-\(user)", key: "c", user: user) }
+            for user in ["ann", "bob"] {
+                let refund = try await client.refund("of-\(user)", key: "r", user: user)
+                #expect(refund.status == 200 && !refund.isReplayed)
+                #expect(refund.text("chargeId") == "of-\(user)")
+            }
+            for user in ["ann", "bob"] {
+                #expect(try await client.get("/charges/of-\(user)", user: user).text("status") == "refunded")
+            }
+        }
+    }
+
+    @Test("while a refund has no answer its charge does not say that the money was given back (INV-17)")
+    func shownWhilePending() async throws {
+        let provider = ScriptedProvider()
+        let fixture = try PaymentFixture(provider)
+        provider.scriptRefunds(.answer(.unknown))
+        try await fixture.run { client in
+            _ = try await client.charge(id: "c", key: "k")
+            #expect(try await client.refund("c", "5.00", key: "r").code == "outcome-unknown")
+            let pending = try await client.get("/charges/c")
+            #expect(pending.text("status") == "succeeded")
+            #expect(pending.integer("refunded/amount") == 0 && pending.integer("refunding/amount") == 500)
+            #expect(try await client.refund("c", "5.00", key: "r").status == 200)
+            let done = try await client.get("/charges/c")
+            #expect(done.text("status") == "partially_refunded")
+            #expect(done.integer("refunded/amount") == 500 && done.value("refunding") == nil)
+        }
+    }
+
     @Test("a declined charge took nothing: its refund is refused, or with orCancel has nothing to do")
     func declined() async throws {
         let provider = ScriptedProvider()

@@ -89,6 +89,20 @@ struct StockBatchTests {
         #expect(try await fixture.levels(1) == Levels(onHand: 50, reserved: 2))
     }
 
+    @Test("what was refused in a batch stays refused: its order has ended, and may not be given goods by a late copy")
+    func refusedForGood() async throws {
+        try await fixture.stock(1, price: .max, onHand: 5)
+        try await fixture.run { client in
+            let command = Self.reserve(2, key: "r", id: "r")
+            #expect(try await client.batch([command]).integer("answers/0/status") == 422)
+            try await fixture.stock(1, price: 1, onHand: 5)
+            #expect(try await client.batch([command]).integer("answers/0/status") == 422)
+            #expect(try await fixture.levels(1) == Levels(onHand: 5, reserved: 0))
+            let single = try await client.reserve(2, key: "k")
+            #expect(single.status == 200)
+        }
+    }
+
     @Test("one reservation id under many keys in one batch is one reservation")
     func sameID() async throws {
         try await fixture.stock(1, onHand: 50)

@@ -32,7 +32,7 @@ struct SagaRoutes: Sendable {
     }
 
     private func show(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        guard let file = try await desk.file(try context.parameters.require("id")) else { throw Problem.noSuchOrder }
+        guard let file = try await desk.file(try context.pathParameter("id")) else { throw Problem.noSuchOrder }
         return .json { file.write(to: &$0) }
     }
 
@@ -44,14 +44,14 @@ struct SagaRoutes: Sendable {
             let words = SagaAction.allCases.map(\.rawValue).joined(separator: ", ")
             throw Problem(.invalidParameter, "The query must be action, with one of \(words).")
         }
-        let plan = try await desk.plan(action, of: try context.parameters.require("id"))
+        let plan = try await desk.plan(action, of: try context.pathParameter("id"))
         return .json { plan.write(to: &$0) }
     }
 
     private func carryOut(
         _ action: SagaAction, _ request: Request, _ context: ServiceContext
     ) async throws -> Response {
-        let id = try context.parameters.require("id")
+        let id = try context.pathParameter("id")
         let plan = try await desk.carryOut(action, of: id, try request.operatorCommand(context))
         return .json { json in
             json.object { json in

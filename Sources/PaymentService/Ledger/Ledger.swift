@@ -99,7 +99,7 @@ struct Ledger {
 
     private static func wallet(_ row: any SQLRow) throws -> Wallet {
         guard let currency = Currency(code: row.text(4)) else {
-            throw StoreError.fatal("account \(row.text(1)) has the currency \(row.text(4))")
+            throw StoreError.failed("account \(row.text(1)) has the currency \(row.text(4))")
         }
         return Wallet(
             number: row.integer(0), id: row.text(1), user: row.text(2), openedBy: row.text(3), currency: currency,

@@ -17,16 +17,16 @@ struct DeadLetterDesk: Sendable {
     func add(to routes: inout RouteCatalogue) {
         routes.get("/dead-letters", as: Self.list, list)
         routes.get("/dead-letters/:id", as: Self.show) { _, context in
-            .json(try await file(try context.parameters.require("id")))
+            .json(try await file(try context.pathParameter("id")))
         }
         routes.get("/dead-letters/:id/plan", as: Self.plan, plan)
         routes.post("/dead-letters/:id/retry", as: Self.retry) { request, context in
-            let id = try context.parameters.require("id")
+            let id = try context.pathParameter("id")
             _ = try await payments.retry(deadLetter: id, try request.operatorCommand(context))
             return .json(try await file(id))
         }
         routes.post("/dead-letters/:id/discard", as: Self.discard) { request, context in
-            let id = try context.parameters.require("id")
+            let id = try context.pathParameter("id")
             try await payments.discard(deadLetter: id, try request.operatorCommand(context))
             return .json(try await file(id))
         }
@@ -65,7 +65,7 @@ struct DeadLetterDesk: Sendable {
             let words = DeadLetterAction.allCases.map(\.rawValue).joined(separator: ", ")
             throw Problem(.invalidParameter, "The query must be action, with one of \(words).")
         }
-        let id = try context.parameters.require("id")
+        let id = try context.pathParameter("id")
         let plan = try await environment.store.transaction { try DeadLetterPlan(action, of: id, in: $0) }
         return .json { plan.write(to: &$0) }
     }

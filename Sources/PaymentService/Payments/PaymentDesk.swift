@@ -33,13 +33,13 @@ struct PaymentDesk: Sendable {
     }
 
     private func show(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let id = try context.parameters.require("id")
+        let id = try context.pathParameter("id")
         return .json(try await environment.store.transaction { try Self.file(id, in: $0) }.json())
     }
 
     /// Makes it due now. The worker asks, so that no two ask at once, and the answer is there a moment later.
     private func settle(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let id = try context.parameters.require("id")
+        let id = try context.pathParameter("id")
         let command = try request.operatorCommand(context)
         let file = try await environment.store.transaction { [environment] transaction in
             let records = PaymentRecords(transaction: transaction)

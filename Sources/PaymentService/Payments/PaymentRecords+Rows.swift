@@ -19,7 +19,7 @@ extension PaymentRecords {
             let provider = Provider(rawValue: row.text(7)), let currency = Currency(code: row.text(9)),
             let status = Payment.Status(rawValue: row.text(15)), let phase = ProviderTask.Phase(rawValue: row.text(16))
         else {
-            throw StoreError.fatal(
+            throw StoreError.failed(
                 "payment \(row.text(0)) is a \(row.text(1)) through \(row.text(7)) in \(row.text(9)) with the status \(row.text(15))"
             )
         }

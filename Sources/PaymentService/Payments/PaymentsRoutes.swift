@@ -38,7 +38,7 @@ struct PaymentsRoutes: Sendable {
         }
         routes.get("/payments/:id/events", as: Described.events, events)
         routes.keyedPost("/payments/:id/refund", as: Described.refund) { request, context, key in
-            let id = try context.parameters.require("id")
+            let id = try context.pathParameter("id")
             let json = try request.json(context)
             let reply = try await payments.refund(id, by: Caller(context), key: key) { currency in
                 try PaymentRefundRequest(json: json, currency)
@@ -46,11 +46,11 @@ struct PaymentsRoutes: Sendable {
             return .command(reply.located(at: "../"))
         }
         routes.post("/payments/:id/cancel", as: Described.cancel) { request, context in
-            let id = try context.parameters.require("id")
+            let id = try context.pathParameter("id")
             return .json(try await payments.cancel(id, caller: context.user).json())
         }
         routes.post("/webhooks/:provider", as: Described.webhook) { request, context in
-            guard let provider = Provider(rawValue: try context.parameters.require("provider")) else {
+            guard let provider = Provider(rawValue: try context.pathParameter("provider")) else {
                 throw Problem(.notFound, "There is no provider of this name.")
             }
             try await inbox.receive(request, context, from: provider)
@@ -59,7 +59,7 @@ struct PaymentsRoutes: Sendable {
     }
 
     private func payment(_ context: ServiceContext) async throws -> Payment {
-        let id = try context.parameters.require("id")
+        let id = try context.pathParameter("id")
         let payment = try await environment.store.transaction {
             try PaymentRecords(transaction: $0).payment(id, visibleTo: context.user)
         }

@@ -84,7 +84,7 @@ struct WalletRoutes: Sendable {
     }
 
     private func wallet(_ context: ServiceContext) async throws -> Wallet {
-        let id = try context.parameters.require("id")
+        let id = try context.pathParameter("id")
         let wallet = try await environment.store.transaction { try Ledger(transaction: $0).wallet(id: id) }
         // Another user's account reads as one that does not exist (INV-15).
         guard let wallet, wallet.isVisible(to: context.user) else { throw Problem.accountNotFound }

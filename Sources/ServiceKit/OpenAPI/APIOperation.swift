@@ -24,7 +24,7 @@ public struct APIOperation: Sendable {
             Parameter(name: name, place: "path", description: description, schema: schema)
         }
 
-        /// An id in the path, named there as `:name`. Any text may be asked for; a control character is refused.
+        /// An id in the path, named there as `:name`. Any text may be asked for, percent-encoded where it must be; a control character is refused.
         public static func id(
             _ description: String, named name: String = "id", example: String? = nil
         ) -> Parameter {

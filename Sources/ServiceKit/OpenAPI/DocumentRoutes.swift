@@ -29,7 +29,7 @@ struct DocumentRoutes: Sendable {
         routes.get(path, as: .document) { _, _ in .json(clients) }
         routes.get(operatorsPath, as: .operatorsDocument) { _, _ in .json(operators) }
         routes.get("/problems/:code", as: .problemPage) { _, context in
-            let code = try context.parameters.require("code")
+            let code = try context.pathParameter("code")
             guard let kind = ProblemKind(rawValue: code) else {
                 throw Problem(.notFound, "There is no problem type of this name.")
             }

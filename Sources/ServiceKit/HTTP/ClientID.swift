@@ -1,0 +1,44 @@
+import OpenAPI
+import StrictJSON
+
+/// The ids that clients choose for what they make: a charge's, a reservation's. They stand in paths, in logs and in an operator's
+/// terminal, and are looked for byte by byte, so they are of characters that mean the same in all of these.
+enum ClientID {
+    static let lengths = 1...128
+    static let pattern = #"^[A-Za-z0-9._~:-]*[A-Za-z0-9][A-Za-z0-9._~:-]*$"#
+
+    static func isValid(_ text: String) -> Bool {
+        // Without a letter or digit it may be `..`, which in a path is another place.
+        var isNamed = false
+        let isPlain = text.utf8.allSatisfy { byte in
+            switch byte {
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A:
+                isNamed = true
+                return true
+            default: return "._~:-".utf8.contains(byte)
+            }
+        }
+        return isPlain && isNamed && lengths.contains(text.utf8.count)
+    }
+}
+
+extension ObjectReader {
+    /// An id that the client has chosen, or asks about; anything else is a fault.
+    public mutating func clientID(_ name: String, required: Bool = true) -> String? {
+        guard let value = required ? requiredValue(name) : value(name) else { return nil }
+        guard let text = value.string, ClientID.isValid(text) else {
+            issue(
+                name,
+                "must be a string of 1 to 128 letters, digits or any of . _ ~ : - with at least one letter or digit")
+            return nil
+        }
+        return text
+    }
+}
+
+extension Schema {
+    /// An id that clients may choose.
+    public static func clientID(_ description: String) -> Schema {
+        .string(description, length: ClientID.lengths, pattern: ClientID.pattern)
+    }
+}
