@@ -239,6 +239,49 @@ def test_NX_05_connections_to_a_service_are_kept(edge):
     assert all((r.header("Connection") or "").lower() != "close" for r in seen)
 
 
+@pytest.mark.parametrize("protocol", ["h2c", "websocket", "websocket, h2c"])
+def test_NX_08_nobodys_wish_for_another_protocol_reaches_a_service(edge, protocol):
+    headers = [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", protocol), ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA")]
+    raw.request(edge.base, "GET", "/order/orders", headers)
+    seen = edge.order.seen(method="*")[-1]
+    assert seen.all("Upgrade") == []
+    assert not any("upgrade" in value.lower() for value in seen.all("Connection"))
+
+
+def test_NX_08_a_wish_for_another_protocol_costs_the_next_client_nothing(stack):
+    for _ in range(4):
+        raw.request(stack.base, "GET", "/stock/items/1", [("Connection", "Upgrade"), ("Upgrade", "websocket")])
+        began = time.monotonic()
+        for _ in range(8):
+            assert raw.request(stack.base, "GET", "/stock/items/1", timeout=8).status_code == 200
+        assert time.monotonic() - began < 8
+
+
+def test_hazard_38_nginx_waits_longer_than_order_and_order_longer_than_one_attempt():
+    waits = float(re.search(r"proxy_read_timeout (\d+)s;", nginx_conf())[1])
+    settings = (ROOT / "docs" / "settings.md").read_text()
+
+    def default(name: str) -> float:
+        return float(re.search(rf"`{name}`[^|]*\| *(\d+)", settings)[1])
+    assert waits > default("CHECKOUT_TIMEOUT_SECONDS") > default("GATEWAY_TIMEOUT_SECONDS")
+
+
+def test_HT_12_a_client_that_asks_too_often_is_told_to_wait_and_uses_up_no_key():
+    with Stack({"CLIENT_RATE": "1"}) as stack:
+        key = new_key()
+        body = json.dumps({"amount": 1}).encode()
+        eventually(lambda: raw.request(stack.base, "GET", "/stock/items/1").status_code == 200, "there is room", 10)
+        answers = [raw.request(stack.base, "POST", "/payment/charge", [JSON, ("Idempotency-Key", key)], body) for _ in range(8)]
+        refused = [answer for answer in answers if answer.status_code != 200]
+        assert refused
+        for answer in refused:
+            assert_problem(answer, 429, "too-many-requests")
+            assert answer.headers["retry-after"] == "1"
+        eventually(lambda: raw.request(stack.base, "GET", "/stock/items/1").status_code == 200, "there is room again", 10)
+        eventually(lambda: raw.request(
+            stack.base, "POST", "/payment/charge", [JSON, ("Idempotency-Key", key)], body).status_code == 200, "the key is free", 10)
+
+
 def test_NX_05_when_the_client_leaves_the_service_is_left_to_finish(edge):
     finished = []
 

@@ -72,6 +72,34 @@ struct RequestReadDeadlineTests {
         #expect(String(buffer: body).contains(#""code":"request-timeout""#))
     }
 
+    @Test("the answer names the request as it named itself, and its path (NX-04)")
+    func named() throws {
+        var head = HTTPRequest(method: .post, scheme: "http", authority: "test", path: "/charge?x=1")
+        head.headerFields[.requestID] = "slow-body-1"
+        let parts = Problem(.requestTimeout, "late").finalParts(to: head, allocator: ByteBufferAllocator())
+        guard case .head(let answer) = parts[0], case .body(let body) = parts[1] else {
+            Issue.record("there is no whole answer")
+            return
+        }
+        #expect(answer.headerFields[.requestID] == "slow-body-1")
+        let text = String(buffer: body)
+        #expect(text.contains(#""requestId":"slow-body-1""#) && text.contains(#""instance":"/charge""#))
+    }
+
+    @Test("bytes that are part of no request end the connection before they are too many (INV-14)")
+    func unread() throws {
+        let piece = ByteBuffer(repeating: UInt8(ascii: " "), count: RequestReadDeadlineHandler.maximumUnread / 2)
+        let channel = EmbeddedChannel(handlers: [WordDecoder(), RequestReadDeadlineHandler(limit: .seconds(10))])
+        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+        try channel.writeInbound(piece)
+        try channel.writeInbound(ByteBuffer(string: "head body end"))
+        try channel.writeInbound(piece)
+        try channel.writeInbound(piece)
+        #expect(channel.isActive)
+        _ = try? channel.writeInbound(ByteBuffer(string: " "))
+        #expect(!channel.isActive)
+    }
+
     @Test("pieces that keep coming do not put the deadline off")
     func trickle() throws {
         try receive("piece")

@@ -188,6 +188,39 @@ struct WholeRequestHandlerTests {
         #expect(!channel.isActive)
     }
 
+    @Test(
+        "behind a request for another protocol nothing can be read, so the connection ends with its answer, which says so",
+        arguments: ["upgrade", "keep-alive, Upgrade", "Close", "x ,close"])
+    func lastOfItsConnection(_ connection: String) throws {
+        try receive(head("/a", [.connection: connection, .upgrade: "h2c"]), .end(nil))
+        try answer("1")
+        guard case .head(let head)? = try channel.readOutbound(as: HTTPResponsePart.self) else {
+            Issue.record("there is no answer")
+            return
+        }
+        #expect(head.headerFields[.connection] == "close")
+        #expect(!channel.isActive)
+    }
+
+    @Test("a connection stays open when its client names other options, or wishes for a protocol without insisting")
+    func notLast() throws {
+        try receive(head("/a", [.connection: "keep-alive, closed", .upgrade: "h2c"]), .end(nil))
+        try answer("1")
+        try receive(head("/b"), .end(nil))
+        try answer("2")
+        #expect(try sent() == ["200 1.", "200 2."])
+        #expect(channel.isActive)
+    }
+
+    @Test("the connection ends after an answer that says so, as one to a body that is too large does")
+    func closedByAnswer() throws {
+        try receive(head("/a", [.contentLength: String(Request.maximumBodyBytes + 1)]), body("1"))
+        try #require(service.answer(Response(status: .contentTooLarge, headers: [.connection: "close"])))
+        channel.embeddedEventLoop.run()
+        #expect(try sent() == ["413."])
+        #expect(!channel.isActive)
+    }
+
     @Test("a client that says that it sends nothing more still gets its answers, and then the connection ends")
     func halfClosed() throws {
         try receive(head("/a"), .end(nil), head("/b"), .end(nil))
@@ -221,6 +254,31 @@ struct WholeRequestHandlerTests {
         try answer("3")
         #expect(try sent() == ["200 1.", "200 2.", "200 3."])
         #expect(reads.count == 1)
+    }
+
+    @Test("a client that takes nothing of its answers loses its connection after a while (hazard 62)")
+    func clientThatTakesNothing() throws {
+        try receive(head("/a"), .end(nil), head("/b"), .end(nil))
+        channel.isWritable = false
+        try answer("1")
+        channel.pipeline.fireChannelWritabilityChanged()
+        channel.embeddedEventLoop.advanceTime(by: WholeRequestHandler.lingering - .seconds(1))
+        #expect(channel.isActive)
+        channel.embeddedEventLoop.advanceTime(by: .seconds(1))
+        #expect(!channel.isActive)
+        #expect(service.requests == ["/a "])
+    }
+
+    @Test("a client that takes its answer at last keeps its connection")
+    func clientThatIsSlow() throws {
+        try receive(head("/a"), .end(nil))
+        channel.isWritable = false
+        try answer("1")
+        channel.embeddedEventLoop.advanceTime(by: WholeRequestHandler.lingering - .seconds(1))
+        channel.isWritable = true
+        channel.pipeline.fireChannelWritabilityChanged()
+        channel.embeddedEventLoop.advanceTime(by: .seconds(3600))
+        #expect(channel.isActive)
     }
 
     @Test("a client that sends without end behind a request loses its connection")

@@ -36,6 +36,7 @@ extension Request {
         var (ids, keys): ([String], [String]) = ([], [])
         var cursor: String?
         var limit = AuditLimits.page.upperBound
+        try checkQueryHasNoRepetition(except: ["id", "key"])
         for (name, value) in uri.queryParameters {
             switch name {
             case "limit":

@@ -49,7 +49,7 @@ struct EnvelopeMiddleware: RouterMiddleware {
         } catch {
             let problem = problem(for: error, request, log)
             response = problem.response(instance: request.uri.path, requestID: context.requestID.value)
-            if request.method == .head { response.body = ResponseBody() }
+            if request.method == .head { response = response.createHeadResponse() }
         }
         response.headers[.requestID] = context.requestID.value
         let status = response.status.code
@@ -84,7 +84,7 @@ struct EnvelopeMiddleware: RouterMiddleware {
                 throw Problem(.deadlineExceeded, "No time is left for this request; nothing was executed.")
             }
             let longest = Self.longestDeadline.wholeMilliseconds
-            // From its head on: what its body took to arrive, the caller has waited as well.
+            // From when all of it was there: who sends this header sends a request in one piece.
             context.deadline = Deadline(uptime: start + .milliseconds(min(milliseconds, longest)))
         }
     }

@@ -237,9 +237,13 @@ public struct Problem: Error, Sendable, Equatable {
     }
 
     /// The whole answer to a request that no route ever saw, after which the connection is closed.
-    func finalParts(allocator: ByteBufferAllocator) -> [HTTPResponsePart] {
-        let requestID = Correlation.RequestID()
-        let body = allocator.buffer(bytes: json(instance: "/", requestID: requestID.value))
+    ///
+    /// - Parameter request: its head, if that could be read.
+    func finalParts(to request: HTTPRequest? = nil, allocator: ByteBufferAllocator) -> [HTTPResponsePart] {
+        let requestID =
+            request?.headerFields.only(.requestID).flatMap { Correlation.RequestID($0) } ?? Correlation.RequestID()
+        let path = request?.path.map { String($0.prefix { $0 != "?" }) } ?? "/"
+        let body = allocator.buffer(bytes: json(instance: path, requestID: requestID.value))
         var fields = headers
         fields[.connection] = "close"
         fields[.contentLength] = String(body.readableBytes)

@@ -1,3 +1,4 @@
+import HTTPTypes
 import NIOCore
 import NIOHTTPTypes
 
@@ -12,7 +13,15 @@ final class RequestReadDeadlineHandler: ChannelDuplexHandler, RemovableChannelHa
     typealias OutboundIn = HTTPResponsePart
     typealias OutboundOut = HTTPResponsePart
 
+    /// So many bytes may arrive without being part of a request: of a head, which has a limit of its own, a little more than that. Blanks
+    /// before a header's value have none, nor what follows when the client would speak another protocol.
+    static let maximumUnread = 256 * 1024
+
     private let limit: TimeAmount
+    /// How many bytes have arrived since the last part of a request.
+    private var unread = 0
+    /// The head of the request that is open.
+    private var head: HTTPRequest?
     /// Whether a request has begun to arrive and is not complete.
     private var requestIsOpen = false
     /// Whether the request that is open has an answer already, whole or in part: a route may answer before the body is there.
@@ -48,11 +57,15 @@ final class RequestReadDeadlineHandler: ChannelDuplexHandler, RemovableChannelHa
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        unread = 0
         switch unwrapInboundIn(data) {
-        case .head: requestIsOpen = true
+        case .head(let head):
+            requestIsOpen = true
+            self.head = head
         case .body: break
         case .end:
             requestIsOpen = false
+            head = nil
             timer?.cancel()
             timer = nil
             if requestIsAnswered { requestIsAnswered = false } else { unanswered += 1 }
@@ -77,7 +90,7 @@ final class RequestReadDeadlineHandler: ChannelDuplexHandler, RemovableChannelHa
     private func timeIsOver(_ context: ChannelHandlerContext) {
         if !requestIsAnswered {
             let problem = Problem(.requestTimeout, "The request did not arrive within the time allowed.")
-            for part in problem.finalParts(allocator: context.channel.allocator) {
+            for part in problem.finalParts(to: head, allocator: context.channel.allocator) {
                 context.write(wrapOutboundOut(part), promise: nil)
             }
             context.flush()
@@ -85,8 +98,10 @@ final class RequestReadDeadlineHandler: ChannelDuplexHandler, RemovableChannelHa
         context.close(promise: nil)
     }
 
-    fileprivate func bytesArrived() {
+    fileprivate func bytesArrived(_ count: Int) {
         requestIsOpen = true
+        unread += count
+        if unread > Self.maximumUnread { context?.close(promise: nil) }
     }
 
     fileprivate func bytesDecoded() { startTimer() }
@@ -109,7 +124,7 @@ private final class ByteArrivalHandler: ChannelInboundHandler, RemovableChannelH
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        owner.bytesArrived()
+        owner.bytesArrived(unwrapInboundIn(data).readableBytes)
         context.fireChannelRead(data)
     }
 

@@ -103,10 +103,13 @@ extension Request {
         return (limit, cursor)
     }
 
-    /// A parameter that is there twice says nothing: which one counts would be a guess. - Throws: `Problem`.
-    public func checkQueryHasNoRepetition() throws {
+    /// A parameter that is there twice says nothing: which one counts would be a guess.
+    ///
+    /// - Parameter lists: names that may be there several times.
+    /// - Throws: `Problem`.
+    public func checkQueryHasNoRepetition(except lists: Set<Substring> = []) throws {
         var names: Set<Substring> = []
-        for (name, _) in uri.queryParameters where !names.insert(name).inserted {
+        for (name, _) in uri.queryParameters where !lists.contains(name) && !names.insert(name).inserted {
             throw Problem(.invalidParameter, "A query parameter may be there once.")
         }
     }

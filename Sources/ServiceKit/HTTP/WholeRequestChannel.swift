@@ -105,6 +105,8 @@ final class WholeRequestHandler: ChannelDuplexHandler {
     /// Done when the last answer is with the system.
     private var lastWrite: EventLoopFuture<Void>?
     private var end: Scheduled<Void>?
+    /// Runs while the client does not take its answer.
+    private var slowClient: Scheduled<Void>?
 
     init(
         on channel: any Channel, executor: any TaskExecutor, running: RunningRequest = RunningRequest(),
@@ -120,6 +122,7 @@ final class WholeRequestHandler: ChannelDuplexHandler {
         state = .ended
         waiting.removeAll()
         end?.cancel()
+        slowClient?.cancel()
     }
 
     /// Whether a request is on its way through the service, or its answer through the connection.
@@ -195,7 +198,7 @@ final class WholeRequestHandler: ChannelDuplexHandler {
     /// - Parameter body: nil if it is too large; it is still to be read then, and forgotten.
     private func answer(_ request: Request, _ body: ByteBuffer?, _ context: ChannelHandlerContext) {
         state = .answering(isRead: body != nil)
-        let isLast = request.headers.only(.connection) == "close"
+        let isLast = request.isLast
         let loop = context.eventLoop
         let this = NIOLoopBound((handler: self, context: context), eventLoop: loop)
         let task = Task(executorPreference: executor) { [respond, channel] in
@@ -212,6 +215,9 @@ final class WholeRequestHandler: ChannelDuplexHandler {
     private func write(_ head: HTTPResponse, _ body: ByteBuffer?, isLast: Bool, _ context: ChannelHandlerContext) {
         guard case .answering(let isRead) = state else { return }
         guard let body else { return context.close(promise: nil) }
+        var head = head
+        let isLast = isLast || head.headerFields[.connection] == "close"
+        if isLast { head.headerFields[.connection] = "close" }
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         if body.readableBytes > 0 { context.write(wrapOutboundOut(.body(body)), promise: nil) }
         if isLast {
@@ -237,7 +243,10 @@ final class WholeRequestHandler: ChannelDuplexHandler {
     /// Takes the next request, once the answer to this one does not wait for a slow client any more: else one who reads nothing could have
     /// any number of answers kept for it.
     private func goOnWhenSent(_ context: ChannelHandlerContext) {
-        guard case .sending(let isRead) = state, context.channel.isWritable else { return }
+        guard case .sending(let isRead) = state else { return }
+        guard context.channel.isWritable else { return closeUnlessTaken(context) }
+        slowClient?.cancel()
+        slowClient = nil
         state = isRead ? .idle : .skipping
         while let part = waiting.popFirst() {
             take(part, context)
@@ -248,6 +257,13 @@ final class WholeRequestHandler: ChannelDuplexHandler {
         guard readIsHeld else { return }
         readIsHeld = false
         context.read()
+    }
+
+    /// A client that takes nothing of its answer does not keep its connection for ever; the server's idle time-out sees a request under way.
+    private func closeUnlessTaken(_ context: ChannelHandlerContext) {
+        guard slowClient == nil else { return }
+        let this = NIOLoopBound(context, eventLoop: context.eventLoop)
+        slowClient = context.eventLoop.scheduleTask(in: Self.lingering) { this.value.close(promise: nil) }
     }
 
     /// What arrived is no HTTP; nobody can tell where the next request would begin.
@@ -280,6 +296,19 @@ final class WholeRequestHandler: ChannelDuplexHandler {
         end = context.eventLoop.scheduleTask(in: Self.lingering) { this.value.close(promise: nil) }
         // What else the client sends is read and dropped, so that its end is noticed.
         if readIsHeld { context.read() }
+    }
+}
+
+extension Request {
+    /// Whether nothing follows on the connection: the client says so; or the decoder reads nothing behind the request, because the
+    /// client would speak another protocol next, and then whatever follows would be lost.
+    fileprivate var isLast: Bool {
+        if method == .connect { return true }
+        for field in headers where field.name == .connection {
+            let words = field.value.lowercased().split { $0 == "," || $0 == " " || $0 == "\t" }
+            if words.contains(where: { $0 == "close" || $0 == "upgrade" }) { return true }
+        }
+        return false
     }
 }
 

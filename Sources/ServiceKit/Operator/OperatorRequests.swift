@@ -148,6 +148,7 @@ extension Request {
         var state = states.first ?? ""
         var (limit, cursor) = (20, String?.none)
         var (user, age) = (String?.none, Int64?.none)
+        try checkQueryHasNoRepetition()
         for (name, value) in uri.queryParameters {
             switch name {
             case "state":
