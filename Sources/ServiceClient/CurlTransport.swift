@@ -19,6 +19,8 @@ public final class CurlTransport: Transport {
     public static let maximumConnections = 64
     /// Transfers that wait beyond this are refused as not sent.
     static let maximumWaiting = 16_384
+    /// How long an address is taken to be that of a name, as nginx does: a service that is started anew may have another.
+    static let nameLifeSeconds = 5
 
     private let loop: CurlLoop
     private let noticesReplays: Bool
@@ -146,8 +148,8 @@ private final class CurlLoop: @unchecked Sendable {
     }
 }
 
-/// Bounds the transfers to each service that are under way at once. Those beyond wait here, in their order and no longer than their
-/// time-outs: that they were not sent says nothing of the service.
+/// Bounds the transfers to each service that are under way at once. Those beyond wait here, in their order and no longer than half of
+/// their time-outs: that they were not sent says nothing of the service.
 private struct Places {
     let maximum: Int
     private(set) var waiting: [CurlTransfer] = []
@@ -167,7 +169,7 @@ private struct Places {
         var admitted: [CurlTransfer] = []
         var staying: [CurlTransfer] = []
         for transfer in waiting + submitted.prefix(room) {
-            if transfer.deadline <= now {
+            if transfer.latestStart <= now {
                 transfer.complete(.failure(.notSentInTime))
             } else if taken[transfer.origin, default: 0] < maximum {
                 taken[transfer.origin, default: 0] += 1
@@ -188,7 +190,7 @@ private struct Places {
 
     /// How long nobody needs to look after those who wait, in milliseconds.
     func longestPause(from now: ContinuousClock.Instant) -> Int32 {
-        guard let first = waiting.map(\.deadline).min() else { return 1000 }
+        guard let first = waiting.map(\.latestStart).min() else { return 1000 }
         return isToBeLookedAt ? 0 : Int32(max(1, min(1000, (first - now).wholeMilliseconds + 1)))
     }
 }
@@ -202,6 +204,8 @@ private final class CurlTransfer: @unchecked Sendable {
     let origin: Substring
     /// When the time is over, waiting for a place included.
     let deadline: ContinuousClock.Instant
+    /// Not begun any later: with less than half of its time left, the service might well act and its answer not be waited for.
+    let latestStart: ContinuousClock.Instant
     private let request: ServiceRequest
     private let noticesReplays: Bool
     private let completion: @Sendable (Result<ServiceResponse, TransportError>) -> Void
@@ -218,6 +222,7 @@ private final class CurlTransfer: @unchecked Sendable {
         self.completion = completion
         origin = Self.origin(of: request.url)
         deadline = .now + request.timeout
+        latestStart = deadline - request.timeout / 2
     }
 
     /// All before the path.
@@ -245,6 +250,9 @@ private final class CurlTransfer: @unchecked Sendable {
         _ = ccurl_set_string(easy, CURLOPT_PROXY, "")
         _ = ccurl_set_string(easy, CURLOPT_PROTOCOLS_STR, "http,https")
         _ = ccurl_set_long(easy, CURLOPT_NOSIGNAL, 1)
+        // A name server that does not answer would hold this thread, and with it the calls to all other services, until it does.
+        _ = ccurl_set_long(easy, CURLOPT_QUICK_EXIT, 1)
+        _ = ccurl_set_long(easy, CURLOPT_DNS_CACHE_TIMEOUT, CurlTransport.nameLifeSeconds)
         _ = ccurl_set_long(easy, CURLOPT_FOLLOWLOCATION, 0)
         _ = ccurl_set_long(easy, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
         _ = ccurl_set_long(easy, CURLOPT_TIMEOUT_MS, max(1, Int((deadline - now).wholeMilliseconds)))

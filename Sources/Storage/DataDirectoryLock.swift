@@ -21,6 +21,8 @@ public final class DataDirectoryLock: Sendable {
     private let database: Int32
     /// The second line of a lock file beside which there is a store.
     private static let storeMark = "its store was made\n"
+    /// The beginning of the line that says which file the store was.
+    private static let fileMark = "file "
 
     /// Takes the lock; makes the directory when it is missing.
     ///
@@ -30,10 +32,16 @@ public final class DataDirectoryLock: Sendable {
         path = "\(directory)/\(service).lock"
         databasePath = "\(directory)/\(service).sqlite"
         lockFile = try Self.lock(path, holder: Self.read)
-        hadStore = Self.text(lockFile).hasSuffix("\n\(Self.storeMark)")
+        hadStore = Self.isMarked(lockFile)
+        let noted = Self.noted(lockFile)
         guard !hadStore || Self.hasContents(databasePath) else {
             close(lockFile)
             throw .storeGone(path: databasePath, lock: path)
+        }
+        // SQLite would enter into it what was written to another, and damage it without a word.
+        if let noted, noted != Self.inode(databasePath), Self.hasContents("\(databasePath)-wal") {
+            close(lockFile)
+            throw .logOfAnother(path: databasePath, lock: path)
         }
         do throws(DataDirectoryError) {
             database = try Self.lock(databasePath, holder: { _ in "a process whose lock file was removed" })
@@ -56,8 +64,12 @@ public final class DataDirectoryLock: Sendable {
     }
 
     private func write(_ mark: String) throws(DataDirectoryError) {
-        let text = "process \(getpid())\n\(mark)"
-        guard ftruncate(lockFile, 0) == 0, pwrite(lockFile, text, text.utf8.count, 0) == text.utf8.count else {
+        let file = mark.isEmpty ? "" : "\(Self.fileMark)\(Self.inode(databasePath) ?? 0)\n"
+        let text = "process \(getpid())\n\(file)\(mark)"
+        // Not cut first: on a full disk the mark would be gone and could not be written again.
+        guard pwrite(lockFile, text, text.utf8.count, 0) == text.utf8.count,
+            ftruncate(lockFile, off_t(text.utf8.count)) == 0
+        else {
             throw .unusable(path: path, reason: Self.lastError)
         }
     }
@@ -104,9 +116,30 @@ public final class DataDirectoryLock: Sendable {
     }
 
     private static func text(_ descriptor: Int32) -> String {
-        var buffer = [UInt8](repeating: 0, count: 64)
+        var buffer = [UInt8](repeating: 0, count: 128)
         let count = pread(descriptor, &buffer, buffer.count, 0)
         return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+    }
+
+    /// Whether a store of a service has ever been made in a directory, as far as is noted there.
+    public static func hasStore(in directory: String, of service: String) -> Bool {
+        let descriptor = open("\(directory)/\(service).lock", O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return false }
+        defer { close(descriptor) }
+        return isMarked(descriptor)
+    }
+
+    private static func isMarked(_ descriptor: Int32) -> Bool { text(descriptor).hasSuffix("\n\(storeMark)") }
+
+    /// Which file the store was when it was last opened; nil if a version before did not note it.
+    private static func noted(_ descriptor: Int32) -> UInt64? {
+        text(descriptor).split(separator: "\n").first { $0.hasPrefix(fileMark) }
+            .flatMap { UInt64($0.dropFirst(fileMark.count)) }
+    }
+
+    private static func inode(_ path: String) -> UInt64? {
+        var file = stat()
+        return stat(path, &file) == 0 ? UInt64(file.st_ino) : nil
     }
 
     private static func hasContents(_ path: String) -> Bool {
@@ -125,6 +158,8 @@ public enum DataDirectoryError: Error, Equatable, CustomStringConvertible {
     case unusable(path: String, reason: String)
     /// There was a store, says the lock file, and it is missing or empty.
     case storeGone(path: String, lock: String)
+    /// The database is another file than it was, and beside it lies a log that was written for that one.
+    case logOfAnother(path: String, lock: String)
 
     public var description: String {
         switch self {
@@ -132,8 +167,14 @@ public enum DataDirectoryError: Error, Equatable, CustomStringConvertible {
         case .unusable(let path, let reason): "\(path) cannot be used: \(reason)"
         case .storeGone(let path, let lock):
             """
-            \(path) is missing or empty, and \(lock) says that there was a store. Put it, or a backup of it, back. Only if it is to \
-            begin empty, with every key new again, remove \(lock)
+            \(path) is missing or empty, and \(lock) says that there was a store. Put it, or a backup of it, back; with a backup, first \
+            remove \(path)-wal and \(path)-shm, which belong to what is lost. Only if it is to begin empty, with every key new again, \
+            remove \(lock)
+            """
+        case .logOfAnother(let path, let lock):
+            """
+            \(path) is not the file that it was, and \(path)-wal may belong to that one, which would damage this one. If this is a \
+            backup, remove \(path)-wal and \(path)-shm. If all files were copied here together, remove \(lock)
             """
         }
     }

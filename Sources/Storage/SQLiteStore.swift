@@ -79,7 +79,9 @@ public final class SQLiteStore: Store {
         self.loop = loop
         aside = DispatchQueue(label: "store")
         var configuration = Configuration()
-        configuration.busyMode = .timeout(5)
+        // Only this process writes (hazard 51). Somebody who has the database locked all the same, with a shell, makes requests fail
+        // (hazard 54), and must not make them wait: lone work is committed on the event loop.
+        configuration.busyMode = .timeout(0.1)
         configuration.prepareDatabase { database in
             // WAL appends and syncs once a commit; FULL, because the default there (NORMAL) does not sync at all (49).
             try database.execute(sql: "PRAGMA journal_mode = WAL")

@@ -31,9 +31,7 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
         case .full: "the disk is full: make room; what was stored is safe"
         case .overloaded: "too much work is waiting for the store"
         case .closed: "the store is closed"
-        case .constraint(let message), .failed(let message): message
-        case .fatal(let message):
-            "\(message): look at the disk and the system's log, then start the service again; what was answered is safe"
+        case .constraint(let message), .failed(let message), .fatal(let message): message
         }
     }
 }
@@ -49,7 +47,18 @@ extension StoreError {
         // A used-up quota is a full disk. The index of the log is no part of what is stored: that it cannot grow means no room.
         case SQLITE_IOERR where systemError == ENOSPC || systemError == EDQUOT || code == indexCannotGrow: self = .full
         case SQLITE_CONSTRAINT: self = .constraint(message)
-        case SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_NOTADB: self = .fatal("\(message) (SQLite code \(code))")
+        case SQLITE_IOERR:
+            self = .fatal(
+                """
+                \(message) (SQLite code \(code)): look at the disk and the system's log, then start the service again; what was \
+                answered is safe
+                """)
+        case SQLITE_CORRUPT, SQLITE_NOTADB:
+            self = .fatal(
+                """
+                \(message) (SQLite code \(code)): the store is damaged, and another start does not help. Copy its files, then put a \
+                backup in their place (docs/operations.md, Backup and restore)
+                """)
         default: self = .failed("\(message) (SQLite code \(code))")
         }
     }

@@ -10,8 +10,9 @@ struct LogOutputTests {
         private let all = Mutex<[String]>([])
         var value: [String] { all.withLock { $0 } }
 
-        func add(_ bytes: [UInt8]) {
+        func add(_ bytes: ArraySlice<UInt8>) -> Int {
             all.withLock { $0.append(String(decoding: bytes, as: UTF8.self)) }
+            return bytes.count
         }
     }
 
@@ -26,6 +27,31 @@ struct LogOutputTests {
 
     private func append(_ line: String, isUrgent: Bool = false, to output: LogOutput) {
         output.append(Array("\(line)\n".utf8), isUrgent: isUrgent)
+    }
+
+    @Test("on a full disk lines are lost, but never half of one: its end is written before the next (INV-18)")
+    func fullDisk() {
+        let room = Mutex(0)
+        let disk = Mutex("")
+        let output = LogOutput { bytes in
+            let count = room.withLock { room in
+                let count = min(room, bytes.count)
+                room -= count
+                return count
+            }
+            disk.withLock { $0 += String(decoding: bytes.prefix(count), as: UTF8.self) }
+            return count
+        }
+        func append(_ line: String, room more: Int) {
+            room.withLock { $0 += more }
+            output.append(Array("\(line)\n".utf8), isUrgent: true)
+        }
+        append("whole", room: 8)
+        append("torn line", room: 0)
+        append("lost", room: 3)
+        append("lost as well", room: 0)
+        append("after", room: 100)
+        #expect(disk.withLock { $0 } == "whole\ntorn line\nafter\n")
     }
 
     @Test("without a loop each line is written at once")

@@ -79,6 +79,31 @@ struct DataDirectoryLockTests {
         #expect(throws: Never.self) { _ = try lock() }
     }
 
+    @Test("a backup beside the log of the store that it replaces is refused: the log would be entered into it")
+    func logOfAnother() throws {
+        let directory = try TemporaryDirectory()
+        let (path, lockFile) = (directory.file("stock.sqlite"), directory.file("stock.lock"))
+        func lock() throws -> DataDirectoryLock { try DataDirectoryLock(directory: directory.path, service: "stock") }
+        #expect(!DataDirectoryLock.hasStore(in: directory.path, of: "stock"))
+        try lock().noteStore()
+        #expect(DataDirectoryLock.hasStore(in: directory.path, of: "stock"))
+        try directory.write("a store", to: "stock.sqlite")
+        try directory.write("its log", to: "stock.sqlite-wal")
+        // After a crash the log is the store's own.
+        #expect(throws: Never.self) { _ = try lock() }
+        try directory.write("a backup", to: "backup")
+        try FileManager.default.removeItem(atPath: path)
+        try FileManager.default.moveItem(atPath: directory.file("backup"), toPath: path)
+        for _ in 0..<2 {
+            #expect(throws: DataDirectoryError.logOfAnother(path: path, lock: lockFile)) { try lock() }
+        }
+        try FileManager.default.removeItem(atPath: "\(path)-wal")
+        #expect(throws: Never.self) { _ = try lock() }
+        // From now on it is this one that a log belongs to.
+        try directory.write("its log", to: "stock.sqlite-wal")
+        #expect(throws: Never.self) { _ = try lock() }
+    }
+
     @Test("who asks for a lock that is taken is told by whom, and the store's mark is not mistaken for that")
     func holderWithMark() throws {
         let directory = try TemporaryDirectory()

@@ -37,7 +37,9 @@ struct Listener: Service {
     func run() async throws {
         do {
             try await server.run()
-        } catch let error where error is IOError || error is SocketAddressError {
+        } catch let error
+            where error is IOError || error is SocketAddressError || error is SocketAddressError.UnknownHost
+        {
             throw CannotListen(address: address, cause: error)
         }
     }

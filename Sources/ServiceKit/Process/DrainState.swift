@@ -17,9 +17,9 @@ public final class DrainState: Service {
     /// True once the service has been told to stop: not ready, and no new requests.
     public var isDraining: Bool { draining.load(ordering: .relaxed) }
 
-    /// Waits for the order to stop.
+    /// Waits for the order to stop. - Throws: `CancellationError` if another part of the process fails: that is no order.
     public func run() async throws {
-        try? await gracefulShutdown()
+        try await gracefulShutdown()
         draining.store(true, ordering: .relaxed)
         onDrain()
     }

@@ -24,14 +24,19 @@ final class LogOutput: Sendable {
     private struct State {
         var loop: (any EventLoop)?
         var gathered: [UInt8] = []
+        /// The end of a line whose beginning was written: the next one must not stand behind half of it (INV-18).
+        var rest: [UInt8] = []
         var hasEnded = false
     }
 
     private let state = Mutex(State())
-    private let write: @Sendable ([UInt8]) -> Void
+    private let write: @Sendable (ArraySlice<UInt8>) -> Int
 
-    /// An output. - Parameter write: takes whole lines; called by one thread at a time.
-    init(write: @escaping @Sendable ([UInt8]) -> Void) {
+    /// An output.
+    ///
+    /// - Parameter write: takes whole lines, or what is left of one, and says how many bytes of that it has written: fewer on a full disk.
+    ///   Called by one thread at a time.
+    init(write: @escaping @Sendable (ArraySlice<UInt8>) -> Int) {
         self.write = write
     }
 
@@ -72,19 +77,30 @@ final class LogOutput: Sendable {
     /// Inside the lock, so that lines stay in their order.
     private func writeGathered(_ state: inout State) {
         guard !state.gathered.isEmpty else { return }
-        write(state.gathered)
-        state.gathered.removeAll(keepingCapacity: true)
+        defer { state.gathered.removeAll(keepingCapacity: true) }
+        if !state.rest.isEmpty {
+            let written = write(state.rest[...])
+            state.rest.removeFirst(written)
+            guard state.rest.isEmpty else { return }
+        }
+        let written = write(state.gathered[...])
+        guard written > 0, written < state.gathered.count else { return }
+        // Lines that cannot be written are lost, but not the end of one: the service does not stop for its log.
+        let lineFeed = UInt8(ascii: "\n")
+        guard state.gathered[written - 1] != lineFeed else { return }
+        let rest = state.gathered[written...]
+        state.rest = Array(rest[...(rest.firstIndex(of: lineFeed) ?? rest.endIndex - 1)])
     }
 
-    /// Lines that cannot be written are lost: the service does not stop for its log.
-    private static let writeToStandardOutput: @Sendable ([UInt8]) -> Void = { lines in
-        var rest = lines[...]
+    private static let writeToStandardOutput: @Sendable (ArraySlice<UInt8>) -> Int = { lines in
+        var rest = lines
         while !rest.isEmpty {
             let written = rest.withUnsafeBytes { systemWrite(STDOUT_FILENO, $0.baseAddress, $0.count) }
             if written < 0, errno == EINTR { continue }
-            guard written > 0 else { return }
+            guard written > 0 else { break }
             rest = rest.dropFirst(written)
         }
+        return lines.count - rest.count
     }
 }
 

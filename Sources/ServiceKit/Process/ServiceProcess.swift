@@ -87,6 +87,12 @@ public struct ServiceProcess: Sendable {
         let lock =
             try configuration.backend == .file
             ? DataDirectoryLock(directory: configuration.dataDirectory, service: definition.name) : nil
+        if lock == nil, DataDirectoryLock.hasStore(in: configuration.dataDirectory, of: definition.name) {
+            throw ConfigurationError(
+                "IDEMPOTENCY_BACKEND",
+                "is memory, but in \(configuration.dataDirectory) there is a store: all that is in it would be unknown, and every key new"
+            )
+        }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
         let executor = EventLoopTaskExecutor(loop)
@@ -97,7 +103,7 @@ public struct ServiceProcess: Sendable {
             loop: loop,
             onFatal: { error in
                 logger.critical(
-                    "the disk failed; stopping, because only a restart can tell what it holds",
+                    "the store has failed; stopping, because what it holds is not known any more",
                     metadata: [
                         "error": .string("\(error)"), "data_directory": .string(configuration.dataDirectory),
                     ])
@@ -138,11 +144,11 @@ public struct ServiceProcess: Sendable {
         let drain = DrainState(onDrain: { leaveRest(after: configuration.shutdownTimeout, handOver, logger) })
         let server = server(
             service.router(environment: environment, drain: drain), configuration.host, configuration.port,
-            isReady: "ready", on: group, executor, logger, libraryLogger)
+            most: ConnectionLimit.forClients(), isReady: "ready", on: group, executor, logger, libraryLogger)
         let operators = service.operatorRouter(environment: environment, drain: drain).map { router in
             self.server(
-                router, configuration.operatorHost, configuration.operatorPort, isReady: "ready for operators",
-                on: group, executor, logger, libraryLogger)
+                router, configuration.operatorHost, configuration.operatorPort, most: ConnectionLimit.operators,
+                isReady: "ready for operators", on: group, executor, logger, libraryLogger)
         }
         endAtOnceOnSecondSignal(logger)
         let groupConfiguration = ServiceGroupConfiguration(
@@ -161,7 +167,7 @@ public struct ServiceProcess: Sendable {
     }
 
     private func server(
-        _ router: Router<ServiceContext>, _ host: String, _ port: Int, isReady: Logger.Message,
+        _ router: Router<ServiceContext>, _ host: String, _ port: Int, most: Int, isReady: Logger.Message,
         on group: any EventLoopGroup, _ executor: any TaskExecutor, _ logger: Logger, _ libraryLogger: Logger
     ) -> any Service {
         var limits = NIOHTTPDecoderLimitConfiguration()
@@ -172,7 +178,9 @@ public struct ServiceProcess: Sendable {
             respond: responder(router, libraryLogger), executor: executor, idleTimeout: Self.idleConnectionTimeout,
             readTimeout: Self.requestReadTimeout, limits: limits)
         let server = connections.server(
-            configuration: .init(address: .hostname(host, port: port), backlog: 1024),
+            configuration: .init(
+                address: .hostname(host, port: port), backlog: 1024,
+                availableConnectionsDelegate: ConnectionLimit(most, logger)),
             onServerRunning: { channel in
                 logger.info(isReady, metadata: ["address": .string("\(channel.localAddress?.description ?? "?")")])
             },
