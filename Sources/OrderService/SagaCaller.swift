@@ -43,7 +43,7 @@ final class SagaCaller: Sendable {
 
     /// How long a checkout would have to wait for a service that is known to be in trouble; nil when it may begin.
     var closedFor: Duration? {
-        [stockBreaker.openFor, paymentBreaker.openFor].compactMap { $0 }.max()
+        [stockBreaker.refusesFor, paymentBreaker.refusesFor].compactMap { $0 }.max()
     }
 
     /// Whether no service is known, or thought, to be in trouble.

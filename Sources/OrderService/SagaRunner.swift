@@ -134,10 +134,14 @@ final class SagaRunner: Sendable {
         var troubles = CallTroubles()
         /// What may have been taken, as far as is known.
         var held: Money?
+        /// The step that the metrics show: an end only once it is stored, for until then money may lie with nobody.
+        var shown: Saga.Step
         /// Whether some call brought no definite answer.
         var hadTrouble = false
         let context: CallContext
         let order: Order
+        /// The rounds with which it was taken up at the order's stored step.
+        let earlierRounds: Int
         let lease: Lease
         /// Who waits for the outcome, if anybody does.
         let waiter: Waiter?
@@ -150,7 +154,9 @@ final class SagaRunner: Sendable {
             saga = isResumed ? Saga(resuming: plan, at: step) : Saga(plan, step: step, isResumed: false)
             history = order.record.history
             self.rounds = rounds
+            earlierRounds = rounds
             self.held = saga.step.held(held)
+            shown = saga.step
             self.order = order
             self.lease = lease
             self.context = context
@@ -162,10 +168,10 @@ final class SagaRunner: Sendable {
     }
 
     private func drive(_ drive: inout Drive) async {
-        metrics.count(drive.saga.step, by: 1)
+        metrics.count(drive.shown, by: 1)
         metrics.move(held: nil, to: drive.held)
         await advance(&drive)
-        metrics.count(drive.saga.step, by: -1)
+        metrics.count(drive.shown, by: -1)
         metrics.move(held: drive.held, to: nil)
     }
 
@@ -182,12 +188,13 @@ final class SagaRunner: Sendable {
             record(
                 &drive, event.isTrouble ? .warning : drive.isEventful ? .info : .debug, event.description)
             metrics.compensated(before, event)
-            if drive.saga.step != before { entered(&drive, from: before) }
+            if drive.saga.step != before, next != .end { entered(&drive) }
             switch next {
             case .call:
                 if drive.saga.mustBeStored { guard await store(&drive) else { return } }
             case .end:
                 guard await store(&drive) else { return }
+                entered(&drive)
                 return finish(drive)
             case .repeatLater:
                 guard await pauseBeforeRepeating(&drive) else { return }
@@ -195,9 +202,11 @@ final class SagaRunner: Sendable {
         }
     }
 
-    private func entered(_ drive: inout Drive, from before: Saga.Step) {
-        drive.rounds = 0
-        metrics.move(from: before, to: drive.saga.step)
+    private func entered(_ drive: inout Drive) {
+        // Back at the step it was taken up for, it has got no further: its pauses go on growing, and it is parked some time.
+        drive.rounds = drive.saga.step == drive.order.record.step ? drive.earlierRounds : 0
+        metrics.move(from: drive.shown, to: drive.saga.step)
+        drive.shown = drive.saga.step
         let held = drive.saga.step.held(drive.held)
         metrics.move(held: drive.held, to: held)
         drive.held = held
@@ -243,7 +252,7 @@ final class SagaRunner: Sendable {
     private func putDown(_ drive: inout Drive, for wait: Duration = .zero, parkedFor: String? = nil) async {
         var (wait, parkedFor) = (wait, parkedFor)
         if parkedFor == nil, drive.rounds >= configuration.parkAfterRounds {
-            parkedFor = "\(drive.saga.step.name): no definite answer in \(drive.rounds) rounds"
+            parkedFor = "\(drive.saga.step.name): not done in \(drive.rounds) rounds"
         }
         if let reason = parkedFor {
             wait = max(wait, configuration.parkedRetry)

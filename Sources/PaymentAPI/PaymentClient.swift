@@ -73,7 +73,12 @@ public struct HTTPPaymentClient: PaymentClient {
         try await caller.post("/charge", key: command.chargeID, body: body, context: context) { json in
             var reader = try ObjectReader(json)
             guard reader.string("chargeId", length: 1...128) == command.chargeID,
-                reader.string("status", length: 1...32) == "succeeded"
+                reader.string("status", length: 1...32) == "succeeded",
+                reader.nested(
+                    "amount",
+                    { value throws(ValidationFailure) in
+                        try Money(json: value, in: 1...Int64.max)
+                    }) == command.amount
             else { throw ValidationFailure("#", "is not the charge asked for") }
         }
     }

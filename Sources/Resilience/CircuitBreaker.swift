@@ -77,6 +77,10 @@ public final class CircuitBreaker: Sendable {
     /// How long it stays open; nil when calls, or at least probes, may pass.
     public var openFor: Duration? { state.withLock { $0.remaining(at: time.uptime) } }
 
+    /// How long it lets nothing pass that may as well not be made: while it is open, and then while its probes are under way. Nil when
+    /// `admit` would let a call pass.
+    public var refusesFor: Duration? { state.withLock { $0.refusing(at: time.uptime) } }
+
     /// Lets a call pass that may as well not be made. - Returns: nil when it may not pass.
     public func admit() -> Passage? { state.withLock { $0.admit(at: time.uptime) } }
 
@@ -137,6 +141,12 @@ public final class CircuitBreaker: Sendable {
             turn(at: now)
             guard case .open(let since) = mode else { return nil }
             return since + settings.openFor - now
+        }
+
+        mutating func refusing(at now: Duration) -> Duration? {
+            if let remaining = remaining(at: now) { return remaining }
+            guard case .halfOpen(let probes) = mode, probes >= settings.probes else { return nil }
+            return settings.openFor
         }
 
         mutating func admit(at now: Duration) -> Passage? {

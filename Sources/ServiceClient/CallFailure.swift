@@ -36,7 +36,7 @@ public enum CallTrouble: String, Hashable, Sendable {
     case connectionLost
     /// An answer that is not what the contract says.
     case garbled
-    /// The service is still working on an earlier asking of the same command.
+    /// The service is still working on the command, or waits for somebody else's word about it.
     case inProgress
 }
 

@@ -120,8 +120,9 @@ public final class ServiceCaller: Sendable {
         }
         switch problem.refusal.code {
         case "provider-unavailable": throw .notExecuted(.providerUnavailable, retryAfter: answer.retryAfter)
-        case "request-in-progress": throw .unknown(.inProgress, retryAfter: answer.retryAfter)
-        case "outcome-unknown", "gateway-timeout": throw .unknown(.timedOut, retryAfter: answer.retryAfter)
+        // The service answers, and does not know either: it waits for somebody else.
+        case "request-in-progress", "outcome-unknown": throw .unknown(.inProgress, retryAfter: answer.retryAfter)
+        case "gateway-timeout": throw .unknown(.timedOut, retryAfter: answer.retryAfter)
         default: throw .unknown(.garbled, retryAfter: answer.retryAfter)
         }
     }

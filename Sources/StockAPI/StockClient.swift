@@ -72,6 +72,9 @@ public struct HTTPStockClient: StockClient {
         return try await caller.post("/reserve", key: command.reservationID, body: body, context: context) { json in
             let (id, goods) = try Self.goods(json)
             guard id == command.reservationID else { throw ValidationFailure("#/reservationId", "is another one") }
+            guard goods.lines.map({ LineRequest(itemID: $0.itemID, quantity: $0.quantity) }) == command.lines else {
+                throw ValidationFailure("#/lines", "are others")
+            }
             return goods
         }
     }

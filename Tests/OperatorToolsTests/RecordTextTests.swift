@@ -15,13 +15,13 @@ struct RecordTextTests {
         let page = try json(
             #"""
             {"sagas":[{"orderId":"o-1","user":"ann","state":"parked","step":"charging","createdAt":"2025-12-31T23:50:00.000Z",
-            "rounds":8,"parkedFor":"charging: no definite answer in 8 rounds","atStake":{"amount":2000,"currency":"USD"}}],
+            "rounds":8,"parkedFor":"charging: not done in 8 rounds","atStake":{"amount":2000,"currency":"USD"}}],
             "nextCursor":"o-1"}
             """#)
         #expect(
             RecordText.sagas(page, now: now) == """
                 ORDER  STATE   STEP      AGE  ROUNDS   AT STAKE  USER  PARKED FOR
-                o-1    parked  charging  10m       8  20.00 USD  ann   charging: no definite answer in 8 rounds
+                o-1    parked  charging  10m       8  20.00 USD  ann   charging: not done in 8 rounds
                 There is more: --cursor o-1
                 """)
         #expect(

@@ -37,15 +37,27 @@ struct ParkingTests {
         #expect(row.status == "pending")
         #expect(row.owner == "")
         #expect(row.rounds == 3)
-        #expect(row.parkedFor == "refunding: no definite answer in 3 rounds")
+        #expect(row.parkedFor == "refunding: not done in 3 rounds")
         #expect(row.dueAt == fixture.test.time.now.advanced(by: .seconds(60)))
         let order = try #require(try await fixture.stored(orderID))
-        #expect(order.record.history.last?.event == "parked: refunding: no definite answer in 3 rounds")
+        #expect(order.record.history.last?.event == "parked: refunding: not done in 3 rounds")
         #expect(
             fixture.test.log.lines.contains { $0.contains("error") && $0.contains("parked") && $0.contains(orderID) })
         let totals = try await fixture.run { try await $0.get("/audit/totals") }
         #expect(totals.integer("orders/parked") == 1)
         #expect(totals.integer("orders/pending") == 1)
+    }
+
+    @Test("counts its rounds on when it is taken up at completing, although it asks for its charge again before that")
+    func completing() async throws {
+        let fixture = try OrderFixture(parkAfterRounds: 3, breaker: Self.breaker)
+        fixture.shop.script(.complete) { _ in .lose(.timedOut) }
+        let plan = try await fixture.leave(.completing(.sample)).plan
+        try await fixture.recover()
+        let row = try await fixture.row(plan.orderID)
+        #expect(row.rounds == 3)
+        #expect(row.parkedFor == "completing: not done in 3 rounds")
+        #expect(fixture.shop.operations.count { $0 == .complete } == 3)
     }
 
     @Test("is tried again now and then, for as long as it takes, and is never dropped")

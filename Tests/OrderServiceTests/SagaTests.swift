@@ -87,6 +87,23 @@ struct SagaTests {
         #expect(other.apply(.released(.refused(.conflict))) == .repeatLater)
     }
 
+    @Test(
+        "goods that somebody else has taken out of the stock do not keep an order from failing that has no money to give back",
+        arguments: [Saga.ChargeUndo.nothing, .cancel, .refund])
+    func goodsGone(_ undo: Saga.ChargeUndo) {
+        for isResumed in [false, true] {
+            var saga = Saga(.sample, step: .releasing(.sample, then: undo), isResumed: isResumed)
+            let before = saga.step
+            let next = saga.apply(.released(.refused(.conflict)))
+            switch (undo, isResumed) {
+            case (.nothing, false): #expect(next == .end && saga.step == .failed(.sample))
+            case (.cancel, false): #expect(next == .call(.refund) && saga.step == .canceling(.sample))
+            // The money may have been taken for these goods.
+            default: #expect(next == .repeatLater && saga.step == before)
+            }
+        }
+    }
+
     // MARK: - Calls
 
     @Test("a saga begins by reserving its lines under its own reservation id")

@@ -103,7 +103,7 @@ struct ServiceCallerTests {
     @Test(
         "any other problem leaves the outcome unknown",
         arguments: [
-            (409, "request-in-progress", .inProgress), (504, "outcome-unknown", .timedOut),
+            (409, "request-in-progress", .inProgress), (504, "outcome-unknown", CallTrouble.inProgress),
             (504, "gateway-timeout", .timedOut), (500, "internal-error", .garbled), (502, "bad-gateway", .garbled),
             (404, "not-found", .garbled), (400, "invalid-json", .garbled), (503, "from-the-future", .garbled),
             // A refusal of another service.

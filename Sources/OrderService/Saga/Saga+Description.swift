@@ -16,8 +16,9 @@ extension Saga.Event {
     var isTrouble: Bool {
         switch self {
         case .reserved(let outcome, _): outcome.isTrouble
-        case .charged(let outcome), .completed(let outcome), .released(let outcome), .refunded(let outcome):
-            outcome.isTrouble
+        case .charged(let outcome), .completed(let outcome): outcome.isTrouble
+        // What is to be undone cannot be: no refusal is in order here.
+        case .released(let outcome), .refunded(let outcome): outcome != .succeeded(Done())
         }
     }
 }

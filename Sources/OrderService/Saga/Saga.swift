@@ -294,8 +294,14 @@ public struct Saga: Hashable, Sendable {
         // Nobody completes a reservation before its charge is through.
         case .refused(let refusal) where undo == .withdraw && refusal.code == Self.completedAlready:
             return go(.reserving)
-        // A refused release means that the reservation is completed, which no path of this saga leads to: an operator
-        // must look. Until then nothing is given back.
+        // Somebody has completed the reservation by its id at Stock, for this saga has not asked for it: the goods are gone, which the audit
+        // tells. There is no money to give back for them, and the order must not wait for goods that do not come back.
+        case .refused(let refusal) where refusal.code == Self.completedAlready && !isResumed && undo == .nothing:
+            return go(.failed(failure))
+        case .refused(let refusal) where refusal.code == Self.completedAlready && !isResumed && undo == .cancel:
+            return go(.canceling(failure))
+        // Otherwise the money may have been taken for these goods, by an earlier process if not by this one: an operator must look. Until
+        // then nothing is given back.
         case .refused, .notSent, .notExecuted, .unknown: return .repeatLater
         }
     }
