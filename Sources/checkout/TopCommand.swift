@@ -4,6 +4,7 @@ import OperatorTools
 import Resilience
 import ServiceClient
 import ServiceKit
+import StrictJSON
 
 /// The services at work, on a terminal.
 struct TopCommand: AsyncParsableCommand {
@@ -109,20 +110,31 @@ private struct Sampler: Sendable {
     }
 
     func sample() async -> TopSample {
-        let services = await withTaskGroup { group in
+        let answers = await withTaskGroup { group in
             for (name, url) in urls {
                 group.addTask {
-                    let request = ServiceRequest(
-                        method: "GET", url: "\(url)/metrics", headers: [], body: [], timeout: .seconds(2))
-                    let response = try? await transport.send(request)
-                    guard let response, response.status == 200 else { return (name, MetricsText?.none) }
-                    return (name, MetricsText(String(decoding: response.body, as: UTF8.self)))
+                    async let metrics = get("\(url)/metrics")
+                    async let ready = get("\(url)/health/ready")
+                    return await (name, metrics, ready)
                 }
             }
-            var services: [String: MetricsText] = [:]
-            for await (name, metrics) in group { services[name] = metrics }
-            return services
+            var answers: [(String, ServiceResponse?, ServiceResponse?)] = []
+            for await answer in group { answers.append(answer) }
+            return answers
         }
-        return TopSample(at: SystemTime().uptime, services: services)
+        var (services, unready): ([String: MetricsText], [String: String]) = ([:], [:])
+        for (name, metrics, ready) in answers {
+            guard let metrics, metrics.status == 200 else { continue }
+            services[name] = MetricsText(String(decoding: metrics.body, as: UTF8.self))
+            guard ready?.status != 200 else { continue }
+            let said = ready.flatMap { try? JSONParser.parse($0.body) }?.member("status")?.string
+            unready[name] = said ?? "unready"
+        }
+        return TopSample(at: SystemTime().uptime, services: services, unready: unready)
+    }
+
+    private func get(_ url: String) async -> ServiceResponse? {
+        try? await transport.send(
+            ServiceRequest(method: "GET", url: url, headers: [], body: [], timeout: .seconds(2)))
     }
 }

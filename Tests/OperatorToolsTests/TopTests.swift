@@ -91,6 +91,26 @@ struct TopTests {
         return TopReading(from: sample, to: sample)
     }
 
+    @Test("a service that is not ready, or whose store fails, is trouble and says so in its row")
+    func unready() {
+        let quiet = MetricsText("")
+        let services = ["order": quiet, "stock": quiet, "payment": quiet]
+        let before = TopSample(at: .seconds(1), services: services)
+        #expect(!TopReading(from: before, to: before).isTroubled)
+        let full = TopReading(
+            from: before, to: TopSample(at: .seconds(2), services: services, unready: ["stock": "unready"]))
+        #expect(full.isTroubled)
+        let view = TopView(width: 80, height: 40, hasColour: false)
+        #expect(view.lines(full, title: "top").contains { $0.hasPrefix("stock (unready)") })
+        let json = String(decoding: JSONWriter.bytes { $0.value(full.json) }, as: UTF8.self)
+        #expect(json.contains(#""unready":"unready""#))
+        var failing = services
+        failing["payment"] = MetricsText(#"store_transaction_failures_total{error_type="full"} 3"#)
+        let failed = TopReading(from: before, to: TopSample(at: .seconds(2), services: failing))
+        #expect(failed.isTroubled)
+        #expect(view.lines(failed, title: "top").contains { $0.hasPrefix("payment (store fails)") })
+    }
+
     @Test(
         "providers, payments that were given up and the ledger are shown; a half-open breaker that nothing waits for is no trouble"
     )

@@ -39,7 +39,8 @@ struct TopChange {
             sum + rate(name, "\(Self.requests)_count", ["http_response_status_code": status])
         }
         return TopReading.Service(
-            name: name, isUp: true, requests: rate(name, "\(Self.requests)_count"), errors: errors,
+            name: name, isUp: true, unready: after.unready[name], requests: rate(name, "\(Self.requests)_count"),
+            errors: errors,
             p50: quantile(0.5, name, Self.requests), p99: quantile(0.99, name, Self.requests),
             transactions: rate(name, "store_transaction_duration_seconds_count"),
             storeP99: quantile(0.99, name, "store_transaction_duration_seconds"),
@@ -59,6 +60,6 @@ extension TopSample {
                     let route = series.labels["http_route"] ?? ""
                     return route != "/metrics" && !route.hasPrefix("/health")
                 }
-            })
+            }, unready: unready)
     }
 }

@@ -47,7 +47,9 @@ extension TopReading {
                         (
                             service.name,
                             object([
-                                ("up", .bool(service.isUp)), ("requestsPerSecond", number(service.requests)),
+                                ("up", .bool(service.isUp)),
+                                ("unready", service.unready.map { .string($0) } ?? .null),
+                                ("requestsPerSecond", number(service.requests)),
                                 ("errorsPerSecond", number(service.errors)), ("p50Seconds", number(service.p50)),
                                 ("p99Seconds", number(service.p99)),
                                 ("transactionsPerSecond", number(service.transactions)),

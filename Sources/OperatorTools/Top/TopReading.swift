@@ -5,10 +5,13 @@ package struct TopSample: Sendable {
     /// By the monotonic clock.
     package let at: Duration
     package let services: [String: MetricsText]
+    /// Of those that are not ready, what they say: `unready` if the store does not take a write, `draining` while one stops.
+    package let unready: [String: String]
 
-    package init(at: Duration, services: [String: MetricsText]) {
+    package init(at: Duration, services: [String: MetricsText], unready: [String: String] = [:]) {
         self.at = at
         self.services = services
+        self.unready = unready
     }
 }
 
@@ -17,6 +20,8 @@ package struct TopReading: Sendable, Equatable {
     package struct Service: Sendable, Equatable {
         package let name: String
         package let isUp: Bool
+        /// Why it takes no requests; nil if it does.
+        package var unready: String?
         /// Answers a second, and those that were a 5xx.
         package var requests = 0.0
         package var errors = 0.0
@@ -29,6 +34,9 @@ package struct TopReading: Sendable, Equatable {
         /// Cores in use.
         package var processor = 0.0
         package var memory = 0.0
+
+        /// Whether it can do its work.
+        package var isWell: Bool { isUp && unready == nil && storeFailures == 0 }
     }
 
     /// A provider behind Payment.
@@ -122,7 +130,7 @@ package struct TopReading: Sendable, Equatable {
 
     /// Whether something is not as it should be.
     package var isTroubled: Bool {
-        services.contains { !$0.isUp } || breakers.values.contains { $0 != 0 } || (sagas["parked"] ?? 0) > 0
+        services.contains { !$0.isWell } || breakers.values.contains { $0 != 0 } || (sagas["parked"] ?? 0) > 0
             || providers.contains(where: \.isTroubled) || isLedgerBalanced == false
     }
 }

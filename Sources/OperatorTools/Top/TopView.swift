@@ -67,15 +67,18 @@ package struct TopView: Sendable {
         let headings = ["SERVICE", "REQ/s", "5xx/s", "P50", "P99", "STORE/s", "P99", "CORES", "MiB"]
         let rows = services.map { service in
             guard service.isUp else { return [service.name, "no answer"] + [String](repeating: "", count: 7) }
+            let storeState = service.storeFailures > 0 ? " (store fails)" : ""
+            let state = service.unready.map { " (\($0))" } ?? storeState
             return [
-                service.name, Self.number(service.requests), Self.number(service.errors), Self.time(service.p50),
-                Self.time(service.p99), Self.number(service.transactions), Self.time(service.storeP99),
+                service.name + state, Self.number(service.requests), Self.number(service.errors),
+                Self.time(service.p50), Self.time(service.p99), Self.number(service.transactions),
+                Self.time(service.storeP99),
                 Self.number(service.processor), Self.number(service.memory / 1_048_576),
             ]
         }
         let lines = Table.text(headings, rows, right: Set(1..<headings.count)).split(separator: "\n").map(String.init)
         return lines.enumerated().map { index, line in
-            let isBad = index > 0 && (!services[index - 1].isUp || services[index - 1].errors > 0)
+            let isBad = index > 0 && (!services[index - 1].isWell || services[index - 1].errors > 0)
             return isBad ? bad(cut(line)) : cut(line)
         }
     }
