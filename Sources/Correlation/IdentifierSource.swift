@@ -2,8 +2,8 @@ import Resilience
 
 /// Makes identifiers that no two effects share: UUIDs of version 7 (RFC 9562), which sort by the time they were made.
 ///
-/// Made before the effect they name and stored with its intent (DESIGN.md, rule 2). Sorting by time lets an index grow at
-/// its end, and lists orders newest first without a second index column.
+/// Made before the effect they name and stored with its intent (docs/design.md, rule 2). Sorting by time lets an index
+/// grow at its end, and lists orders newest first without a second index column.
 public struct IdentifierSource: Sendable {
     private let time: any TimeSource
     private let random: @Sendable () -> UInt64

@@ -72,7 +72,8 @@ public struct SQLIdempotencyStore: IdempotencyStore {
         now: Timestamp,
         in transaction: any Transaction
     ) throws -> Claim {
-        // The unique insert decides between concurrent claims, in this process and in any other on the same store (29).
+        // The unique insert decides between concurrent claims, in this process and in any other on the same store
+        // (hazard 29).
         let inserted = try transaction.run(
             """
             INSERT INTO idempotency_keys (user_id, operation, key, fingerprint, state, attempt, reference)

@@ -1,7 +1,7 @@
 /// An amount of one currency, counted in its minor units (cents, yen, fils).
 ///
 /// All arithmetic is on whole numbers and reports what does not fit; nothing passes through binary floating point
-/// (CONTRACT.md, "Money"; hazards 42 and 43).
+/// (docs/contract.md, "Money"; hazards 42 and 43).
 public struct Money: Hashable, Sendable, CustomStringConvertible {
     /// Minor units; may be negative.
     public let minorUnits: Int64

@@ -32,7 +32,7 @@ public struct Rate: Hashable, Sendable, CustomStringConvertible {
         return "\(billionths / Self.one)" + (shown.isEmpty ? "" : ".\(String(shown))")
     }
 
-    /// The share of an amount, rounded half to even (CONTRACT.md, "Money"), with what the rounding left over.
+    /// The share of an amount, rounded half to even (docs/contract.md, "Money"), with what the rounding left over.
     public func share(of amount: Money) -> Share {
         let exact = Int128(amount.minorUnits) * Int128(billionths)
         let one = Int128(Self.one)

@@ -61,7 +61,8 @@ final class SagaLog: Sendable {
         _ order: Order, orRefuse refusal: Problem? = nil, origin: SagaOrigin? = nil
     ) async throws -> (claim: CheckoutClaim, orderID: String) {
         try await store.transaction { [self] transaction in
-            // The unique insert decides between concurrent claims, in this process and in any other on the same store (29).
+            // The unique insert decides between concurrent claims, in this process and in any other on the same store
+            // (hazard 29).
             if try insert(order, attempt: 1, origin, in: transaction) {
                 if let refusal { throw refusal }
                 keyCounters.count(.first, in: transaction)

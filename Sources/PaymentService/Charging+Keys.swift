@@ -21,7 +21,8 @@ extension Charging {
         return try claim(Fingerprint(operation: scope.operation, fields: request.fieldsOfVersionBefore))
     }
 
-    /// The key has taken money before and is forgotten since: it takes none again (ADR 15), and stands for no other command.
+    /// The key has taken money before and is forgotten since: it takes none again (decision 15), and stands for no
+    /// other command.
     ///
     /// - Throws: `Problem`, which undoes the claim, when the command is another or the charge has no outcome yet.
     func repeated(

@@ -1,6 +1,7 @@
 import Storage
 
-/// A key moves money once, whatever is forgotten of it elsewhere (ADR 15): by unique indexes on the charges and refunds themselves.
+/// A key moves money once, whatever is forgotten of it elsewhere (decision 15): by unique indexes on the charges and
+/// refunds themselves.
 ///
 /// A charge whose key is its id needs none, as the id is unique: so are those of every checkout, which are not in the index. One
 /// that was declined has taken nothing, and its key may be used again. What an older version has taken under one key a second

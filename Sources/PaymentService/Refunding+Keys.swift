@@ -6,7 +6,8 @@ import Storage
 
 /// What a refund has to do with the key that it is asked for under.
 extension Refunding {
-    /// The key has given money back before and is forgotten since: it gives none back again (ADR 15), and stands for no other command.
+    /// The key has given money back before and is forgotten since: it gives none back again (decision 15), and stands
+    /// for no other command.
     ///
     /// - Throws: `Problem`, which undoes the claim, when the command is another or the refund has no outcome yet.
     func repeated(

@@ -5,7 +5,7 @@ import Synchronization
 
 /// Sends commands together when there are several: while as many requests as are allowed are under way, further commands
 /// wait, and those that wait go as one when a place is free. There is no timer, and a command that is alone waits for nothing
-/// but the end of the turn in which it came (DESIGN.md, "Speed", idea 3).
+/// but the end of the turn in which it came (decision 10).
 ///
 /// A request that fails fails for every command in it, and each is settled by its own id. A command that the service would
 /// rather not answer in a batch, because that would keep the others waiting, is sent in a request of its own.

@@ -63,7 +63,8 @@ public struct ServiceResponse: Sendable, Equatable {
 
 /// Why there is no response.
 public enum TransportError: Error, Equatable, Sendable {
-    /// No connection was made, so the request was never sent. With the next two the only one that is known not to have run (12).
+    /// No connection was made, so the request was never sent. With the next two the only one that is known not to have
+    /// run (hazard 12).
     case notSent(String)
     /// As many commands wait to be sent as may.
     case queueFull

@@ -4,7 +4,7 @@ import ServiceKit
 import Storage
 
 extension StockRoutes {
-    /// Runs a command once for its key: the key's record and the command's effect commit together (DESIGN.md, rule 2).
+    /// Runs a command once for its key: the key's record and the command's effect commit together (decision 2).
     ///
     /// - Parameter deadline: when the caller stops waiting; nothing is begun after it (OP-06).
     func once(

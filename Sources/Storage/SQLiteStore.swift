@@ -83,7 +83,8 @@ public final class SQLiteStore: Store {
         // (hazard 54), and must not make them wait: lone work is committed on the event loop.
         configuration.busyMode = .timeout(0.1)
         configuration.prepareDatabase { database in
-            // WAL appends and syncs once a commit; FULL, because the default there (NORMAL) does not sync at all (49).
+            // WAL appends and syncs once a commit; FULL, because the default there (NORMAL) does not sync at all
+            // (hazard 49).
             try database.execute(sql: "PRAGMA journal_mode = WAL")
             try database.execute(sql: "PRAGMA synchronous = FULL")
             // SQLite hides the failures of checkpoints that it makes by itself; ours are made by `checkpointIfDue`.

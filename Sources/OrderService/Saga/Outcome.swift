@@ -2,7 +2,7 @@ import ServiceClient
 
 /// What is known of a step after as many attempts as it was allowed.
 ///
-/// Unknown is not failed (DESIGN.md, rule 3): every switch over an outcome says what it does about each case.
+/// Unknown is not failed (docs/design.md, rule 3): every switch over an outcome says what it does about each case.
 public enum Outcome<Value: Sendable & Equatable>: Sendable, Equatable {
     /// The step has had its effect.
     case succeeded(Value)

@@ -3,7 +3,8 @@ import Resilience
 import ServiceClient
 import StockAPI
 
-/// What was ordered, and the ids of every effect it may have: made and stored before the first call (DESIGN.md, rule 2).
+/// What was ordered, and the ids of every effect it may have: made and stored before the first call (docs/design.md,
+/// rule 2).
 ///
 /// A class, because a saga is copied at every step and its plan never changes.
 public final class OrderPlan: Hashable, Sendable {

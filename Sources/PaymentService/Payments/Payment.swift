@@ -49,7 +49,7 @@ struct Payment: Hashable, Sendable {
         case outwards = "out"
     }
 
-    /// The identity at the provider too, for ever: made and stored before the first call (DESIGN.md, rule 2).
+    /// The identity at the provider too, for ever: made and stored before the first call (docs/design.md, rule 2).
     let id: String
     let kind: Kind
     let direction: Direction

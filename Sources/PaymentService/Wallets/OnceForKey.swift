@@ -4,7 +4,7 @@ import ServiceKit
 import Storage
 
 extension ServiceEnvironment {
-    /// Runs a command once for its key: the key's record and the command's effect commit together (DESIGN.md, rule 2).
+    /// Runs a command once for its key: the key's record and the command's effect commit together (decision 2).
     func once(
         _ scope: IdempotencyScope, _ fields: [String?], reference: String, _ now: Timestamp,
         _ transaction: any Transaction, _ command: () throws -> Result<CommandReply, Problem>

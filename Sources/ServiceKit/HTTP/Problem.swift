@@ -161,7 +161,7 @@ public enum ProblemKind: String, Sendable, CaseIterable {
     }
 }
 
-/// An error as the client sees it: a problem document (RFC 9457) with the members of CONTRACT.md, "Errors".
+/// An error as the client sees it: a problem document (RFC 9457) with the members of docs/contract.md, "Errors".
 public struct Problem: Error, Sendable, Equatable {
     /// What kind of problem.
     public let kind: ProblemKind
