@@ -33,7 +33,7 @@ public enum AuditLimits {
     /// How many entries may be asked for by id at once.
     public static let ids = 64
     /// A page ends once it has this many bytes. With one more entry, or with as many of the largest entries as may be asked
-    /// for by id, it stays below what a client takes (1 MiB).
+    /// for by id, it stays below what a client takes (2 MiB: `CurlTransport.maximumResponseBytes`).
     public static let pageBytes = 256 * 1024
     /// The longest id in bytes: 128 characters of any kind.
     public static let idBytes = 512

@@ -5,7 +5,7 @@ import Storage
 public struct IdempotencyScope: Hashable, Sendable {
     /// The user named by `X-User-ID`; empty without one.
     public let user: String
-    /// The operation's name, for example `checkout`.
+    /// The operation's name, for example `charge`.
     public let operation: String
     /// The client's key.
     public let key: IdempotencyKey
@@ -47,8 +47,9 @@ public enum Claim: Equatable, Sendable {
 /// What is known of each key: processing, succeeded with its answer, or failed and free to be tried again.
 ///
 /// Every function works inside the caller's transaction, so the record of a key and the effect it stands for become
-/// durable together or not at all (DESIGN.md, rule 2). A terminal key is forgotten `timeToLive` after it was settled; a
-/// key that is processing never is (IK-25). Two implementations pass one conformance suite: in memory and in SQL.
+/// durable together or not at all (decision 2). A terminal key is forgotten `timeToLive` after it was settled; a key
+/// that is processing never is (IK-25). Two implementations pass one conformance suite: in memory and in SQL. Order
+/// keeps no keys in one: an order is the record of its key.
 public protocol IdempotencyStore: Sendable {
     /// How long a terminal key is remembered.
     var timeToLive: Duration { get }
@@ -56,7 +57,7 @@ public protocol IdempotencyStore: Sendable {
     /// Claims a key for a command.
     ///
     /// - Parameters:
-    ///   - reference: what the claim stands for, for example the id of the order; given back while it is in progress.
+    ///   - reference: what the claim stands for, for example the id of the charge; given back while it is in progress.
     ///   - now: decides which terminal keys are forgotten already.
     func claim(
         _ scope: IdempotencyScope,

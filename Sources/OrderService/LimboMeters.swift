@@ -17,7 +17,8 @@ struct WaitingSagas: Hashable, Sendable {
     }
 }
 
-/// The meters of money in limbo: as many as there are currencies in it.
+/// The meters of money in limbo: one for each state and each currency that was ever in that state. One that has nothing
+/// in it any more says 0.
 final class LimboMeters: Sendable {
     private let factory: any MetricsFactory
     private let meters = Mutex<[Key: Meter]>([:])

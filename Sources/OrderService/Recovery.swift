@@ -8,7 +8,11 @@ import Synchronization
 import Tracing
 
 /// Takes up the sagas that nobody drives: those of an earlier process (hazards 13 to 17 and 20), those that were put down
-/// because they could not go on, and those of an owner that has fallen silent (hazard 18).
+/// because they could not go on, and those of another owner that has fallen silent (hazard 18).
+///
+/// The last find nothing today: a store, in a file or in memory, has one process (decision 11), and at its start that
+/// has put down whatever others owned (`disownAll`). They are for a store that several processes share. The simulation
+/// runs two on one.
 package final class Recovery: Sendable {
     /// How many are driven at once (hazard 21).
     static let maximumConcurrent = 64
@@ -74,8 +78,9 @@ package final class Recovery: Sendable {
         }
     }
 
-    /// Makes sagas due that need not wait any longer: those whose owner is dead, and the parked ones when the services that
-    /// were in trouble are well again. Apart from `takeUpDue`, which may be at work for long when there is much to do.
+    /// Makes sagas due that need not wait any longer: those of another owner that is dead, where several processes
+    /// share a store, and the parked ones when the services that were in trouble are well again. Apart from
+    /// `takeUpDue`, which may be at work for long when there is much to do.
     func makeWaitingDue() async throws {
         let expired = try await log.expired(limit: Self.pageSize, longestWait: configuration.longestWait)
         let silent = watch.silent(expired, for: configuration.leaseDuration, now: environment.time.uptime)

@@ -3,10 +3,11 @@ import Money
 import Resilience
 import Storage
 
-/// A saga that waits to be driven, or whose owner may be dead.
+/// A saga that was put down and is due, or whose lease has run out by the clock on the wall: its owner may be dead, or
+/// be this process, which is late in renewing it or has lost its driver.
 struct WaitingSaga: Hashable, Sendable {
     let orderID: String
-    /// Who drives it; empty when it was put down.
+    /// Whose it is; empty when it was put down.
     let owner: String
     let epoch: Int64
     /// Goes up while its owner lives.

@@ -1,7 +1,8 @@
-/// A JSON value as it was written: members in order and with their duplicates, numbers as their text.
+/// A JSON value as a tree: members in order and with their duplicates, numbers as their text.
 ///
-/// Foundation's decoder hides duplicate members and rounds numbers; the contract refuses the first (HT-02) and forbids
-/// the second (CONTRACT.md, "Money"), so messages are read through this type.
+/// For documents that are built, such as OpenAPI's. Messages are read through `JSONNode` and not by Foundation's
+/// decoder, which hides duplicate members and rounds numbers: the contract refuses the first (HT-02) and forbids the
+/// second (docs/contract.md, "Money").
 public enum JSONValue: Equatable, Sendable {
     case null
     case bool(Bool)

@@ -45,7 +45,7 @@ public struct Command: Sendable {
 
 /// What answers the commands of one path.
 package struct CommandRoute: Sendable {
-    /// Whether it takes a key; what a command without one is sent as a key is not even read.
+    /// Whether its commands take an `Idempotency-Key`. If not, a key that is sent all the same is not even read.
     package let isKeyed: Bool
     package let handle: Command.Handler
 }

@@ -18,14 +18,14 @@ public final class RequestNotes: Sendable {
     }
 }
 
-/// Where requests are told of, all those of a router or of a batch route.
+/// Where every answered request of a router, or command of a batch route, is logged and timed.
 package final class RequestLogs: Sendable {
     fileprivate let logger: Logger
     /// The logger's own. Nil when it is of another kind, as in a test that is not about the log: then requests have no lines.
     fileprivate let handler: JSONLogHandler?
     fileprivate let metrics: RequestMetrics?
 
-    /// - Parameter metrics: times the requests, or the commands of batches.
+    /// - Parameter metrics: times the requests, or the commands of batches; nil where nothing is measured.
     package init(_ logger: Logger, metrics: RequestMetrics? = nil) {
         self.logger = logger
         handler = logger.handler as? JSONLogHandler
@@ -33,7 +33,7 @@ package final class RequestLogs: Sendable {
     }
 }
 
-/// The log lines about one request, which carry its ids (OP-03), and its place in the metrics.
+/// The log lines about one request, which carry its ids (OP-03), and its time in the metrics.
 package struct RequestLog: Sendable {
     let logs: RequestLogs
     let requestID: Correlation.RequestID
@@ -45,7 +45,7 @@ package struct RequestLog: Sendable {
         self.trace = trace
     }
 
-    /// The line that every answered request gets.
+    /// Counts the answered request in the metrics with the time that it took, and writes its line to the log.
     func write(
         _ level: Logger.Level, method: String, route: String, status: Int, duration: Duration, orderID: String?
     ) {

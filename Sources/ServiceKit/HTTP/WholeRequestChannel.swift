@@ -57,14 +57,17 @@ struct WholeRequestChannel: ServerChildChannel {
     }
 }
 
-/// Gathers the parts of a request, has it answered, and writes the answer; one request after the other. What a client sends meanwhile
-/// (pipelining) is left in its socket until the answer is written, but for what came together with the request or was the first to come behind it.
+/// Gathers the parts of a request, has it answered, and writes the answer: one request after the other.
+///
+/// A client may send more before it has its answer (pipelining). What came with the request, and the first that comes
+/// after it, waits here, at most `maximumWaiting` parts; then nothing more is read from the socket until the client has
+/// taken enough of the answer for the next request to have its turn.
 final class WholeRequestHandler: ChannelDuplexHandler {
     typealias InboundIn = HTTPRequestPart
     typealias OutboundIn = HTTPResponsePart
     typealias OutboundOut = HTTPResponsePart
 
-    /// Answers a request, whatever becomes of it. - body: all of it, or nil if it was not read because it is too large.
+    /// Answers a request, whatever becomes of it. - body: all of it, or nil if it is too large and was dropped.
     typealias Responder = @Sendable (Request, _ body: ByteBuffer?, any Channel) async -> Response
 
     private enum State {

@@ -1,7 +1,7 @@
 import NIOCore
 
-/// Runs Swift's tasks on one event loop, so that a request is read, decided, stored and answered without changing
-/// threads (DESIGN.md, "Speed", idea 1).
+/// Runs Swift's tasks on one event loop, so that a request is read, decided and answered without changing threads.
+/// Groups of transactions are committed beside it (decision 5).
 public final class EventLoopTaskExecutor: TaskExecutor {
     private let loop: any EventLoop
 
