@@ -657,6 +657,53 @@ def test_HAZARD_52_a_service_that_cannot_start_on_a_full_disk_says_so(on_disk, n
 
 # Hazard 51: one process at a time
 
+def test_HAZARD_54_somebody_who_has_the_database_locked_makes_writes_fail_and_nothing_wait():
+    with Service("payment") as payment:
+        headers = {"Idempotency-Key": new_key(), "Content-Type": "application/json"}
+
+        def charge() -> httpx.Response:
+            return httpx.post(f"{payment.url}/charge", headers=headers, content=b'{"amount":1}', timeout=10)
+        with closing(sqlite3.connect(payment.data_dir / "payment.sqlite", isolation_level=None)) as shell:
+            shell.execute("BEGIN IMMEDIATE")
+            for _ in range(3):
+                began = time.monotonic()
+                assert_problem(charge(), *STORE_UNAVAILABLE)
+                assert get(f"{payment.url}/health/live").status_code == 200
+                assert time.monotonic() - began < 3, "five seconds were once waited for, by everybody"
+            shell.execute("ROLLBACK")
+        answer = charge()
+        assert answer.status_code == 200 and "Idempotent-Replayed" not in answer.headers
+        assert payment.terminate() == 0
+
+
+def test_HAZARD_51_a_backup_beside_the_log_of_the_store_it_replaces_is_78_and_says_what_to_remove():
+    with Service("stock") as stock:
+        store = stock.data_dir / "stock.sqlite"
+        with closing(sqlite3.connect(store)) as shell:
+            shell.execute(f"VACUUM INTO '{stock.data_dir / 'backup'}'")
+        stock.kill()
+        assert Path(f"{store}-wal").stat().st_size > 0, "there is a log that belongs to the store"
+        store.unlink()
+        (stock.data_dir / "backup").rename(store)
+        assert stock.spawn().wait(10) == 78, stock.text()
+        assert "stock.sqlite-wal" in last_words(stock)["error"]
+        for name in ("wal", "shm"):
+            Path(f"{store}-{name}").unlink(missing_ok=True)
+        stock.start()
+        assert get(f"{stock.url}/items/1").status_code == 200
+
+
+def test_HAZARD_51_a_store_in_memory_is_refused_where_there_is_one_on_disk(tmp_path):
+    with Service("order", data_dir=tmp_path) as order:
+        assert order.terminate() == 0
+    forgetful = Service("order", {"IDEMPOTENCY_BACKEND": "memory"}, data_dir=tmp_path)
+    try:
+        assert forgetful.spawn().wait(10) == 78
+        assert last_words(forgetful)["setting"] == "IDEMPOTENCY_BACKEND"
+    finally:
+        forgetful.stop()
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_HAZARD_51_a_locked_data_directory_is_78_names_the_holder_and_is_not_touched(tmp_path, name):
     (tmp_path / "data").mkdir()
