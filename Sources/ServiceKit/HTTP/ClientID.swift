@@ -15,7 +15,8 @@ enum ClientID {
             case 0x30...0x39, 0x41...0x5A, 0x61...0x7A:
                 isNamed = true
                 return true
-            case UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"), UInt8(ascii: ":"), UInt8(ascii: "-"): return true
+            case UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"), UInt8(ascii: ":"), UInt8(ascii: "-"):
+                return true
             default: return false
             }
         }
