@@ -145,6 +145,21 @@ struct ChargeFailureTests {
         }
     }
 
+    @Test("that nothing is taken under the charge's id, Payment says of an attempt without an answer as well")
+    func providerUnavailableAfterUnknown() async throws {
+        let fixture = try OrderFixture()
+        fixture.shop.script(.charge) { $0 == 1 ? .lose(.timedOut) : .notExecuted(.providerUnavailable) }
+        try await fixture.run { client in
+            let answer = try await client.checkout()
+            #expect(answer.status == 503)
+            #expect(answer.header("Retry-After") != nil)
+            let expected = [.reserve] + Array(repeating: Operation.charge, count: 5) + [.release, .refund]
+            #expect(fixture.shop.operations == expected)
+            let orders = try await client.get("/orders")
+            #expect(orders.text("orders/0/status") == "failed")
+        }
+    }
+
     @Test("a round that did not run, after one that is unknown, does not make the charge undone; a refusal then does")
     func declinedAfterUnknown() async throws {
         let fixture = try OrderFixture()
