@@ -24,14 +24,16 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
     case failed(String)
     /// The disk failed to write or to synchronise, or the file is damaged. What is on the disk is not known any more; the
     /// process must end and recover by reading it anew (hazard 53).
-    case fatal(String)
+    ///
+    /// - isDamaged: whether it is what is stored that is wrong, so that another start does not help.
+    case fatal(String, isDamaged: Bool)
 
     public var description: String {
         switch self {
         case .full: "the disk is full: make room; what was stored is safe"
         case .overloaded: "too much work is waiting for the store"
         case .closed: "the store is closed"
-        case .constraint(let message), .failed(let message), .fatal(let message): message
+        case .constraint(let message), .failed(let message), .fatal(let message, _): message
         }
     }
 }
@@ -52,13 +54,13 @@ extension StoreError {
                 """
                 \(message) (SQLite code \(code)): look at the disk and the system's log, then start the service again; what was \
                 answered is safe
-                """)
+                """, isDamaged: false)
         case SQLITE_CORRUPT, SQLITE_NOTADB:
             self = .fatal(
                 """
                 \(message) (SQLite code \(code)): the store is damaged, and another start does not help. Copy its files, then put a \
                 backup in their place (docs/operations.md, Backup and restore)
-                """)
+                """, isDamaged: true)
         default: self = .failed("\(message) (SQLite code \(code))")
         }
     }

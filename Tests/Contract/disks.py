@@ -175,9 +175,10 @@ def read_files(directory: Path) -> dict[str, bytes]:
 
 
 def write_files(files: dict[str, bytearray], directory: Path) -> None:
-    """Puts an image where a service will look for its files, instead of what is there."""
+    """Puts an image where a service will look for its files, instead of what is there. A power loss makes no new files: those that
+    are there stay the same ones."""
     directory.mkdir(parents=True, exist_ok=True)
-    for old in [f for f in directory.iterdir() if f.name.endswith((".sqlite", "-wal", "-shm"))]:
+    for old in [f for f in directory.iterdir() if f.name.endswith((".sqlite", "-wal", "-shm")) and f.name not in files]:
         old.unlink()
     for name, content in files.items():
         (directory / name).write_bytes(content)

@@ -102,8 +102,11 @@ public struct ServiceProcess: Sendable {
             migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + definition.migrations,
             loop: loop,
             onFatal: { error in
+                let isDamaged = if case .fatal(_, isDamaged: true) = error { true } else { false }
                 logger.critical(
-                    "the store has failed; stopping, because what it holds is not known any more",
+                    isDamaged
+                        ? "the store on the disk is damaged; stopping, because nothing that it says can be trusted"
+                        : "the disk failed; stopping, because only a restart can tell what it holds",
                     metadata: [
                         "error": .string("\(error)"), "data_directory": .string(configuration.dataDirectory),
                     ])
