@@ -1,9 +1,7 @@
-import Idempotency
 import Money
 import SeededRandom
 import ServiceClient
 import ServiceKit
-import Storage
 import StrictJSON
 import TestSupport
 import Testing
@@ -135,33 +133,6 @@ struct PaymentBatchTests {
             #expect(try await fixture.book { try $0.charge("c")?.refunded } == 0)
             #expect(try await client.refund("c", "5.00", key: "r").status == 200)
         }
-    }
-
-    @Test(
-        "a refund whose beginning is undone and done again, as another command of its group failed, asks its provider once"
-    )
-    func refundInFailingGroup() async throws {
-        let provider = ScriptedProvider()
-        let fixture = try PaymentFixture(provider)
-        try await fixture.run { client in _ = try await client.charge(id: "c", key: "k") }
-        let refunding = fixture.parts.refunding
-        let request = try RefundRequest(json: JSONParser.parse(Array(#"{"chargeId":"c"}"#.utf8)))
-        let key = try #require(try? IdempotencyKey(line: "r"))
-        // The work of one turn of the loop is one group; one that throws has the others done again by themselves.
-        struct Failed: Error {}
-        let store = fixture.environment.store
-        let replies = await arrivingTogether(on: fixture.test.loop, count: 2) { index -> MoneyReply? in
-            guard index == 1 else {
-                try? await store.transaction { _ in throw Failed() }
-                return nil
-            }
-            return try? await refunding.refund(request, user: "", key: key)
-        }
-        guard case .made = try #require(replies.compactMap(\.self).first) else {
-            Issue.record("the refund was not made: \(replies)")
-            return
-        }
-        #expect(provider.refunds.count == 1)
     }
 
     @Test("beside a command that is to be sent alone the others are carried out")

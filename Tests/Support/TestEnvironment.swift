@@ -1,7 +1,6 @@
 import Correlation
 import Idempotency
 import Logging
-import NIOCore
 import NIOPosix
 import Resilience
 import ServiceKit
@@ -19,8 +18,6 @@ public struct TestEnvironment: Sendable {
     public let store: SQLiteStore
     /// What was logged, line by line.
     public let log: LogRecorder
-    /// On which the store begins its transactions.
-    public let loop: any EventLoop
     /// What the service is built from.
     public let environment: ServiceEnvironment
 
@@ -35,11 +32,10 @@ public struct TestEnvironment: Sendable {
         let time = ManualTime()
         let sleeper = RecordingSleeper(advancing: time, maximum: maximumSleeps)
         let log = LogRecorder()
-        let loop = MultiThreadedEventLoopGroup.singleton.any()
         store = try SQLiteStore(
             path: nil,
             migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + migrations,
-            loop: loop)
+            loop: MultiThreadedEventLoopGroup.singleton.any())
         let seed = Mutex<UInt64>(0)
         environment = ServiceEnvironment(
             store: store, keys: keys, time: time, sleeper: sleeper,
@@ -55,7 +51,6 @@ public struct TestEnvironment: Sendable {
         self.time = time
         self.sleeper = sleeper
         self.log = log
-        self.loop = loop
     }
 }
 
