@@ -7,7 +7,7 @@ struct MockProviderCommand: AsyncParsableCommand {
         commandName: "mock-provider",
         abstract: "Run a mock of the payment providers stripe and paypal, which fails on demand. For trials and tests.",
         discussion: """
-            It takes and gives no money. What happens to a payment is chosen by its token (README.md lists them), and what happens to \
+            It takes and gives no money. What happens to a payment is chosen by its token (docs/mock-provider.md lists them), and what happens to \
             requests at large by the rates below: the same seed makes the same choices.
             """)
 

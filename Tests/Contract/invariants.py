@@ -1,4 +1,4 @@
-"""The invariants of docs HAZARDS.md, checked from outside: INV-1, 3, 4, 5, 6, 8, 10, 16 and 18.
+"""The invariants of docs/hazards.md, checked from outside: INV-1, 3, 4, 5, 6, 8, 10, 16 and 18.
 
 Faults must be off. The system need not be quiet yet: `check` waits for it. It looks at the audit totals of each service,
 at every order of the users given, and at the charge and the reservation of each of those orders.

@@ -1,7 +1,7 @@
 """IK-22: kill -9 of any service at any point, and one coherent outcome all the same.
 
 First with every crash point made certain by a fake between the services; then under load, through nginx, with the
-supervisor of scripts/up bringing the killed one back; and last the invariants of HAZARDS.md over all that happened.
+supervisor of scripts/up bringing the killed one back; and last the invariants of docs/hazards.md over all that happened.
 """
 
 import random

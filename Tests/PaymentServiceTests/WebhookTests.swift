@@ -21,6 +21,14 @@ struct WebhookTests {
             gateway, PaymentsConfiguration(webhookSecrets: [.stripe: [secret]], backoff: BackoffSchedule()))
     }
 
+    /// Has a deposit of ann's asked for once. - Returns: the payment's id.
+    private func deposit(_ client: RouteClient, _ fixture: PaymentFixture) async throws -> String {
+        let account = try await client.openWallet("ann", "0")
+        let id = try await client.pay("deposit", from: account, "1", key: "k", user: "ann").text("paymentId")
+        try await fixture.work()
+        return try #require(id)
+    }
+
     /// Delivers a message as a provider does.
     private func deliver(
         _ client: RouteClient, _ fixture: PaymentFixture, _ reference: String, id: String = "msg_1",
@@ -48,10 +56,7 @@ struct WebhookTests {
         let gateway = ScriptedGateway(.pending, .pending)
         let fixture = try fixture(gateway)
         try await fixture.run { client in
-            let account = try await client.openWallet("ann", "0")
-            let id = try #require(
-                try await client.pay("deposit", from: account, "1", key: "k", user: "ann").text("paymentId"))
-            try await fixture.work()
+            let id = try await deposit(client, fixture)
             #expect(try await client.status(ofPayment: id, user: "ann") == "processing")
             // The message says that it has succeeded, and the provider, when asked, that it has not.
             #expect(try await deliver(client, fixture, id, id: "early").status == 204)
@@ -95,10 +100,7 @@ struct WebhookTests {
         let gateway = ScriptedGateway(.pending, .pending, .pending)
         let fixture = try fixture(gateway)
         try await fixture.run { client in
-            let account = try await client.openWallet("ann", "0")
-            let id = try #require(
-                try await client.pay("deposit", from: account, "1", key: "k", user: "ann").text("paymentId"))
-            try await fixture.work()
+            let id = try await deposit(client, fixture)
             for (message, asked) in [("m1", 2), ("m1", 2), ("m1", 2), ("m2", 3)] {
                 #expect(try await deliver(client, fixture, id, id: message).status == 204)
                 try await fixture.work()
@@ -113,10 +115,7 @@ struct WebhookTests {
         let gateway = ScriptedGateway(.pending)
         let fixture = try fixture(gateway)
         try await fixture.run { client in
-            let account = try await client.openWallet("ann", "0")
-            let id = try #require(
-                try await client.pay("deposit", from: account, "1", key: "k", user: "ann").text("paymentId"))
-            try await fixture.work()
+            let id = try await deposit(client, fixture)
             #expect(try await deliver(client, fixture, id).status == 204)
             try await fixture.work()
             for _ in 0..<3 { #expect(try await deliver(client, fixture, id).status == 204) }
@@ -138,10 +137,7 @@ struct WebhookTests {
             .unknown("unavailable", after: .seconds(9)))
         let fixture = try fixture(gateway)
         try await fixture.run { client in
-            let account = try await client.openWallet("ann", "0")
-            let id = try #require(
-                try await client.pay("deposit", from: account, "1", key: "k", user: "ann").text("paymentId"))
-            try await fixture.work()
+            let id = try await deposit(client, fixture)
             #expect(try await deliver(client, fixture, id, id: "1").status == 204)
             try await fixture.work()
             #expect(gateway.calls.count == 1, "it is still to be sent")
@@ -188,10 +184,7 @@ struct WebhookTests {
         let gateway = ScriptedGateway(.pending)
         let fixture = try fixture(gateway)
         try await fixture.run { client in
-            let account = try await client.openWallet("ann", "0")
-            let id = try #require(
-                try await client.pay("deposit", from: account, "1", key: "k", user: "ann").text("paymentId"))
-            try await fixture.work()
+            let id = try await deposit(client, fixture)
             for (number, body) in [
                 #"{"type":"payout.created"}"#,
                 #"{"type":"dispute.opened","timestamp":"t","data":{"reference":"\#(id)","status":"open"}}"#,

@@ -13,7 +13,7 @@ extension ProblemKind {
             The key is empty, longer than 255 characters, sent twice, wrongly quoted, or has a space, a comma or a character \
             outside printable ASCII in it. It is not recorded.
             """
-        case .badRequest: "The request is not well-formed HTTP, or its body did not arrive whole."
+        case .badRequest: "The request is not well-formed HTTP."
         case .webhookSignatureInvalid:
             """
             The headers of the message are missing, its signature is none of the provider's, or it was signed more than five \
@@ -21,8 +21,8 @@ extension ProblemKind {
             """
         case .paymentDeclined:
             """
-            The provider declined, or there is too little in the account; `declineCode` says which. Nothing was taken and the \
-            goods are back. The same key with the same command tries again.
+            The provider declined, or there is too little in the account; `declineCode` says which. Nothing was taken, and the \
+            goods go back into the stock. Then the same key with the same command tries again.
             """
         case .notFound: "There is nothing at this path. Paths are exact: no slash at the end."
         case .itemNotFound: "The catalogue has no such item. Nothing was reserved."
@@ -77,7 +77,7 @@ extension ProblemKind {
         case .deadlineExceeded: "The caller's own time was over before anything was executed."
         case .providerUnavailable: "The payment provider did not execute the command. No money moved."
         case .checkoutUnavailable:
-            "A service that a checkout needs does not answer. You owe nothing; retry with the same key."
+            "The checkout could not be carried out. You owe nothing: what was taken is given back. Retry with the same key."
         case .ledgerCheckRunning:
             "The ledger is so long that the check takes longer than a request may wait. It goes on: ask again."
         case .outcomeUnknown:

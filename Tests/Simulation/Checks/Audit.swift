@@ -3,7 +3,7 @@ import ServiceClient
 import Storage
 import StrictJSON
 
-/// An invariant of HAZARDS.md that does not hold.
+/// An invariant of docs/hazards.md that does not hold.
 struct Violation: Error, Sendable, Equatable {
     /// For example `INV-4`.
     let invariant: String

@@ -1,7 +1,7 @@
 import ServiceClient
 import StrictJSON
 
-/// What must hold when the faults are over and everything has come to rest: the invariants of HAZARDS.md as far as the three
+/// What must hold when the faults are over and everything has come to rest: the invariants of docs/hazards.md as far as the three
 /// disks, the provider's ledger and the clients' answers show them.
 struct FinalChecks {
     let snapshot: Snapshot
