@@ -23,7 +23,7 @@ struct AuditCommand: AsyncParsableCommand {
             finding.
 
             Exit codes: 0 everything matches; 1 there are findings; 64 a flag is wrong; 69 a service cannot be read; \
-            78 an environment variable is wrong.
+            74 the output cannot be written; 78 an environment variable is wrong.
             """)
 
     @OptionGroup var addresses: ServiceAddresses
@@ -74,7 +74,7 @@ struct AuditCommand: AsyncParsableCommand {
         } catch let error as AuditError {
             throw ended(error.description, Self.unavailable)
         }
-        print(json ? String(decoding: report.json, as: UTF8.self) : report.text)
+        try show(json ? String(decoding: report.json, as: UTF8.self) : report.text)
         if !report.isClean { throw ArgumentParser.ExitCode.failure }
     }
 

@@ -34,7 +34,7 @@ struct DeadLettersCommand: ParsableCommand {
             try await reporting {
                 let page = try await options.page(
                     of: "/dead-letters", "deadLetters", from: target.client(), state: state.rawValue, user: user)
-                show(page, asJSON: options.json) { RecordText.deadLetters($0, now: now) }
+                try show(page, asJSON: options.json) { RecordText.deadLetters($0, now: now) }
             }
         }
     }
@@ -49,7 +49,7 @@ struct DeadLettersCommand: ParsableCommand {
         func run() async throws {
             try await reporting {
                 let found = try await target.client().get("/dead-letters/\(OperatorClient.escape(payment))")
-                show(found, asJSON: json) { RecordText.deadLetter($0, now: now) }
+                try show(found, asJSON: json) { RecordText.deadLetter($0, now: now) }
             }
         }
     }
@@ -72,10 +72,10 @@ struct DeadLettersCommand: ParsableCommand {
                     let commit = actor.commit(
                         "dead-letters \(action)", payment, plan: plan.text("plan") ?? "",
                         at: ("--payment", target.payment))
-                    return show(plan, asJSON: actor.json) { RecordText.plan($0, commit: commit) }
+                    return try show(plan, asJSON: actor.json) { RecordText.plan($0, commit: commit) }
                 }
                 let done = try await client.post("\(path)/\(action)", members)
-                show(done, asJSON: actor.json) { done in
+                try show(done, asJSON: actor.json) { done in
                     done.text("retriedAs").map { "Done: the payment is made anew as \($0)." }
                         ?? "Done: the payment is let be."
                 }

@@ -35,7 +35,8 @@ func seconds(_ value: String) throws -> Duration {
 /// What every tool's help says of how it ends.
 let exitCodes = """
     Exit codes: 0 done; 1 the service said no, and nothing was done (no such record, another state, a plan that is out of \
-    date); 64 a flag is wrong; 69 the service cannot be reached; 78 an environment variable is wrong.
+    date); 64 a flag is wrong; 69 the service cannot be reached; 74 the output cannot be written; 78 an environment \
+    variable is wrong.
     """
 
 /// A tool's address: its flag, else its variable, else where `scripts/up` has it. - Throws: how the process ends.
@@ -58,16 +59,31 @@ func reporting<T>(_ body: () async throws -> T) async throws -> T {
 
 /// Says why on standard error. - Returns: the exit code, to be thrown.
 func ended(_ message: String, _ code: ArgumentParser.ExitCode) -> ArgumentParser.ExitCode {
-    FileHandle.standardError.write(Data("Error: \(message)\n".utf8))
+    note("Error: \(message)\n")
     return code
 }
 
-/// Prints an answer: as it came, on one line, for a program; else as text.
-func show(_ answer: JSONNode, asJSON: Bool, _ text: (JSONNode) -> String) {
-    if asJSON { show(answer.tree) } else { print(text(answer)) }
+/// Writes to standard error, for a person. That nobody can read it is no error of its own.
+func note(_ text: String) {
+    try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
 }
 
-/// Prints a value on one line, for a program.
-func show(_ json: JSONValue) {
-    print(String(decoding: JSONWriter.bytes { $0.value(json) }, as: UTF8.self))
+/// Prints an answer: as it came, on one line, for a program; else as text. - Throws: how the process ends.
+func show(_ answer: JSONNode, asJSON: Bool, _ text: (JSONNode) -> String) throws {
+    if asJSON { try show(answer.tree) } else { try show(text(answer)) }
+}
+
+/// Prints a value on one line, for a program. - Throws: how the process ends.
+func show(_ json: JSONValue) throws {
+    try show(String(decoding: JSONWriter.bytes { $0.value(json) }, as: UTF8.self))
+}
+
+/// Prints a text and the end of its line. - Throws: how the process ends when that fails, as on a disk that is full: a script must not take
+/// half an answer for a whole one. (EX_IOERR of sysexits.h.)
+func show(_ text: String) throws {
+    do {
+        try FileHandle.standardOutput.write(contentsOf: Data("\(text)\n".utf8))
+    } catch {
+        throw ended("the output could not be written: \(error.localizedDescription)", ArgumentParser.ExitCode(74))
+    }
 }

@@ -24,7 +24,8 @@ struct LoadCommand: AsyncParsableCommand {
             it was to begin. Ctrl-C stops beginning; those under way end, and the books are compared. A second Ctrl-C ends at once.
 
             Exit codes: 0 the books balance and no promise was broken; 1 they do not, or one was, or a checkout has no outcome; 64 \
-            a flag is wrong; 69 a service cannot be reached; 78 an environment variable is wrong.
+            a flag is wrong; 69 a service cannot be reached; 74 the output cannot be written; 78 an environment variable is \
+            wrong.
             """)
 
     @Option(
@@ -106,7 +107,7 @@ struct LoadCommand: AsyncParsableCommand {
 
     /// Tells a person what is waited for.
     private func say(_ text: String) {
-        if !json { FileHandle.standardError.write(Data("\(text)\n".utf8)) }
+        if !json { note("\(text)\n") }
     }
 
     /// Puts as much on the shelf as the run can sell, or as one restocking may add.
@@ -150,10 +151,10 @@ struct LoadCommand: AsyncParsableCommand {
                     settings.count.map { Double(report.ended) / Double($0) }
                     ?? settings.duration.map { report.seconds / $0.inSeconds }
                 let line = ProgressBar.line(share, report, width: Terminal.size.width - 1)
-                FileHandle.standardError.write(Data("\r\u{1B}[K\(line)".utf8))
+                note("\r\u{1B}[K\(line)")
                 try? await Task.sleep(for: .milliseconds(200))
             }
-            FileHandle.standardError.write(Data("\r\u{1B}[K".utf8))
+            note("\r\u{1B}[K")
         }
         let report = await run.run()
         bar.cancel()
@@ -197,10 +198,10 @@ struct LoadCommand: AsyncParsableCommand {
         if json {
             var members: [JSONValue.Member] = [.init("load", report.json)]
             if let books, let audit = try? JSONParser.parse(books.json).tree { members.append(.init("audit", audit)) }
-            show(.object(members))
+            try show(.object(members))
         } else {
-            print(report.text)
-            if let books { print("\n\(books.text)") }
+            try show(report.text)
+            if let books { try show("\n\(books.text)") }
         }
         guard report.violationCount == 0, report.unanswered == 0, books?.isClean ?? true else {
             throw ArgumentParser.ExitCode.failure

@@ -35,7 +35,7 @@ struct PaymentsCommand: ParsableCommand {
             try await reporting {
                 let page = try await options.page(
                     of: "/payments", "payments", from: target.client(), state: state.rawValue, user: user)
-                show(page, asJSON: options.json) { RecordText.payments($0, now: now) }
+                try show(page, asJSON: options.json) { RecordText.payments($0, now: now) }
             }
         }
     }
@@ -50,7 +50,7 @@ struct PaymentsCommand: ParsableCommand {
         func run() async throws {
             try await reporting {
                 let found = try await target.client().get("/payments/\(OperatorClient.escape(payment))")
-                show(found, asJSON: json) { RecordText.payment($0, now: now) }
+                try show(found, asJSON: json) { RecordText.payment($0, now: now) }
             }
         }
     }
@@ -72,7 +72,7 @@ struct PaymentsCommand: ParsableCommand {
             try await reporting {
                 let path = "/payments/\(OperatorClient.escape(payment))/settle"
                 let found = try await target.client().post(path, members)
-                show(found, asJSON: actor.json) { RecordText.payment($0, now: now) }
+                try show(found, asJSON: actor.json) { RecordText.payment($0, now: now) }
             }
         }
     }

@@ -41,7 +41,7 @@ struct ReservationsCommand: ParsableCommand {
             try await reporting {
                 let page = try await options.page(
                     of: "/reservations", "reservations", from: target.client(), state: state.rawValue, user: nil)
-                show(page, asJSON: options.json) { RecordText.reservations($0, now: now) }
+                try show(page, asJSON: options.json) { RecordText.reservations($0, now: now) }
             }
         }
     }
@@ -56,7 +56,7 @@ struct ReservationsCommand: ParsableCommand {
         func run() async throws {
             try await reporting {
                 let found = try await target.client().get("/reservations/\(OperatorClient.escape(reservation))")
-                show(found, asJSON: json) { RecordText.reservation($0, now: now) }
+                try show(found, asJSON: json) { RecordText.reservation($0, now: now) }
             }
         }
     }
@@ -81,10 +81,10 @@ struct ReservationsCommand: ParsableCommand {
                     let id = plan.text("plan") ?? ""
                     let commit = actor.commit(
                         "reservations release", reservation, plan: id, at: ("--stock", target.stock))
-                    return show(plan, asJSON: actor.json) { RecordText.plan($0, commit: commit) }
+                    return try show(plan, asJSON: actor.json) { RecordText.plan($0, commit: commit) }
                 }
                 let done = try await client.post("\(path)/release", members)
-                show(done, asJSON: actor.json) { _ in "Done: the goods are back." }
+                try show(done, asJSON: actor.json) { _ in "Done: the goods are back." }
             }
         }
     }
@@ -129,7 +129,7 @@ struct ChargesCommand: ParsableCommand {
             try await reporting {
                 let page = try await options.page(
                     of: "/charges", "charges", from: target.client(), state: state.rawValue, user: user)
-                show(page, asJSON: options.json) { RecordText.charges($0, now: now) }
+                try show(page, asJSON: options.json) { RecordText.charges($0, now: now) }
             }
         }
     }
@@ -144,7 +144,7 @@ struct ChargesCommand: ParsableCommand {
         func run() async throws {
             try await reporting {
                 let found = try await target.client().get("/charges/\(OperatorClient.escape(charge))")
-                show(found, asJSON: json) { RecordText.charge($0, now: now) }
+                try show(found, asJSON: json) { RecordText.charge($0, now: now) }
             }
         }
     }
@@ -162,7 +162,7 @@ struct ChargesCommand: ParsableCommand {
             try await reporting {
                 let path = "/charges/\(OperatorClient.escape(charge))/settle"
                 let found = try await target.client().post(path, members)
-                show(found, asJSON: actor.json) { RecordText.charge($0, now: now) }
+                try show(found, asJSON: actor.json) { RecordText.charge($0, now: now) }
             }
         }
     }

@@ -48,7 +48,7 @@ struct SagasCommand: ParsableCommand {
             try await reporting {
                 let page = try await options.page(
                     of: "/sagas", "sagas", from: target.client(), state: state.rawValue, user: user)
-                show(page, asJSON: options.json) { RecordText.sagas($0, now: now) }
+                try show(page, asJSON: options.json) { RecordText.sagas($0, now: now) }
             }
         }
     }
@@ -65,7 +65,7 @@ struct SagasCommand: ParsableCommand {
         func run() async throws {
             try await reporting {
                 let saga = try await target.client().get("/sagas/\(OperatorClient.escape(order))")
-                show(saga, asJSON: json) { RecordText.saga($0, now: now) }
+                try show(saga, asJSON: json) { RecordText.saga($0, now: now) }
             }
         }
     }
@@ -88,10 +88,10 @@ struct SagasCommand: ParsableCommand {
                     let id = plan.text("plan") ?? ""
                     let commit = actor.commit(
                         "sagas \(action)", order, plan: id, at: ("--order", target.order))
-                    return show(plan, asJSON: actor.json) { RecordText.plan($0, commit: commit) }
+                    return try show(plan, asJSON: actor.json) { RecordText.plan($0, commit: commit) }
                 }
                 let done = try await client.post("\(path)/\(action)", members)
-                show(done, asJSON: actor.json) { done in
+                try show(done, asJSON: actor.json) { done in
                     let state = done.text("state") == "parked" ? "parked" : "taken up at once"
                     return "Done: the order is \(state). `checkout sagas show \(order)` tells what becomes of it."
                 }

@@ -22,7 +22,8 @@ enum Terminal {
     }
 
     static func write(_ text: String) {
-        FileHandle.standardOutput.write(Data(text.utf8))
+        // A terminal that is gone is told of by a signal.
+        try? FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
     }
 
     /// A full screen without echo, on which single keys are read. However its process ends or pauses, the terminal is given back as it

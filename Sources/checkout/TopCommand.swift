@@ -17,7 +17,7 @@ struct TopCommand: AsyncParsableCommand {
 
             Exit codes: 0; 1 with --once when a service does not answer, a breaker of Order is not closed, a checkout is parked, payments \
             wait for a provider that is left alone or for more than a minute, or the ledger is out of balance; 64 a flag is wrong; 69 no \
-            service answers; 78 an environment variable is wrong.
+            service answers; 74 the output cannot be written; 78 an environment variable is wrong.
             """)
 
     @OptionGroup var addresses: ServiceAddresses
@@ -47,10 +47,10 @@ struct TopCommand: AsyncParsableCommand {
             guard !after.services.isEmpty else { throw Self.nobodyAnswers }
             let reading = TopReading(from: before, to: after)
             if json {
-                show(reading.json)
+                try show(reading.json)
             } else {
                 let view = TopView(width: Terminal.size.width, height: 100, hasColour: Terminal.hasColour())
-                print(view.lines(reading, title: title).joined(separator: "\n"))
+                try show(view.lines(reading, title: title).joined(separator: "\n"))
             }
             if reading.isTroubled { throw ArgumentParser.ExitCode.failure }
             return
@@ -60,9 +60,7 @@ struct TopCommand: AsyncParsableCommand {
                 try await Task.sleep(for: .seconds(interval))
                 let after = await sampler.sample()
                 guard !after.services.isEmpty else { throw Self.nobodyAnswers }
-                show(TopReading(from: before, to: after).json)
-                // Who reads the lines from a pipe gets each when it is made.
-                fflush(nil)
+                try show(TopReading(from: before, to: after).json)
                 before = after
             }
         }

@@ -338,6 +338,15 @@ def test_operator_a_dry_run_prints_the_command_that_carries_it_out(lab, goods):
 COMMANDS = [(tool_name,) for tool_name in TOOLS] + [(name, sub) for name, subs in TOOLS.items() for sub in subs]
 
 
+@pytest.mark.parametrize("args", [("sagas", "list"), ("reservations", "list", "--json"), ("audit", "--grace", "0"),
+                                  ("top", "--once", "--interval", "0.2")], ids=" ".join)
+def test_operator_an_answer_that_cannot_be_written_is_no_success(desk, args):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([str(binary()), *args], env=clean_environment(desk.env), stdin=subprocess.DEVNULL, stdout=full,
+                              stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 74 and "the output could not be written" in done.stderr, done.stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_operator_help_says_what_a_command_does_and_how_it_ends(command):
     code, out, err = tool(*command, "--help")
