@@ -2,7 +2,6 @@ import Correlation
 import HTTPTypes
 import Hummingbird
 import Logging
-import NIOHTTP1
 import Resilience
 import ServiceClient
 import Tracing
@@ -43,9 +42,6 @@ struct EnvelopeMiddleware: RouterMiddleware {
             } else {
                 response = try await next(request, context)
             }
-        } catch let error as HTTPParserError {
-            span?.end(error)
-            throw error
         } catch {
             let problem = problem(for: error, request, log)
             response = problem.response(instance: request.uri.path, requestID: context.requestID.value)

@@ -1,7 +1,6 @@
 import Hummingbird
 import Idempotency
 import NIOCore
-import NIOHTTP1
 import ServiceClient
 import StrictJSON
 
@@ -28,9 +27,6 @@ extension Request {
             return try await body.collect(upTo: limit)
         } catch is NIOTooManyBytesError {
             throw tooLarge
-        } catch let error as HTTPParserError {
-            // The server's to answer: the connection cannot go on.
-            throw error
         } catch {
             throw Problem(.badRequest, "The body did not arrive whole.")
         }

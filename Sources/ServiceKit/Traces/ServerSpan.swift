@@ -63,9 +63,4 @@ struct ServerSpan {
         span.updateAttributes { $0["checkout.batch.alone"] = true }
         span.end()
     }
-
-    /// The request never arrived whole.
-    func end(_ error: any Error) {
-        span.fail("\(type(of: error))")
-    }
 }
