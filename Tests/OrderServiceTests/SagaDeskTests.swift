@@ -82,7 +82,7 @@ struct SagaDeskTests {
             let first = try await client.get("/sagas?limit=2")
             #expect(first.text("nextCursor") == ids[1])
             #expect(try await list("limit=2&cursor=\(ids[1])") == [ids[2]])
-            for bad in ["state=odd", "olderThan=-1", "limit=0", "x=1"] {
+            for bad in ["state=odd", "olderThan=-1", "limit=0", "x=1", "cursor=bogus"] {
                 #expect(try await client.get("/sagas?\(bad)").code == "invalid-parameter")
             }
         }
@@ -97,7 +97,7 @@ struct SagaDeskTests {
                 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
                 INSERT INTO orders
                     (order_id, user_id, status, operation_key, attempt, saga, created_at, updated_at, owner, epoch, due_at)
-                SELECT 'f' || printf('%07d', i), 'bob', 'completed', 'k' || i, 1, '{}', 0, 0, '', 1, 0 FROM n
+                SELECT printf('ffffffff-ffff-7fff-8fff-%012x', i), 'bob', 'completed', 'k' || i, 1, '{}', 0, 0, '', 1, 0 FROM n
                 """, [.integer(Int64(OperatorSelection.scanned + 10))])
         }
         try await fixture.operate { client in

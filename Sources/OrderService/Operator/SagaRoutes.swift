@@ -1,3 +1,4 @@
+import Correlation
 import Hummingbird
 import Money
 import MoneyJSON
@@ -25,7 +26,8 @@ struct SagaRoutes: Sendable {
     }
 
     private func list(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let selection = try request.operatorSelection(SagaDesk.states, now: desk.log.time.now)
+        let selection = try request.operatorSelection(
+            SagaDesk.states, now: desk.log.time.now, isID: IdentifierSource.isIdentifier)
         return try await desk.list(selection).response("sagas") { sheet, json in
             json.object { sheet.writeMembers(to: &$0) }
         }

@@ -35,8 +35,8 @@ struct DeadLetterDesk: Sendable {
     // MARK: - Routes
 
     private func list(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let selection = try request.operatorSelection(Self.states, now: environment.time.now)
-        guard selection.cursor.map(IdentifierSource.isIdentifier) ?? true else { throw Problem.badCursor }
+        let selection = try request.operatorSelection(
+            Self.states, now: environment.time.now, isID: IdentifierSource.isIdentifier)
         let page = try await environment.store.transaction { transaction in
             try PaymentRecords(transaction: transaction).deadLetters(selection)
         }

@@ -1,3 +1,4 @@
+import Correlation
 import Hummingbird
 import Money
 import MoneyJSON
@@ -27,7 +28,8 @@ struct PaymentDesk: Sendable {
     // MARK: - Routes
 
     private func list(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let selection = try request.operatorSelection(Self.states, now: environment.time.now)
+        let selection = try request.operatorSelection(
+            Self.states, now: environment.time.now, isID: IdentifierSource.isIdentifier)
         let page = try await environment.store.transaction { try PaymentRecords(transaction: $0).page(selection) }
         return page.response("payments") { payment, json in json.object { payment.writeForOperators(to: &$0) } }
     }

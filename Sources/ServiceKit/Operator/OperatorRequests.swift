@@ -141,9 +141,11 @@ public struct OperatorSelection: Hashable, Sendable {
 extension Request {
     /// What the query of an operator's list asks for. - Throws: `Problem` for a bad value.
     ///
-    /// - Parameter states: those that may be asked for; the first is the default.
+    /// - Parameters:
+    ///   - states: those that may be asked for; the first is the default.
+    ///   - isID: whether a record of the list can have this id, and a page end with it.
     public func operatorSelection(
-        _ states: [String], takesUser: Bool = true, now: Timestamp
+        _ states: [String], takesUser: Bool = true, now: Timestamp, isID: (String) -> Bool = { _ in true }
     ) throws -> OperatorSelection {
         var state = states.first ?? ""
         var (limit, cursor) = (20, String?.none)
@@ -168,7 +170,7 @@ extension Request {
                 }
                 limit = number
             case "cursor":
-                guard (1...512).contains(value.utf8.count) else { throw Problem.badCursor }
+                guard (1...512).contains(value.utf8.count), isID(String(value)) else { throw Problem.badCursor }
                 cursor = String(value)
             default: throw Problem(.invalidParameter, "There is no query parameter of this name here: \(name).")
             }
