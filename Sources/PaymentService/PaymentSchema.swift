@@ -65,6 +65,7 @@ enum PaymentSchema {
         PaymentsCorrections.ages,
         PaymentsCorrections.details,
         PaymentsCorrections.requests,
+        PaymentsCorrections.messages,
         .comparing(
             "statuses and kinds compared",
             ListRule("charges", "status", in: ["pending", "succeeded", "failed", "canceled"]),

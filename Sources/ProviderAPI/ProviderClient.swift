@@ -111,12 +111,14 @@ public struct ProviderClient: Sendable {
         let json = try? JSONParser.parse(response.body)
         switch response.status {
         case 200: return json.map { .value($0) } ?? .unknown(.garbled, nil)
-        case 429: return .throttled(response.retryAfter)
         case 400..<500:
             guard let problem = json.flatMap({ ProblemReader($0) }), problem.status == response.status else {
-                return .unknown(.garbled, response.retryAfter)
+                // Too many requests for whoever stands there, which is heeded; whether the provider had the command all the same is not
+                // known.
+                return .unknown(response.status == 429 ? .unavailable : .garbled, response.retryAfter)
             }
             switch problem.refusal.code {
+            case "too-many-requests": return .throttled(response.retryAfter)
             case "request-in-progress": return .unknown(.inProgress, response.retryAfter)
             case "request-timeout": return .unknown(.timedOut, response.retryAfter)
             case "payment-declined", "payment-canceled", "refund-exceeds-payment":

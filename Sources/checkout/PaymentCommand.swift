@@ -30,6 +30,12 @@ struct PaymentCommand: AsyncParsableCommand {
     @Option(help: help("Attempts of a payment before it is closed", "GATEWAY_MAX_ATTEMPTS", "5", "number"))
     var gatewayMaxAttempts: String?
 
+    @Option(
+        help: help(
+            "No payment is given up for want of an answer before this age", "GATEWAY_GIVE_UP_SECONDS", "3600", "seconds"
+        ))
+    var gatewayGiveUpSeconds: String?
+
     @Option(help: help("Wait after the first attempt; doubles", "GATEWAY_BACKOFF_BASE_SECONDS", "1", "seconds"))
     var gatewayBackoffBaseSeconds: String?
 
@@ -79,6 +85,7 @@ struct PaymentCommand: AsyncParsableCommand {
                 "PAYPAL_BASE_URL": paypalBaseUrl,
                 "PROVIDER_TIMEOUT_SECONDS": providerTimeoutSeconds,
                 "GATEWAY_MAX_ATTEMPTS": gatewayMaxAttempts,
+                "GATEWAY_GIVE_UP_SECONDS": gatewayGiveUpSeconds,
                 "GATEWAY_BACKOFF_BASE_SECONDS": gatewayBackoffBaseSeconds,
                 "GATEWAY_BACKOFF_MAX_SECONDS": gatewayBackoffMaxSeconds,
                 "GATEWAY_BACKOFF_JITTER_SECONDS": gatewayBackoffJitterSeconds,

@@ -117,6 +117,33 @@ struct PaymentWorkerTests {
         }
     }
 
+    @Test(
+        "an outage of minutes, and a provider that takes few at a time, end no payment: they wait, and may be canceled")
+    func outage() async throws {
+        let gateway = OutageGateway()
+        let fixture = try PaymentFixture.withGateway(gateway, PaymentsConfiguration(backoff: BackoffSchedule()))
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "102")
+            var ids: [String] = []
+            for index in 0..<4 {
+                let made = try await client.pay("withdraw", from: account, "1", key: "k\(index)", user: "ann")
+                ids.append(try #require(made.text("paymentId")))
+            }
+            for _ in 0..<30 {
+                try await fixture.work()
+                fixture.test.time.advance(by: .seconds(31))
+            }
+            #expect(try await client.get("/payments/\(ids[0])", user: "ann").integer("attempts") ?? 0 > 5)
+            let canceled = try await client.post("/payments/\(ids[0])/cancel", "{}", user: "ann")
+            #expect(canceled.text("status") == "canceled")
+            gateway.takes(oneOf: 4)
+            try await fixture.workAll(step: .seconds(31))
+            for id in ids.dropFirst() { #expect(try await client.status(ofPayment: id, user: "ann") == "succeeded") }
+            #expect(try await fixture.letters() == [])
+        }
+        try await fixture.expectSoundPayments()
+    }
+
     @Test("a dead letter is not made anew when its money was spent meanwhile")
     func spentMeanwhile() async throws {
         let none = ProviderReply.notSent("unreachable")
@@ -203,7 +230,7 @@ struct PaymentWorkerTests {
         try await fixture.run { client in
             let id = try await withdraw(client)
             let terms = PaymentRecords.Terms(
-                owner: "one", lease: .seconds(30), maximumAttempts: 5, longestWait: .seconds(600))
+                owner: "one", lease: .seconds(30), maximumAttempts: 5, giveUpAfter: .zero, longestWait: .seconds(600))
             let now = fixture.environment.time.now
             let epochs = try await fixture.records { records in
                 try [now, now.advanced(by: .seconds(31))].map {
@@ -308,7 +335,8 @@ struct PaymentWorkerTests {
         let gate = Gate()
         let gateway = ScriptedGateway(steps: (0..<4).map { _ in .wait(gate, then: .succeeded) })
         let fixture = try PaymentFixture.withGateway(
-            gateway, PaymentsConfiguration(backoff: BackoffSchedule(), maximumInFlight: 4), isEager: true)
+            gateway, PaymentsConfiguration(backoff: BackoffSchedule(), giveUpAfter: .zero, maximumInFlight: 4),
+            isEager: true)
         try await fixture.run { client in
             let account = try await client.openWallet("ann", "0")
             for number in 0..<40 {
@@ -328,7 +356,8 @@ struct PaymentWorkerTests {
         let gate = Gate()
         let gateway = ScriptedGateway(steps: (0..<8).map { _ in .wait(gate, then: .succeeded) })
         let fixture = try PaymentFixture.withGateway(
-            gateway, PaymentsConfiguration(backoff: BackoffSchedule(), maximumInFlight: 8), isEager: true)
+            gateway, PaymentsConfiguration(backoff: BackoffSchedule(), giveUpAfter: .zero, maximumInFlight: 8),
+            isEager: true)
         try await fixture.run { client in
             let account = try await client.openWallet("ann", "0")
             for number in 0..<40 {
@@ -354,7 +383,9 @@ struct PaymentWorkerTests {
             steps: Array(repeating: .reply(.throttled(after: .seconds(30))), count: 16) + [.reply(.succeeded)]
                 + Array(repeating: .reply(.unknown("unavailable", after: .seconds(45))), count: 4))
         let fixture = try PaymentFixture.withGateway(
-            gateway, PaymentsConfiguration(backoff: BackoffSchedule(maximumAttempts: 3), maximumInFlight: 16))
+            gateway,
+            PaymentsConfiguration(backoff: BackoffSchedule(maximumAttempts: 3), giveUpAfter: .zero, maximumInFlight: 16)
+        )
         try await fixture.run { client in
             let account = try await client.openWallet("ann", "0")
             for number in 0..<40 {
@@ -410,7 +441,7 @@ struct PaymentWorkerTests {
     func breaker() async throws {
         let gateway = ScriptedGateway(steps: (0..<10).map { _ in .reply(.unknown("timed_out")) })
         let fixture = try PaymentFixture.withGateway(
-            gateway, PaymentsConfiguration(backoff: BackoffSchedule(maximumAttempts: 20)))
+            gateway, PaymentsConfiguration(backoff: BackoffSchedule(maximumAttempts: 20), giveUpAfter: .zero))
         try await fixture.run { client in
             let account = try await client.openWallet("ann", "0")
             for number in 0..<10 {
@@ -494,7 +525,7 @@ struct PaymentWorkerTests {
     func behindBreaker() async throws {
         let gateway = ScriptedGateway(steps: (0..<10).map { _ in .reply(.unknown("timed_out")) })
         let fixture = try PaymentFixture.withGateway(
-            gateway, PaymentsConfiguration(backoff: BackoffSchedule(maximumAttempts: 20)))
+            gateway, PaymentsConfiguration(backoff: BackoffSchedule(maximumAttempts: 20), giveUpAfter: .zero))
         try await fixture.run { client in
             let account = try await client.openWallet("ann", "0")
             let waiting = try #require(
@@ -502,7 +533,7 @@ struct PaymentWorkerTests {
             let parts = PaymentService.Parts(
                 fixture.environment,
                 provider: SimulatedProvider(allowsTestMethods: false, sleeper: fixture.test.sleeper), gateway: gateway,
-                configuration: PaymentsConfiguration(backoff: BackoffSchedule(maximumAttempts: 20)))
+                configuration: PaymentsConfiguration(backoff: BackoffSchedule(maximumAttempts: 20), giveUpAfter: .zero))
             for number in 0..<9 {
                 _ = try await client.pay("deposit", from: account, "1", key: "k\(number)", user: "ann")
             }
@@ -521,12 +552,12 @@ struct PaymentWorkerTests {
     }
 
     @Test(
-        "a payment that was taken up and handed back unsent may be canceled, and one that was sent or is being sent may not"
+        "a payment that was taken up and handed back unsent may be canceled, and one that may have been taken or is being sent may not"
     )
     func handedBack() async throws {
-        let fixture = try PaymentFixture.withGateway(ScriptedGateway(.notSent("unreachable")))
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway(.unknown("timed_out")))
         let terms = PaymentRecords.Terms(
-            owner: "w", lease: .seconds(30), maximumAttempts: 5, longestWait: .seconds(1200))
+            owner: "w", lease: .seconds(30), maximumAttempts: 5, giveUpAfter: .zero, longestWait: .seconds(1200))
         try await fixture.run { client in
             let id = try await withdraw(client)
             func cancel() async throws -> RouteResponse {

@@ -67,7 +67,7 @@ struct PaymentsInvariantTests {
             test, test.environment(on: store), SimulatedProvider(allowsTestMethods: false, sleeper: test.sleeper),
             gateway: gateway,
             configuration: PaymentsConfiguration(
-                backoff: BackoffSchedule(maximumAttempts: 3),
+                backoff: BackoffSchedule(maximumAttempts: 3), giveUpAfter: .zero,
                 breaker: .ofProviders(minimumCalls: 1000, consecutiveFailures: 1000)
             ))
     }

@@ -58,6 +58,24 @@ final class ScriptedGateway: ProviderGateway {
     }
 }
 
+/// Providers that cannot be reached, and then turn most payments away.
+final class OutageGateway: ProviderGateway {
+    private let state = Mutex<(every: Int, asked: Int)>((0, 0))
+
+    /// The outage is over; of so many one is taken.
+    func takes(oneOf count: Int) { state.withLock { $0 = (count, 0) } }
+
+    func perform(
+        _ call: ProviderCall, at provider: Provider, as requestID: RequestID, in trace: TraceContext
+    ) async -> ProviderReply {
+        state.withLock { state in
+            guard state.every > 0 else { return .notSent("unreachable") }
+            state.asked += 1
+            return state.asked.isMultiple(of: state.every) ? .succeeded : .throttled(after: nil)
+        }
+    }
+}
+
 /// Providers with books of their own that answer at random and never lie: what they say has moved has moved, once for each
 /// reference, and under one that was closed nothing is taken.
 final class LedgerGateway: ProviderGateway {
@@ -226,8 +244,8 @@ extension PaymentFixture {
 }
 
 extension PaymentsConfiguration {
-    /// Without jitter, so that waits are known.
-    static let steady = PaymentsConfiguration(backoff: BackoffSchedule())
+    /// Without jitter, so that waits are known; and who runs out of attempts is given up, however young.
+    static let steady = PaymentsConfiguration(backoff: BackoffSchedule(), giveUpAfter: .zero)
 }
 
 extension RouteClient {

@@ -11,8 +11,8 @@ struct ProviderTaskTests {
     private func run(_ task: inout ProviderTask, _ replies: ProviderReply...) -> ProviderTask.Decision? {
         var last: ProviderTask.Decision?
         for reply in replies {
-            task.begin(isAbandoned: false, maximumAttempts: Self.schedule.maximumAttempts)
-            last = task.next(after: reply, Self.schedule)
+            task.begin(isAbandoned: false, maximumAttempts: Self.schedule.maximumAttempts, mayEnd: true)
+            last = task.next(after: reply, Self.schedule, mayEnd: true)
         }
         return last
     }
@@ -62,6 +62,23 @@ struct ProviderTaskTests {
     func notTaken() {
         var task = ProviderTask(isRefund: false)
         #expect(isGivenUp(run(&task, .notSent("unreachable"), .throttled(after: nil), .notSent("unreachable"))))
+    }
+
+    @Test(
+        "what is too young to be given up is neither given up nor closed, however often nobody answers",
+        arguments: [false, true])
+    func young(isTaken: Bool) {
+        var task = ProviderTask(isRefund: false)
+        for _ in 0..<50 {
+            task.begin(isAbandoned: isTaken, maximumAttempts: Self.schedule.maximumAttempts, mayEnd: false)
+            let reply = isTaken ? ProviderReply.unknown("timed_out") : .throttled(after: nil)
+            #expect(isWait(task.next(after: reply, Self.schedule, mayEnd: false)))
+            #expect(task.phase == .send)
+        }
+        #expect(isWait(task.next(after: .notSent("unreachable"), Self.schedule, mayEnd: false), .seconds(30)))
+        // Old enough at last.
+        let end = run(&task, .notSent("unreachable"))
+        #expect(isTaken ? isWait(end) && task.phase == .close : isGivenUp(end))
     }
 
     @Test(
@@ -152,13 +169,13 @@ struct ProviderTaskTests {
     @Test("an asking of a worker that fell silent may have been taken")
     func abandoned() {
         var task = ProviderTask(isRefund: false)
-        task.begin(isAbandoned: false, maximumAttempts: 3)
-        task.begin(isAbandoned: true, maximumAttempts: 3)
+        task.begin(isAbandoned: false, maximumAttempts: 3, mayEnd: true)
+        task.begin(isAbandoned: true, maximumAttempts: 3, mayEnd: true)
         #expect(task.mayBeTaken && task.attempts == 2)
-        #expect(isWait(task.next(after: .refused(code: "x", detail: ""), Self.schedule)))
+        #expect(isWait(task.next(after: .refused(code: "x", detail: ""), Self.schedule, mayEnd: true)))
         #expect(task.phase == .close)
         var last = ProviderTask(phase: .send, attempts: 3, rounds: 3, mayBeTaken: false, isRefund: false)
-        last.begin(isAbandoned: true, maximumAttempts: 3)
+        last.begin(isAbandoned: true, maximumAttempts: 3, mayEnd: true)
         #expect(last.phase == .close && last.attempts == 3)
     }
 
@@ -166,7 +183,7 @@ struct ProviderTaskTests {
     func takenBack() {
         var task = ProviderTask(isRefund: false)
         let before = task
-        task.begin(isAbandoned: false, maximumAttempts: 3)
+        task.begin(isAbandoned: false, maximumAttempts: 3, mayEnd: true)
         task.takeBack()
         #expect(task == before)
     }

@@ -18,7 +18,8 @@ struct WebhookTests {
 
     private func fixture(_ gateway: ScriptedGateway) throws -> PaymentFixture {
         try .withGateway(
-            gateway, PaymentsConfiguration(webhookSecrets: [.stripe: [secret]], backoff: BackoffSchedule()))
+            gateway,
+            PaymentsConfiguration(webhookSecrets: [.stripe: [secret]], backoff: BackoffSchedule(), giveUpAfter: .zero))
     }
 
     /// Has a deposit of ann's asked for once. - Returns: the payment's id.
@@ -91,6 +92,51 @@ struct WebhookTests {
         }
         let told = try fixture.test.log.events(
             "a provider says it has moved the money of a payment that has failed here: compare its books")
+        #expect(told.count == 1)
+        #expect(told.first?["level"] == .string("error"))
+    }
+
+    @Test(
+        "that money has moved which is told before the provider answers that it has not: the payment is closed before anything is given back"
+    )
+    func early() async throws {
+        let refused = ProviderReply.refused(code: "unauthorized", detail: "no")
+        let gateway = ScriptedGateway(.notSent("unreachable"), refused, .succeeded)
+        let fixture = try fixture(gateway)
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "102")
+            let id = try #require(
+                try await client.pay("withdraw", from: account, "100", key: "k", user: "ann").text("paymentId"))
+            try await fixture.work()
+            #expect(try await deliver(client, fixture, id).status == 204)
+            #expect(try await client.post("/payments/\(id)/cancel", "{}", user: "ann").code == "payment-state-conflict")
+            try await fixture.workAll()
+            #expect(gateway.names == ["pay", "pay", "cancel"])
+            #expect(try await client.status(ofPayment: id, user: "ann") == "succeeded")
+            #expect(try await client.balance("ann") == 0)
+        }
+        try await fixture.expectSoundPayments()
+    }
+
+    @Test(
+        "that money has moved which is told while the provider is being asked, and denied by its answer, is told to operators",
+        arguments: [ProviderReply.declined(code: "card_declined"), .canceled])
+    func denied(_ reply: ProviderReply) async throws {
+        let gate = Gate()
+        let fixture = try fixture(ScriptedGateway(steps: [.wait(gate, then: reply)]))
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "102")
+            let id = try #require(
+                try await client.pay("withdraw", from: account, "100", key: "k", user: "ann").text("paymentId"))
+            try await fixture.worker.fill()
+            #expect(try await deliver(client, fixture, id).status == 204)
+            gate.open()
+            await fixture.worker.idle()
+            #expect(try await client.status(ofPayment: id, user: "ann") == "failed")
+            #expect(try await client.events(ofPayment: id, user: "ann").last == "contradicted")
+        }
+        let told = try fixture.test.log.events(
+            "a payment has failed whose provider has said in a message that its money has moved: compare its books")
         #expect(told.count == 1)
         #expect(told.first?["level"] == .string("error"))
     }

@@ -210,11 +210,16 @@ struct ProviderClientTests {
                 == .refused(Refusal(code: "limit_exceeded.v2", detail: detail)))
     }
 
-    @Test("a 429 says when to come back, whoever sends it")
+    @Test("a 429 says when to come back; that nothing was taken, only one by the provider's own word")
     func throttled() async throws {
         #expect(
-            try await outcome(Self.response(429, "slow down", retryAfter: .seconds(7)))
+            try await outcome(Self.response(429, Self.problem(429, "too-many-requests"), retryAfter: .seconds(7)))
                 == .throttled(retryAfter: .seconds(7)))
+        for body in ["slow down", "", Self.problem(503, "too-many-requests")] {
+            #expect(
+                try await outcome(Self.response(429, body, retryAfter: .seconds(7)))
+                    == .unknown(.unavailable, retryAfter: .seconds(7)))
+        }
     }
 
     @Test(

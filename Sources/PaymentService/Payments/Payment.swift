@@ -102,6 +102,9 @@ struct Payment: Hashable, Sendable {
     var updatedAt: Timestamp
     /// What the provider said at the last asking in its own words, for operators alone.
     var lastDetail: String?
+    /// Whether a message of the provider has said that the money has moved. Only an answer to our own question settles that; until then the
+    /// payment counts as one that may have been taken.
+    var isSaidToHaveMoved = false
 
     /// What can still be given back, in minor units.
     var refundable: Int64 { amount.minorUnits - refunding - refunded }

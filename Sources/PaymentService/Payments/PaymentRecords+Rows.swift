@@ -9,7 +9,7 @@ extension PaymentRecords {
         SELECT payment_id, kind, direction, user_id, made_by, account_number, account_id, provider, amount, currency, fee,
             fee_remainder, token, refund_of, retry_of, status, phase, attempts, rounds, may_be_taken, due_at, lease_owner,
             epoch, held, refunding, refunded, fee_back, last_error, decline_code, created_at, updated_at, fingerprint,
-            last_detail, request_id, traceparent
+            last_detail, request_id, traceparent, said_moved
         FROM payments
         """
     static let fingerprintColumn = 31
@@ -39,6 +39,7 @@ extension PaymentRecords {
             dueAt: Timestamp(milliseconds: row.integer(20)), leaseOwner: row.optionalText(21), epoch: row.integer(22),
             held: row.integer(23), refunding: row.integer(24), refunded: row.integer(25), feeBack: row.integer(26),
             lastError: row.optionalText(27), declineCode: row.optionalText(28),
-            updatedAt: Timestamp(milliseconds: row.integer(30)), lastDetail: row.optionalText(32))
+            updatedAt: Timestamp(milliseconds: row.integer(30)), lastDetail: row.optionalText(32),
+            isSaidToHaveMoved: row.integer(35) == 1)
     }
 }

@@ -12,8 +12,10 @@ extension PaymentRecords {
         let owner: String
         /// How long a worker may be silent.
         let lease: Duration
-        /// After so many attempts a payment is closed.
+        /// After so many attempts a payment is closed, if it is old enough.
         let maximumAttempts: Int
+        /// No payment is given up sooner.
+        let giveUpAfter: Duration
         /// No payment waits longer; one that seems to was stored before the clock was set back (hazard 37).
         let longestWait: Duration
     }
@@ -41,7 +43,10 @@ extension PaymentRecords {
     private func take(_ payment: Payment, at now: Timestamp, on terms: Terms) throws -> Payment {
         var taken = payment
         let isAbandoned = payment.leaseOwner != nil
-        taken.task.begin(isAbandoned: isAbandoned, maximumAttempts: terms.maximumAttempts)
+        if payment.isSaidToHaveMoved { taken.task.mayBeTaken = true }
+        taken.task.begin(
+            isAbandoned: isAbandoned, maximumAttempts: terms.maximumAttempts,
+            mayEnd: now >= payment.createdAt.advanced(by: terms.giveUpAfter))
         taken.status = .processing
         taken.leaseOwner = terms.owner
         taken.dueAt = now.advanced(by: terms.lease)
@@ -147,6 +152,27 @@ extension PaymentRecords {
             WHERE payment_id = ?2 AND provider = ?3 AND status = 'processing'
                 AND (lease_owner IS NOT NULL OR phase <> 'send')
             """, [.integer(now.milliseconds), .text(reference), .text(provider.rawValue)]) == 1
+    }
+
+    /// Notes that a provider says it has moved the money of a payment that is open here. Its messages overtake its answers, so that is usual;
+    /// but whatever else it answers from now on, nothing is given back before it has been asked to close the payment.
+    ///
+    /// - Parameter isRefund: what the provider says it has made.
+    /// - Returns: false when there is no such payment.
+    func noteMoved(_ reference: String, at provider: Provider, isRefund: Bool) throws -> Bool {
+        try transaction.run(
+            """
+            UPDATE payments SET said_moved = 1
+            WHERE payment_id = ?1 AND provider = ?2 AND (refund_of IS NOT NULL) = ?3 AND status IN ('new', 'processing')
+            """, [.text(reference), .text(provider.rawValue), .integer(isRefund ? 1 : 0)]) == 1
+    }
+
+    /// Whether a message has said so, also since the payment was taken up.
+    func isSaidToHaveMoved(_ id: String) throws -> Bool {
+        try transaction.first("SELECT said_moved FROM payments WHERE payment_id = ?", [.text(id)]) {
+            $0.integer(0) == 1
+        }
+            ?? false
     }
 
     /// Notes that a provider says it has moved the money of a payment that has ended here without that: it was declined, refused or

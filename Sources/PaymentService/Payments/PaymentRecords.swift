@@ -100,14 +100,14 @@ struct PaymentRecords {
         return true
     }
 
-    /// Cancels a payment that nobody has sent. One that was taken up and handed back, as the breaker was not to be passed, is one of
-    /// them. - Returns: false when somebody has.
+    /// Cancels a payment that the provider cannot have taken: nobody has sent it, or none of the attempts has reached the provider or was
+    /// heard there. - Returns: false when it may have been taken, or is being asked about.
     func cancel(_ payment: Payment, at now: Timestamp) throws -> Bool {
         let canceled = try transaction.run(
             """
             UPDATE payments SET status = 'canceled', held = 0, epoch = epoch + 1, updated_at = ?
-            WHERE payment_id = ? AND (status = 'new'
-                OR status = 'processing' AND lease_owner IS NULL AND attempts = 0 AND may_be_taken = 0)
+            WHERE payment_id = ? AND status IN ('new', 'processing') AND lease_owner IS NULL AND may_be_taken = 0
+                AND said_moved = 0
             """, [.integer(now.milliseconds), .text(payment.id)])
         guard canceled == 1 else { return false }
         try undo(payment, .canceled, because: nil, at: now)
@@ -121,30 +121,48 @@ struct PaymentRecords {
     /// - Parameters:
     ///   - payment: as it was taken up, with its task as it is from now on.
     ///   - pause: how long the provider wants to be left alone.
-    /// - Returns: false when it is not the caller's any more; then nothing has changed.
     func settle(
         _ payment: Payment, _ decision: ProviderTask.Decision, pause: Duration = .zero, at now: Timestamp
-    ) throws -> Bool {
+    ) throws -> Settled {
         switch decision {
         case .succeed:
-            guard try end(payment, .succeeded, nil, nil, at: now) else { return false }
+            guard try end(payment, .succeeded, nil, nil, at: now) else { return .lost }
             try ledger.post(payment.settledPosting(at: now))
             try record(.succeeded, of: payment, at: now)
             if payment.refundOf != nil { try countRefund(payment, at: now) }
         case .fail(let declineCode, let reason):
-            guard try end(payment, .failed, declineCode, reason, at: now) else { return false }
+            guard try end(payment, .failed, declineCode, reason, at: now) else { return .lost }
             try undo(payment, .failed, because: declineCode ?? reason, at: now)
+            return try heldAgainstMessages(payment, at: now)
         case .giveUp(let reason):
-            guard try end(payment, .failed, nil, reason, at: now) else { return false }
+            guard try end(payment, .failed, nil, reason, at: now) else { return .lost }
             try undo(payment, .failed, because: reason, at: now)
             try transaction.run(
                 "INSERT INTO dead_letters (payment_id, reason, died_at) VALUES (?, ?, ?)",
                 [.text(payment.id), .text(reason), .integer(now.milliseconds)])
             try record(.deadLettered, of: payment, at: now)
+            return try heldAgainstMessages(payment, at: now)
         case .wait(let wait, let reason):
-            return try postpone(payment, for: wait, pause: pause, because: reason, at: now)
+            return try postpone(payment, for: wait, pause: pause, because: reason, at: now) ? .done : .lost
         }
-        return true
+        return .done
+    }
+
+    /// What has become of an answer.
+    enum Settled: Hashable, Sendable {
+        case done
+        /// It is stored; but it ends the payment without its money, and a message of the provider has said that the money has moved. A person
+        /// has to find out which word is true.
+        case contradicted
+        /// The payment is not the caller's any more; nothing has changed.
+        case lost
+    }
+
+    /// Compares the end of a payment whose money has not moved with what messages have said of it.
+    private func heldAgainstMessages(_ payment: Payment, at now: Timestamp) throws -> Settled {
+        guard try isSaidToHaveMoved(payment.id) else { return .done }
+        try record(.contradicted, of: payment, at: now)
+        return .contradicted
     }
 
     private func end(

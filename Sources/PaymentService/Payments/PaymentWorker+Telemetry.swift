@@ -14,16 +14,23 @@ extension PaymentWorker {
         }
     }
 
-    func log(_ payment: Payment, _ reply: ProviderReply, _ decision: ProviderTask.Decision, isOurs: Bool) {
+    func log(
+        _ payment: Payment, _ reply: ProviderReply, _ decision: ProviderTask.Decision, _ settled: PaymentRecords.Settled
+    ) {
         var metadata: Logger.Metadata = [
             "payment_id": .string(payment.id), "provider": .string(payment.provider.rawValue),
             "attempt": .stringConvertible(payment.task.attempts),
         ]
         metadata["request_id"] = payment.origin.map { .string($0.requestID) }
         if let detail = reply.detail { metadata["detail"] = .string(detail) }
-        guard isOurs else {
+        if settled == .lost {
             return environment.logger.warning(
                 "a payment was taken over by another worker; this one's answer is dropped", metadata: metadata)
+        }
+        if settled == .contradicted {
+            environment.logger.error(
+                "a payment has failed whose provider has said in a message that its money has moved: compare its books",
+                metadata: metadata)
         }
         switch decision {
         case .succeed: environment.logger.info("a payment has succeeded", metadata: metadata)

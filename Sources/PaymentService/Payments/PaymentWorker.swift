@@ -35,7 +35,8 @@ package final class PaymentWorker: Sendable {
         self.metrics = metrics
         terms = PaymentRecords.Terms(
             owner: environment.identifiers.next(), lease: configuration.lease,
-            maximumAttempts: configuration.backoff.maximumAttempts, longestWait: configuration.longestWait)
+            maximumAttempts: configuration.backoff.maximumAttempts, giveUpAfter: configuration.giveUpAfter,
+            longestWait: configuration.longestWait)
         breakers = Dictionary(
             uniqueKeysWithValues: Provider.allCases.map {
                 ($0, CircuitBreaker(configuration.breaker, time: environment.time))
@@ -145,20 +146,25 @@ package final class PaymentWorker: Sendable {
         span?.end(reply)
         breaker.record(reply.health, of: passage)
         metrics.asked(payment.provider, call, reply)
-        var settled = payment
-        let decision = settled.task.next(after: reply, configuration.backoff)
-        settled.lastDetail = reply.detail
-        let outcome = settled
         do {
-            let isOurs = try await environment.store.transaction { [environment] transaction in
+            let (outcome, decision, settled) = try await environment.store.transaction {
+                [environment, configuration] transaction in
                 let records = PaymentRecords(transaction: transaction)
                 let now = environment.time.now
                 // Whoever's payment it is by now: it is the provider's word.
-                if reply.pausesProvider { try records.pause(outcome.provider, for: reply.pause, at: now) }
-                return try records.settle(outcome, decision, pause: reply.pause, at: now)
+                if reply.pausesProvider { try records.pause(payment.provider, for: reply.pause, at: now) }
+                var outcome = payment
+                outcome.lastDetail = reply.detail
+                if try records.isSaidToHaveMoved(payment.id) { outcome.task.mayBeTaken = true }
+                let decision = outcome.task.next(
+                    after: reply, configuration.backoff,
+                    mayEnd: now >= payment.createdAt.advanced(by: configuration.giveUpAfter))
+                let settled = try records.settle(outcome, decision, pause: reply.pause, at: now)
+                return (outcome, decision, settled)
             }
-            log(outcome, reply, decision, isOurs: isOurs)
-            if isOurs { count(outcome, decision) }
+            log(outcome, reply, decision, settled)
+            if settled != .lost { count(outcome, decision) }
+            if settled == .contradicted { metrics.received(outcome.provider, .contradicted) }
         } catch {
             environment.logger.error(
                 "a provider's answer could not be stored; it is asked again when its time is over",

@@ -15,6 +15,9 @@ package struct PaymentsConfiguration: Sendable {
     let providerTimeout: Duration
     /// Attempts, and the waits between them (`GATEWAY_MAX_ATTEMPTS`, `GATEWAY_BACKOFF_*`).
     let backoff: BackoffSchedule
+    /// No payment is given up for want of an answer that is younger (`GATEWAY_GIVE_UP_SECONDS`): an outage uses up all attempts within
+    /// seconds, and most outages are over within the hour.
+    let giveUpAfter: Duration
     /// How often due payments are looked for (`WORKER_POLL_INTERVAL_SECONDS`).
     let pollInterval: Duration
     /// After how long without a sign of life a payment is taken from its worker (`WORKER_PROCESSING_TIMEOUT_SECONDS`).
@@ -28,7 +31,7 @@ package struct PaymentsConfiguration: Sendable {
     package init(
         baseURLs: [Provider: String] = [:], webhookSecrets: [Provider: [WebhookSecret]] = [:],
         fee: Rate = .defaultFee, providerTimeout: Duration = .seconds(1),
-        backoff: BackoffSchedule = BackoffSchedule(jitter: .milliseconds(500)),
+        backoff: BackoffSchedule = BackoffSchedule(jitter: .milliseconds(500)), giveUpAfter: Duration = .seconds(3600),
         pollInterval: Duration = .milliseconds(500), lease: Duration = .seconds(30), maximumInFlight: Int = 64,
         breaker: CircuitBreaker.Settings = .ofProviders()
     ) {
@@ -37,6 +40,7 @@ package struct PaymentsConfiguration: Sendable {
         self.fee = fee
         self.providerTimeout = providerTimeout
         self.backoff = backoff
+        self.giveUpAfter = giveUpAfter
         self.pollInterval = pollInterval
         self.lease = lease
         self.maximumInFlight = maximumInFlight
@@ -69,6 +73,7 @@ package struct PaymentsConfiguration: Sendable {
                 cap: try settings.seconds("GATEWAY_BACKOFF_MAX_SECONDS", default: 30, in: 0.001...3600),
                 jitter: try settings.seconds("GATEWAY_BACKOFF_JITTER_SECONDS", default: 0.5, in: 0...600),
                 maximumAttempts: try settings.integer("GATEWAY_MAX_ATTEMPTS", default: 5, in: 1...100)),
+            giveUpAfter: try settings.seconds("GATEWAY_GIVE_UP_SECONDS", default: 3600, in: 0...604_800),
             pollInterval: try settings.seconds("WORKER_POLL_INTERVAL_SECONDS", default: 0.5, in: 0.01...600),
             lease: try settings.seconds("WORKER_PROCESSING_TIMEOUT_SECONDS", default: 30, in: 0.1...3600),
             maximumInFlight: try settings.integer("WORKER_MAX_IN_FLIGHT", default: 64, in: 1...10_000),

@@ -90,6 +90,25 @@ enum PaymentsCorrections {
         END;
         """)
 
+    /// A message that money had moved was forgotten when it came before the provider's answer; and an attempt that was turned away is no reason
+    /// why a customer may not cancel.
+    static let messages = Migration(
+        "what messages say of open payments",
+        """
+        ALTER TABLE payments ADD COLUMN said_moved INTEGER NOT NULL DEFAULT 0 CHECK (said_moved IN (0, 1));
+        DROP TRIGGER payments_never_go_back;
+        CREATE TRIGGER payments_never_go_back BEFORE UPDATE OF status ON payments
+        WHEN NEW.status <> OLD.status AND NOT (
+            OLD.status = 'new' AND NEW.status = 'processing'
+            OR OLD.status = 'processing' AND NEW.status IN ('succeeded', 'failed')
+            OR (OLD.status = 'new' OR OLD.status = 'processing') AND NEW.status = 'canceled' AND OLD.lease_owner IS NULL
+                AND OLD.may_be_taken = 0 AND OLD.said_moved = 0
+            OR OLD.status IN ('succeeded', 'partially_refunded') AND NEW.status IN ('partially_refunded', 'refunded'))
+        BEGIN
+            SELECT RAISE(ABORT, 'a status never goes backwards');
+        END;
+        """)
+
     private static let eventsOfPayments = """
         FROM payments CROSS JOIN payment_events AS event ON event.payment_id = payments.payment_id
         WHERE event.type IN ('created', 'processing', 'taken_over', 'unanswered', 'waiting', 'closing', 'dead_lettered',

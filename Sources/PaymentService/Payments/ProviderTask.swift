@@ -108,11 +108,13 @@ struct ProviderTask: Hashable, Sendable {
 
     /// Somebody begins an asking.
     ///
-    /// - Parameter isAbandoned: whether an earlier asking was begun and never settled: its process has died, or is frozen.
-    mutating func begin(isAbandoned: Bool, maximumAttempts: Int) {
+    /// - Parameters:
+    ///   - isAbandoned: whether an earlier asking was begun and never settled: its process has died, or is frozen.
+    ///   - mayEnd: whether it is old enough to be given up.
+    mutating func begin(isAbandoned: Bool, maximumAttempts: Int, mayEnd: Bool) {
         if isAbandoned, phase == .send {
             mayBeTaken = true
-            if attempts >= maximumAttempts, !isRefund { change(to: .close) }
+            if attempts >= maximumAttempts, mayEnd, !isRefund { change(to: .close) }
         }
         if phase == .send { attempts += 1 }
         rounds += 1
@@ -126,7 +128,10 @@ struct ProviderTask: Hashable, Sendable {
     }
 
     /// What follows from the answer to the asking that was begun last.
-    mutating func next(after reply: ProviderReply, _ schedule: BackoffSchedule) -> Decision {
+    ///
+    /// - Parameter mayEnd: whether it is old enough to be given up, or closed, for want of an answer: an outage uses up all attempts within
+    ///   seconds, and is over in minutes.
+    mutating func next(after reply: ProviderReply, _ schedule: BackoffSchedule, mayEnd: Bool) -> Decision {
         switch reply {
         case .succeeded: return .succeed
         case .declined(let code): return .fail(declineCode: code, because: "declined: \(code)")
@@ -140,16 +145,18 @@ struct ProviderTask: Hashable, Sendable {
             // It was there before, or so it seemed: only closing it brings a definite answer.
             if !isRefund { change(to: .close) }
             return wait(schedule, .zero, "the provider does not know it")
-        case .throttled: return notTaken(schedule, reply.pause, "the provider asks to be left alone for a while")
-        case .notSent(let trouble): return notTaken(schedule, .zero, "the provider cannot be reached: \(trouble)")
+        case .throttled:
+            return notTaken(schedule, reply.pause, "the provider asks to be left alone for a while", mayEnd)
+        case .notSent(let trouble):
+            return notTaken(schedule, .zero, "the provider cannot be reached: \(trouble)", mayEnd)
         case .unknown(let trouble, _):
             if phase == .send { mayBeTaken = true }
-            return notTaken(schedule, reply.pause, "the provider's answer is not known: \(trouble)")
+            return notTaken(schedule, reply.pause, "the provider's answer is not known: \(trouble)", mayEnd)
         case .contradicted:
             // Whatever it has taken under our reference, it is not what we have asked for: nothing is entered, and nothing given
             // back, before it answers about our payment.
             mayBeTaken = true
-            return notTaken(schedule, .zero, "the provider answers about other money")
+            return notTaken(schedule, .zero, "the provider answers about other money", mayEnd)
         }
     }
 
@@ -167,8 +174,10 @@ struct ProviderTask: Hashable, Sendable {
     }
 
     /// This asking has taken nothing, or it is not known; how it goes on depends on all of them.
-    private mutating func notTaken(_ schedule: BackoffSchedule, _ after: Duration, _ reason: String) -> Decision {
-        guard phase == .send, attempts >= schedule.maximumAttempts else { return wait(schedule, after, reason) }
+    private mutating func notTaken(
+        _ schedule: BackoffSchedule, _ after: Duration, _ reason: String, _ mayEnd: Bool
+    ) -> Decision {
+        guard phase == .send, mayEnd, attempts >= schedule.maximumAttempts else { return wait(schedule, after, reason) }
         if !mayBeTaken { return .giveUp(because: "\(reason); after \(attempts) attempts, none of which was taken") }
         if !isRefund { change(to: .close) }
         return wait(schedule, after, reason)

@@ -9,7 +9,7 @@ import StrictJSON
 
 /// Takes the messages of providers. A message is a hint that there is an outcome to be asked for: it makes the payment due now,
 /// and what the provider then answers settles it. So a message that comes twice, late, out of order or from somebody who has
-/// stolen the secret can do no more than cause a question.
+/// stolen the secret can do no more than cause a question, or call a person when the provider's answer is another.
 package struct WebhookInbox: Sendable {
     /// How long a message is remembered, so that a repetition is known: longer than any provider repeats one.
     static let memory = Duration.seconds(3 * 86_400)
@@ -72,9 +72,13 @@ package struct WebhookInbox: Sendable {
                 """, [.text(provider.rawValue), .text(id), .integer(now.milliseconds)])
             guard isNew == 1 else { return .repeated }
             let records = PaymentRecords(transaction: transaction)
-            if try records.hurry(reference, at: provider, now: now) { return .accepted }
-            guard kind == .paymentSucceeded || kind == .refundSucceeded else { return .ignored }
-            return try records.contradict(reference, at: provider, isRefund: kind == .refundSucceeded, now: now)
+            let saysMoved = kind == .paymentSucceeded || kind == .refundSucceeded
+            let isRefund = kind == .refundSucceeded
+            let isNoted = try saysMoved && records.noteMoved(reference, at: provider, isRefund: isRefund)
+            let isHurried = try records.hurry(reference, at: provider, now: now)
+            if isNoted || isHurried { return .accepted }
+            guard saysMoved else { return .ignored }
+            return try records.contradict(reference, at: provider, isRefund: isRefund, now: now)
                 ? .contradicted : .ignored
         }
         metrics.received(provider, result)

@@ -23,6 +23,8 @@ struct Deployment: Sendable {
     var backoffBase = Duration.milliseconds(500)
     var backoffCap = Duration.seconds(4)
     var maximumAttempts = 3
+    /// No payment through a provider is given up that is younger.
+    var giveUpAfter = Duration.zero
     var reservationTimeToLive = Duration.seconds(60)
     var keyTimeToLive = Duration.seconds(86_400)
     /// How long Stock and Payment remember a key; ids are remembered for longer (hazard 30).

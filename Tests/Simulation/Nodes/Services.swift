@@ -116,7 +116,7 @@ extension Node {
                 base: deployment.backoffBase, cap: deployment.backoffCap, jitter: .milliseconds(100),
                 maximumAttempts: deployment.maximumAttempts,
                 random: { Double.random(in: 0..<1, using: &jitter.value) }),
-            lease: deployment.leaseDuration)
+            giveUpAfter: deployment.giveUpAfter, lease: deployment.leaseDuration)
     }
 
     private static let logger = Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() }

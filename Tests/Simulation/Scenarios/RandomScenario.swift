@@ -57,6 +57,7 @@ extension Scenario {
         }
         if hasWallets, chance(0.6) {
             scenario.payments = payments(&numbers)
+            scenario.deployment.giveUpAfter = .seconds(some([0, 5, 30]))
             scenario.deployment.retriedDeadLetters = some([0, 0, 1, 3])
         }
         return scenario
