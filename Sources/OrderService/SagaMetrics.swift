@@ -213,8 +213,11 @@ extension Saga.Step {
     func held(_ known: Money?) -> Money? {
         switch self {
         case .charging(let goods), .completing(let goods): goods.total
-        case .releasing(_, .cancel), .releasing(_, .refund), .releasing(_, .withdraw), .canceling, .refunding: known
-        case .reserving, .releasing(_, .nothing), .completed, .failed: nil
+        // One that was charged before its process ended begins at reserving again.
+        case .reserving, .releasing(_, .cancel), .releasing(_, .refund), .releasing(_, .withdraw),
+            .releasing(_, .abandon), .canceling, .refunding:
+            known
+        case .releasing(_, .nothing), .completed, .failed: nil
         }
     }
 }

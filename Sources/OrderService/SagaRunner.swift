@@ -163,6 +163,15 @@ final class SagaRunner: Sendable {
             self.waiter = waiter
         }
 
+        /// Whether it is where it was taken up: its pauses go on growing then, and it is parked in the end. One that was completing asks for its
+        /// charge again first, and may have hung there the last time.
+        var hasGotNoFurther: Bool {
+            switch (order.record.step, saga.step) {
+            case (.charging, .completing), (.completing, .completing): saga.isResumed
+            case (let stored, let now): stored == now
+            }
+        }
+
         /// Whether its story is worth reading without being asked for: it does not go the straight way.
         var isEventful: Bool { saga.isResumed || hadTrouble || saga.step.failure != nil }
     }
@@ -203,8 +212,7 @@ final class SagaRunner: Sendable {
     }
 
     private func entered(_ drive: inout Drive) {
-        // Back at the step it was taken up for, it has got no further: its pauses go on growing, and it is parked some time.
-        drive.rounds = drive.saga.step == drive.order.record.step ? drive.earlierRounds : 0
+        drive.rounds = drive.hasGotNoFurther ? drive.earlierRounds : 0
         metrics.move(from: drive.shown, to: drive.saga.step)
         drive.shown = drive.saga.step
         let held = drive.saga.step.held(drive.held)

@@ -1,6 +1,7 @@
 import Resilience
 import ServiceClient
 import StrictJSON
+import Synchronization
 import TestSupport
 import Testing
 
@@ -58,6 +59,23 @@ struct ParkingTests {
         #expect(row.rounds == 3)
         #expect(row.parkedFor == "completing: not done in 3 rounds")
         #expect(fixture.shop.operations.count { $0 == .complete } == 3)
+    }
+
+    @Test("counts its rounds on at completing, also when its charge has no answer now and then")
+    func hiccups() async throws {
+        let fixture = try OrderFixture(parkAfterRounds: 6, breaker: Self.breaker)
+        let charges = Mutex(0)
+        fixture.shop.script(.complete) { _ in .lose(.timedOut) }
+        fixture.shop.script(.charge) { _ in
+            let count = charges.withLock { count in
+                count += 1
+                return count
+            }
+            return count.isMultiple(of: 3) ? .lose(.timedOut) : .answer
+        }
+        let plan = try await fixture.leave(.completing(.sample)).plan
+        try await fixture.recover()
+        #expect(try await fixture.row(plan.orderID).parkedFor?.hasSuffix("not done in 6 rounds") == true)
     }
 
     @Test("is tried again now and then, for as long as it takes, and is never dropped")

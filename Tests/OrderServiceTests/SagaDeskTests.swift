@@ -250,6 +250,39 @@ struct SagaDeskTests {
         #expect(try await fixture.row(id).status == "completed")
     }
 
+    @Test("an order whose goods have left without its money goes back all the same when an operator says so, and ends")
+    func abandoned() async throws {
+        let id = try await putDown(.releasing(.sample, then: .refund))
+        shop.script(.release) { _ in .refuse(.conflict) }
+        await fixture.parts.recovery.takeUpDue()
+        #expect(try await show(id).text("step") == "releasing")
+        let plan = try await plan("compensate", id)
+        #expect(plan.text("calls/0/effect")?.contains("if they have left, they stay gone") == true)
+        let planned = try #require(plan.text("plan"))
+        #expect(try await commit("compensate", id, Self.command(planned)).status == 200)
+        await fixture.parts.recovery.takeUpDue()
+        #expect(shop.operations.suffix(2) == [.release, .refund])
+        #expect(try await fixture.row(id).status == "failed")
+        let again = try await fixture.run { try await $0.checkout(key: "key-\(id)", user: "ada") }
+        #expect(again.code == "order-withdrawn")
+    }
+
+    @Test("what is at stake stays known while an order that could not be taken back goes forward again")
+    func stakeKept() async throws {
+        let id = try await putDown(.completing(.sample))
+        shop.script(.complete) { _ in .lose(.timedOut) }
+        await fixture.parts.recovery.takeUpDue()
+        let planned = try #require(try await plan("compensate", id).text("plan"))
+        #expect(try await commit("compensate", id, Self.command(planned)).status == 200)
+        shop.script(.release, .refuse(.conflict))
+        shop.script(.reserve) { _ in .lose(.timedOut) }
+        fixture.test.time.advance(by: .seconds(100))
+        await fixture.parts.recovery.takeUpDue()
+        let file = try await show(id)
+        #expect(file.text("step") == "reserving")
+        #expect(file.value("atStake") != .null && file.value("atStake") != nil)
+    }
+
     @Test("nothing is compensated without a plan, by another plan, or by one that was made before the order moved")
     func outdated() async throws {
         shop.script(.charge) { _ in .lose(.timedOut) }
@@ -293,8 +326,11 @@ struct SagaDeskTests {
 
     @Test("an order that goes back already cannot be compensated, and one that no version here reads cannot be touched")
     func impossible() async throws {
-        let back = try await putDown(.releasing(.sample, then: .nothing))
-        #expect(try await plan("compensate", back).code == "order-state-conflict")
+        for step in [
+            Saga.Step.releasing(.sample, then: .withdraw), .releasing(.sample, then: .abandon), .refunding(.sample),
+        ] {
+            #expect(try await plan("compensate", try await putDown(step)).code == "order-state-conflict")
+        }
         let newer = try await putDown(.charging(.sample))
         _ = try await fixture.test.store.transaction { transaction in
             try transaction.run("UPDATE orders SET saga = '{}' WHERE order_id = ?", [.text(newer)])

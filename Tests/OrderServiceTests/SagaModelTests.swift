@@ -160,6 +160,7 @@ extension String {
     /// operator may withdraw what was completed already; and what was withdrawn is always resumed.
     fileprivate var isImpossible: Bool {
         if hasPrefix("releasing, then withdraw") { return hasSuffix("false") }
+        if hasPrefix("releasing, then abandon"), hasSuffix("false") { return true }
         return contains("refused") && (hasPrefix("releasing") || hasPrefix("canceling") || hasPrefix("refunding"))
     }
 }

@@ -46,7 +46,7 @@ struct SagaPathTests {
             case .completing, .completed, .releasing(_, then: .refund): path.known.charge = .taken
             case .refunding: path.known.hasReleased = true
             // It stays unknown what became of the charge.
-            case .releasing(_, then: .withdraw): break
+            case .releasing(_, then: .withdraw), .releasing(_, then: .abandon): break
             case .reserving, .charging: break
             }
             return path

@@ -56,7 +56,9 @@ struct SagaTests {
 
     // MARK: - An operator's word
 
-    @Test("an operator turns back what still goes forward, and nothing else; the goods come before the money")
+    @Test(
+        "an operator turns back what still goes forward or waits for its goods, and nothing else; the goods come before the money"
+    )
     func withdraw() {
         for step in Saga.Step.samples {
             var saga = Saga(.sample, step: step, isResumed: true)
@@ -67,7 +69,12 @@ struct SagaTests {
                 #expect(saga.step == .releasing(.withdrawn, then: .withdraw))
                 #expect(saga.mustBeStored)
                 #expect(saga.certainFailure == nil)
-            case .releasing, .canceling, .refunding, .completed, .failed:
+            case .releasing(_, .nothing), .releasing(_, .cancel), .releasing(_, .refund):
+                #expect(next == .call(.release))
+                #expect(saga.step == .releasing(.withdrawn, then: .abandon))
+                #expect(saga.mustBeStored)
+                #expect(saga.certainFailure == nil)
+            case .releasing(_, .withdraw), .releasing(_, .abandon), .canceling, .refunding, .completed, .failed:
                 #expect(next == nil)
                 #expect(saga.step == step)
             }
@@ -85,6 +92,20 @@ struct SagaTests {
         #expect(saga.step == .reserving)
         var other = Saga(.sample, step: .releasing(.sample, then: .refund), isResumed: true)
         #expect(other.apply(.released(.refused(.conflict))) == .repeatLater)
+    }
+
+    @Test("an order whose goods the operator does not wait for gives its money back, whether they come back or not")
+    func abandoned() {
+        for outcome in [Outcome.succeeded(Done()), .refused(.conflict)] {
+            for isResumed in [false, true] {
+                var saga = Saga(.sample, step: .releasing(.withdrawn, then: .abandon), isResumed: isResumed)
+                #expect(saga.apply(.released(outcome)) == .call(.refund))
+                #expect(saga.step == .refunding(.withdrawn))
+            }
+        }
+        var unknown = Saga(.sample, step: .releasing(.withdrawn, then: .abandon), isResumed: true)
+        #expect(unknown.apply(.released(.refused(.itemNotFound))) == .repeatLater)
+        #expect(unknown.apply(.released(.unknown(.timedOut))) == .repeatLater)
     }
 
     @Test(
@@ -236,7 +257,7 @@ struct SagaTests {
             case .releasing(_, then: .nothing), .releasing(_, then: .cancel), .canceling, .failed:
                 #expect(saga.certainFailure == .sample)
             case .reserving, .charging, .completing, .releasing(_, then: .refund), .releasing(_, then: .withdraw),
-                .refunding, .completed:
+                .releasing(_, then: .abandon), .refunding, .completed:
                 #expect(saga.certainFailure == nil)
             }
         }

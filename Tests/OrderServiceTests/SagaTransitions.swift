@@ -106,6 +106,7 @@ struct Transition: Sendable, CustomTestStringConvertible {
         let ways: [(Saga.ChargeUndo, Expected)] = [
             (.nothing, (.end, .failed(failure))), (.cancel, (.call(.refund), .canceling(failure))),
             (.refund, (.call(.refund), .refunding(failure))), (.withdraw, (.call(.refund), .refunding(failure))),
+            (.abandon, (.call(.refund), .refunding(failure))),
         ]
         return ways.flatMap { undo, after in
             let step = Saga.Step.releasing(failure, then: undo)
@@ -142,7 +143,7 @@ extension Failure {
 }
 
 extension Saga.ChargeUndo {
-    static let samples: [Saga.ChargeUndo] = [.nothing, .cancel, .refund, .withdraw]
+    static let samples: [Saga.ChargeUndo] = [.nothing, .cancel, .refund, .withdraw, .abandon]
 }
 
 extension Saga.Step {

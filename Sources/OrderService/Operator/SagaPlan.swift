@@ -50,7 +50,7 @@ struct SagaPlan: Equatable, Sendable {
             guard after.withdraw() != nil else {
                 throw Problem(
                     .orderStateConflict,
-                    "The order is being undone already (\(saga.step.name)); retry makes it go on at once.")
+                    "The order is withdrawn or given back already (\(saga.step.name)); retry makes it go on at once.")
             }
         case .park:
             guard sheet.parkedBy == nil else {
@@ -135,10 +135,16 @@ struct SagaPlan: Equatable, Sendable {
                 effect: "\(lines): leave the stock for good")
         case .release:
             let effect = "\(lines): back into the stock, if they are set aside"
-            let isWithdrawn = if case .releasing(_, .withdraw) = saga.step { true } else { false }
+            let otherwise =
+                switch saga.step {
+                case .releasing(_, .withdraw): "; if they have left, the order goes forward instead"
+                case .releasing(_, .abandon):
+                    "; if they have left, they stay gone, and the money goes back all the same"
+                case .releasing(_, .nothing), .releasing(_, .cancel), .releasing(_, .refund): ""
+                case .reserving, .charging, .completing, .canceling, .refunding, .completed, .failed: ""
+                }
             return Step(
-                service: "stock", operation: "release", id: plan.reservationID,
-                effect: isWithdrawn ? effect + "; if they have left, the order goes forward instead" : effect)
+                service: "stock", operation: "release", id: plan.reservationID, effect: effect + otherwise)
         case .refund:
             let amount = atStake.map { "up to \($0)" } ?? "whatever"
             return Step(
@@ -156,6 +162,13 @@ struct SagaPlan: Equatable, Sendable {
                 "The order stays as it is (\(saga.step.name)), and nothing is tried until an operator retries or compensates it."
         case (_, .reserving), (_, .charging), (_, .completing):
             return "Forward: the customer gets the goods and pays for them, once."
+        case (.compensate, .releasing(_, .abandon)):
+            return
+                """
+                Back for good: the money to the customer, who is told that the shop has withdrawn the order, also when they ask again under the \
+                same key; the goods into the stock, unless they have left it already: then they stay gone, which the audit tells. While \
+                Stock only does not answer, retry is enough.
+                """
         case (.compensate, _):
             return
                 """

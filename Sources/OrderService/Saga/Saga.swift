@@ -90,6 +90,9 @@ public struct Saga: Hashable, Sendable {
         /// An operator has withdrawn the order, and nobody knows how far it had come: its charge is refunded or canceled,
         /// whatever became of it. If the goods turn out to have left, they were paid for, and the order goes forward.
         case withdraw
+        /// An operator has withdrawn an order that was on its way back already, and whose goods may not come back: its charge is refunded or
+        /// canceled all the same.
+        case abandon
     }
 
     /// A call to another service.
@@ -194,8 +197,8 @@ public struct Saga: Hashable, Sendable {
         case .releasing(let failure, .nothing), .releasing(let failure, .cancel), .canceling(let failure),
             .failed(let failure):
             failure
-        case .reserving, .charging, .completing, .releasing(_, .refund), .releasing(_, .withdraw), .refunding,
-            .completed:
+        case .reserving, .charging, .completing, .releasing(_, .refund), .releasing(_, .withdraw),
+            .releasing(_, .abandon), .refunding, .completed:
             nil
         }
     }
@@ -215,18 +218,22 @@ public struct Saga: Hashable, Sendable {
         }
     }
 
-    /// Turns a saga that still goes forward back, for an operator: release before anything else, then the charge.
+    /// Turns a saga back, for an operator: release before anything else, then the charge.
     ///
     /// The saga itself never does that once a charge may have been made, because a driver that was only frozen may wake and
     /// go forward still (decision 11). What keeps an operator's word safe against it is the order of the steps: once the release is
     /// acknowledged, a late complete is refused, and the charge's id is used up whether or not it took money. If the
-    /// release is refused, the goods had left, and so their charge had gone through: then forward is the only way.
+    /// release is refused, the goods had left, and so their charge had gone through: then forward is the only way. A saga that goes back
+    /// already has found its charge declined, or its goods lost. If they have left all the same, somebody else has taken them, or a store has lost
+    /// the charge: the operator says that they need not come back.
     ///
-    /// - Returns: what to do next, or nil when it has ended or goes back already; it is unchanged then.
+    /// - Returns: what to do next, or nil when it has ended or an operator has said so already; it is unchanged then.
     public mutating func withdraw() -> Next? {
         switch step {
         case .reserving, .charging, .completing: go(.releasing(.withdrawn, then: .withdraw))
-        case .releasing, .canceling, .refunding, .completed, .failed: nil
+        case .releasing(_, .nothing), .releasing(_, .cancel), .releasing(_, .refund):
+            go(.releasing(.withdrawn, then: .abandon))
+        case .releasing(_, .withdraw), .releasing(_, .abandon), .canceling, .refunding, .completed, .failed: nil
         }
     }
 
@@ -290,19 +297,21 @@ public struct Saga: Hashable, Sendable {
             switch undo {
             case .nothing: return go(.failed(failure))
             case .cancel: return go(.canceling(failure))
-            case .refund, .withdraw: return go(.refunding(failure))
+            case .refund, .withdraw, .abandon: return go(.refunding(failure))
             }
         // Nobody completes a reservation before its charge is through.
         case .refused(let refusal) where undo == .withdraw && refusal.code == Self.completedAlready:
             return go(.reserving)
+        case .refused(let refusal) where undo == .abandon && refusal.code == Self.completedAlready:
+            return go(.refunding(failure))
         // Somebody has completed the reservation by its id at Stock, for this saga has not asked for it: the goods are gone, which the audit
         // tells. There is no money to give back for them, and the order must not wait for goods that do not come back.
         case .refused(let refusal) where refusal.code == Self.completedAlready && !isResumed && undo == .nothing:
             return go(.failed(failure))
         case .refused(let refusal) where refusal.code == Self.completedAlready && !isResumed && undo == .cancel:
             return go(.canceling(failure))
-        // Otherwise the money may have been taken for these goods, by an earlier process if not by this one: an operator must look. Until
-        // then nothing is given back.
+        // Otherwise the money may have been taken for these goods, by an earlier process if not by this one: an operator must look, and may
+        // withdraw the order. Until then nothing is given back.
         case .refused, .notSent, .notExecuted, .unknown: return .repeatLater
         }
     }
