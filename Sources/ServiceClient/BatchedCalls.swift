@@ -130,7 +130,8 @@ public final class BatchedCalls: CommandCarrier {
         for waiting in batch { waiting.command.context.tally?.note(batch.count) }
         var headers = [
             ServiceRequest.Header("Content-Type", "application/json"),
-            ServiceRequest.Header("X-Request-Timeout-Ms", String(max(1, single.attemptTimeout.wholeMilliseconds))),
+            ServiceRequest.Header(
+                ServiceRequest.timeoutHeader, String(max(1, single.attemptTimeout.wholeMilliseconds))),
         ]
         let span = single.traces.flatMap { BatchSpan($0, batch.lazy.map(\.command), to: single.baseURL) }
         if let span { headers.append(.init("traceparent", span.trace.header)) }

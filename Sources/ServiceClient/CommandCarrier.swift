@@ -84,7 +84,7 @@ public final class SingleCalls: CommandCarrier {
             ServiceRequest.Header("Content-Type", "application/json"),
             ServiceRequest.Header("X-Request-ID", context.requestID.value),
             ServiceRequest.Header("traceparent", context.traceparent),
-            ServiceRequest.Header("X-Request-Timeout-Ms", String(max(1, timeout.wholeMilliseconds))),
+            ServiceRequest.Header(ServiceRequest.timeoutHeader, String(max(1, timeout.wholeMilliseconds))),
         ]
         if let key = command.key { headers.append(.init("Idempotency-Key", key)) }
         if !context.user.isEmpty { headers.append(.init("X-User-ID", context.user)) }

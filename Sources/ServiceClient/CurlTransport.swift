@@ -240,8 +240,10 @@ private final class CurlTransfer: @unchecked Sendable {
     }
 
     func prepare(_ easy: UnsafeMutableRawPointer, userAgent: String, at now: ContinuousClock.Instant) {
+        let left = max(1, Int((deadline - now).wholeMilliseconds))
         for header in request.headers {
-            headerList = curl_slist_append(headerList, "\(header.name): \(header.value)")
+            let value = header.name == ServiceRequest.timeoutHeader ? String(left) : header.value
+            headerList = curl_slist_append(headerList, "\(header.name): \(value)")
         }
         // Without this libcurl asks for permission to send larger bodies and waits for it.
         headerList = curl_slist_append(headerList, "Expect:")
@@ -255,7 +257,7 @@ private final class CurlTransfer: @unchecked Sendable {
         _ = ccurl_set_long(easy, CURLOPT_DNS_CACHE_TIMEOUT, CurlTransport.nameLifeSeconds)
         _ = ccurl_set_long(easy, CURLOPT_FOLLOWLOCATION, 0)
         _ = ccurl_set_long(easy, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
-        _ = ccurl_set_long(easy, CURLOPT_TIMEOUT_MS, max(1, Int((deadline - now).wholeMilliseconds)))
+        _ = ccurl_set_long(easy, CURLOPT_TIMEOUT_MS, left)
         _ = ccurl_set_pointer(easy, CURLOPT_HTTPHEADER, headerList)
         if request.method == "POST" {
             _ = ccurl_set_long(easy, CURLOPT_POST, 1)

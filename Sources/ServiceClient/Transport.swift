@@ -14,8 +14,11 @@ public struct ServiceRequest: Sendable, Equatable {
     public let headers: [Header]
     /// The body; empty for `GET`.
     public let body: [UInt8]
-    /// How long connecting, sending and receiving may take together.
+    /// How long connecting, sending and receiving may take together, waiting for a connection included.
     public let timeout: Duration
+    /// The header that says for how long the caller waits, in milliseconds (OP-06). The transport writes what is left of it when it sends the
+    /// request.
+    public static let timeoutHeader = "X-Request-Timeout-Ms"
 
     /// One line of the head.
     public struct Header: Sendable, Equatable {

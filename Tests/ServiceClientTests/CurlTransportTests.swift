@@ -119,6 +119,18 @@ struct CurlTransportTests {
         #expect(text.hasSuffix("\r\n\r\n\(body)"))
     }
 
+    @Test(
+        "a service is told for how long it is waited for from when the request is sent, and not from when it was made (OP-06)"
+    )
+    func timeLeft() async throws {
+        let server = try await LoopbackServer(.response("200 OK", body: ""))
+        let made = ServiceRequest.Header(ServiceRequest.timeoutHeader, "60000")
+        _ = try await transport.send(request(server.url, headers: [made], timeout: .seconds(50)))
+        let line = try #require(server.requests.first?.split(separator: "\r\n").first { $0.hasPrefix(made.name) })
+        let left = try #require(Int(line.drop { $0 != " " }.dropFirst()))
+        #expect((1...50_000).contains(left))
+    }
+
     @Test("a post without a body says so")
     func emptyBody() async throws {
         let server = try await LoopbackServer(.response("200 OK", body: ""))
