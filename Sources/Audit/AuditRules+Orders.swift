@@ -87,7 +87,7 @@ extension AuditRules {
             switch orderCase.charge?.status {
             case nil: "nothing was charged for it"
             case .pending: "whether the money was taken is not known"
-            case .succeeded: orderCase.charge?.kept.map { "\($0) were taken for it" } ?? "its money was given back"
+            case .succeeded: Self.kept(orderCase.charge)
             case .failed, .canceled: "no money was taken for it"
             }
         verdict.find(
@@ -96,6 +96,15 @@ extension AuditRules {
             Order \(order.id) has been pending since \(order.createdAt), last stored at the step \(record.step): \(goods), and \
             \(money).\(Self.goesBack.contains(record.step) ? " It is going to fail." : "")
             """)
+    }
+
+    /// What of a charge that has gone through is still taken. A refund counts from when it was asked for.
+    private static func kept(_ charge: ChargeEntry?) -> String {
+        if let kept = charge?.kept { return "\(kept) were taken for it" }
+        guard charge?.refundPendingSince == nil else {
+            return "its money is being given back, and whether it is back is not known"
+        }
+        return "its money was given back"
     }
 
     // MARK: - A completed order

@@ -6,11 +6,16 @@ import Resilience
 /// about again by itself; one that stays open is for a person.
 struct ChargeMetrics: Sendable {
     static let families = [
-        MetricFamily("charges_open", .gauge, "Charges and refunds that have no answer of their provider yet, by kind."),
+        MetricFamily(
+            "charges_open", .gauge,
+            "Charges and refunds that have no answer of their provider yet, up to 10000, by kind."),
         MetricFamily(
             "charges_oldest_open_seconds", .gauge,
             "For how long the oldest of these has had no answer, however often it was asked about, by kind."),
     ]
+
+    /// So many are counted at the most: each time the metrics are read, and all requests wait meanwhile.
+    static let maximumCounted: Int64 = 10_000
 
     /// Charges or refunds without an answer.
     struct Open: Sendable {

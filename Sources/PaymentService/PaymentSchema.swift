@@ -65,7 +65,6 @@ enum PaymentSchema {
         PaymentsCorrections.ages,
         PaymentsCorrections.details,
         PaymentsCorrections.requests,
-        PaymentsCorrections.messages,
         .comparing(
             "statuses and kinds compared",
             ListRule("charges", "status", in: ["pending", "succeeded", "failed", "canceled"]),
@@ -83,6 +82,14 @@ enum PaymentSchema {
             """
             UPDATE operator_actions SET subject = 'charge:' || subject
             WHERE subject IN (SELECT charge_id FROM charges) AND subject NOT IN (SELECT payment_id FROM payments);
+            """
+        ),
+        PaymentsCorrections.messages,
+        Migration(
+            "ages of open charges and refunds",
+            """
+            CREATE INDEX charges_by_age ON charges (created_at) WHERE status = 'pending';
+            CREATE INDEX refunds_by_age ON refunds (created_at) WHERE status = 'pending';
             """
         ),
     ]

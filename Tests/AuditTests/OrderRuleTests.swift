@@ -50,18 +50,25 @@ struct OrderRuleTests {
     func movedForPending() {
         func said(
             _ reservation: Reservation.Status?, _ charge: ChargeEntry.Status?, refunded: Int64 = 0,
-            step: String = "reserving"
+            refundPendingSince: Timestamp? = nil, step: String = "reserving"
         ) -> String {
             let verdict = Records.judge(
                 Records.order(Records.orderID, .pending, step: step),
                 reservation.map { Records.reservation(Records.reservationID, $0) },
-                charge.map { Records.charge(Records.chargeID, $0, refunded: refunded, byOrder: refunded) })
+                charge.map {
+                    Records.charge(
+                        Records.chargeID, $0, refunded: refunded, byOrder: refunded,
+                        refundPendingSince: refundPendingSince)
+                })
             return verdict.findings.first { $0.invariant == 6 }?.explanation ?? "nothing"
         }
         #expect(said(.completed, .succeeded).hasSuffix("its goods have left, and 20.00 USD were taken for it."))
         #expect(said(.reserved, .pending).hasSuffix("whether the money was taken is not known."))
         #expect(said(.canceled, .failed).hasSuffix("its goods are back, and no money was taken for it."))
         #expect(said(.canceled, .succeeded, refunded: 2000).hasSuffix("and its money was given back."))
+        #expect(
+            said(.canceled, .succeeded, refunded: 2000, refundPendingSince: Records.made)
+                .hasSuffix("its money is being given back, and whether it is back is not known."))
         #expect(said(.reserved, nil, step: "releasing").hasSuffix("It is going to fail."))
     }
 

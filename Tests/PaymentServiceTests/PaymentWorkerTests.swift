@@ -144,6 +144,29 @@ struct PaymentWorkerTests {
         try await fixture.expectSoundPayments()
     }
 
+    @Test("a payment that cannot be read waits, and keeps no other from being taken up")
+    func unreadable() async throws {
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway())
+        try await fixture.run { client in
+            let odd = try await withdraw(client, key: "odd")
+            try await fixture.test.store.transaction { transaction in
+                _ = try transaction.run("UPDATE payments SET currency = 'XXX'", [])
+            }
+            _ = try await client.openWallet("bob", "10")
+            let well = try await client.post("/payments/withdraw", #"{"amount":1}"#, key: "well", user: "bob")
+            for _ in 0..<3 {
+                try await fixture.work()
+                fixture.test.time.advance(by: .seconds(31))
+            }
+            let id = try #require(well.text("paymentId"))
+            #expect(try await client.status(ofPayment: id, user: "bob") == "succeeded")
+            let told = try fixture.test.log.events("a payment cannot be read, and waits; the others go on")
+            #expect(told.count == 3)
+            guard case .string(let why)? = told.first?["error"] else { return #expect(Bool(false), "no reason") }
+            #expect(why.contains(odd) && why.contains("XXX"))
+        }
+    }
+
     @Test("a dead letter is not made anew when its money was spent meanwhile")
     func spentMeanwhile() async throws {
         let none = ProviderReply.notSent("unreachable")
@@ -234,7 +257,7 @@ struct PaymentWorkerTests {
             let now = fixture.environment.time.now
             let epochs = try await fixture.records { records in
                 try [now, now.advanced(by: .seconds(31))].map {
-                    try records.take(from: .stripe, limit: 1, at: $0, on: terms).first?.epoch
+                    try records.take(from: .stripe, limit: 1, at: $0, on: terms).payments.first?.epoch
                 }
             }
             let (first, second) = (try #require(epochs[0]), try #require(epochs[1]))
@@ -564,7 +587,7 @@ struct PaymentWorkerTests {
                 try await client.post("/payments/\(id)/cancel", "", user: "ann")
             }
             let now = fixture.test.time.now
-            let taken = try await fixture.records { try $0.take(from: .stripe, limit: 1, at: now, on: terms) }
+            let taken = try await fixture.records { try $0.take(from: .stripe, limit: 1, at: now, on: terms).payments }
             #expect(try await cancel().code == "payment-state-conflict")
             try await fixture.records { records in
                 for payment in taken { try records.handBack(payment, until: now, at: now) }

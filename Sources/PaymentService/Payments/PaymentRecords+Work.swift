@@ -20,18 +20,38 @@ extension PaymentRecords {
         let longestWait: Duration
     }
 
+    /// What a look for due payments has brought.
+    struct Due: Sendable {
+        var payments: [Payment] = []
+        /// Why others could not be read: what a newer version has stored, or somebody by hand. They are put off, so that they keep nobody
+        /// else's from being taken up.
+        var unreadable: [String] = []
+
+        var count: Int { payments.count + unreadable.count }
+    }
+
     /// Takes up payments through a provider whose time has come, those that have waited longest first, at most `limit`.
-    func take(from provider: Provider, limit: Int, at now: Timestamp, on terms: Terms) throws -> [Payment] {
-        func all(_ statement: String, _ bound: Timestamp, _ limit: Int) throws -> [Payment] {
-            try transaction.all(
-                statement, [.text(provider.rawValue), .integer(bound.milliseconds), .integer(Int64(limit))],
-                Self.payment)
+    func take(from provider: Provider, limit: Int, at now: Timestamp, on terms: Terms) throws -> Due {
+        var due = Due()
+        func look(_ statement: String, _ bound: Timestamp) throws {
+            let limit = SQLValue.integer(Int64(limit - due.count))
+            let found = try transaction.all(
+                statement, [.text(provider.rawValue), .integer(bound.milliseconds), limit]
+            ) { row in (row.text(0), Result { try Self.payment(row) }) }
+            for (id, payment) in found {
+                do {
+                    due.payments.append(try take(payment.get(), at: now, on: terms))
+                } catch StoreError.failed(let reason) {
+                    due.unreadable.append(reason)
+                    try transaction.run(
+                        "UPDATE payments SET due_at = ? WHERE payment_id = ?",
+                        [.integer(now.advanced(by: terms.lease).milliseconds), .text(id)])
+                }
+            }
         }
-        var due = try all(Self.due, now, limit)
-        if due.count < limit {
-            due += try all(Self.strayed, now.advanced(by: terms.longestWait), limit - due.count)
-        }
-        return try due.map { try take($0, at: now, on: terms) }
+        try look(Self.due, now)
+        if due.count < limit { try look(Self.strayed, now.advanced(by: terms.longestWait)) }
+        return due
     }
 
     /// What is due. Two statements, each of which is one stretch of the index: an OR between them would read all that is open.

@@ -34,6 +34,8 @@ extension PaymentWorker {
     /// What one look has brought.
     struct Taken {
         var payments: [Payment] = []
+        /// Why others could not be read.
+        var unreadable: [String] = []
         /// Whether a provider may have more that is due, and room for it.
         var mayBeMore = false
         /// Whether a provider may have more than there is room for.

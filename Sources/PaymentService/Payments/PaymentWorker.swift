@@ -105,20 +105,28 @@ package final class PaymentWorker: Sendable {
             let count = underWay[provider] ?? 0
             return (provider, wanted: wanted(provider, beside: count), room: configuration.maximumInFlight - count)
         }
-        return try await environment.store.transaction { [environment, terms] transaction in
+        let taken = try await environment.store.transaction { [environment, terms] transaction in
             let records = PaymentRecords(transaction: transaction)
             var taken = Taken()
             for (provider, wanted, room) in limits where wanted > 0 {
                 let now = environment.time.now
                 guard try !records.isPaused(provider, at: now) else { continue }
                 let limit = min(wanted, room)
-                let due = limit > 0 ? try records.take(from: provider, limit: limit, at: now, on: terms) : []
-                taken.payments += due
+                let due =
+                    limit > 0
+                    ? try records.take(from: provider, limit: limit, at: now, on: terms) : PaymentRecords.Due()
+                taken.payments += due.payments
+                taken.unreadable += due.unreadable
                 guard due.count >= limit else { continue }
                 if limit == room { taken.isFull = true } else if limit == Self.maximumTaken { taken.mayBeMore = true }
             }
             return taken
         }
+        for reason in taken.unreadable {
+            environment.logger.error(
+                "a payment cannot be read, and waits; the others go on", metadata: ["error": .string(reason)])
+        }
+        return taken
     }
 
     /// How many payments of a provider are taken up: none while its breaker is open, and one to see whether it is well again.
