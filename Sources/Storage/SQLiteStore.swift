@@ -106,12 +106,26 @@ public final class SQLiteStore: Store {
             for migration in migrations {
                 migrator.registerMigration(migration.name) { try $0.execute(sql: migration.sql) }
             }
+            try Self.checkOwner(of: database, migrator, path)
             try migrator.migrate(database)
             database.inDatabase(log.watch)
         } catch {
             throw StoreError(error)
         }
         groups = GroupCommit(database, log, onFatal: onFatal)
+    }
+
+    /// A file that somebody has put in the place of ours, as a backup under a wrong name, would be brought up to date as if it were an empty one:
+    /// every key would be new again. A store of a newer version has all the steps that we know, and more.
+    private static func checkOwner(of database: DatabaseQueue, _ migrator: DatabaseMigrator, _ path: String?) throws {
+        let done = try database.read(migrator.appliedIdentifiers)
+        let ours = Set(migrator.migrations)
+        guard let other = done.subtracting(ours).min(), let missing = ours.subtracting(done).min() else { return }
+        throw StoreError.foreign(
+            """
+            \(path ?? "the store") is the store of something else: it has "\(other)" and lacks "\(missing)". Nothing was changed in it. Put \
+            this service's own file, or a backup of it, in its place (docs/operations.md, Backup and restore)
+            """)
     }
 
     /// A store on a connection that another store has opened and whose schema is up to date. It does everything on its loop, so

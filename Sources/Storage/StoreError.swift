@@ -22,6 +22,8 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
     case constraint(String)
     /// Another failure that leaves the store usable.
     case failed(String)
+    /// The file is the store of something else, or lacks a step of the schema that came before one which it has.
+    case foreign(String)
     /// The disk failed to write or to synchronise, or the file is damaged. What is on the disk is not known any more; the
     /// process must end and recover by reading it anew (hazard 53).
     ///
@@ -33,7 +35,7 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
         case .full: "the disk is full: make room; what was stored is safe"
         case .overloaded: "too much work is waiting for the store"
         case .closed: "the store is closed"
-        case .constraint(let message), .failed(let message), .fatal(let message, _): message
+        case .constraint(let message), .failed(let message), .foreign(let message), .fatal(let message, _): message
         }
     }
 }
@@ -87,7 +89,7 @@ extension StoreError {
     var failsGroup: Bool {
         switch self {
         case .full, .fatal: true
-        case .constraint, .failed, .overloaded, .closed: false
+        case .constraint, .failed, .foreign, .overloaded, .closed: false
         }
     }
 }

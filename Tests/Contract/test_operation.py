@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -199,6 +200,18 @@ def test_OP_08_a_store_that_is_damaged_is_70_and_not_begun_anew(tmp_path, servic
     assert code == 70, output
     assert '"level":"critical"' in output and "not a database" in output, output
     assert store.read_bytes() == damaged
+
+
+def test_OP_08_the_store_of_another_service_is_78_and_not_taken_for_an_empty_one(tmp_path):
+    with Service("stock", {}, tmp_path / "stock", port=free_ports(1)[0]):
+        pass
+    (tmp_path / "payment").mkdir()
+    store = tmp_path / "payment" / "payment.sqlite"
+    shutil.copy(tmp_path / "stock" / "stock.sqlite", store)
+    copied = store.read_bytes()
+    code, output = run("payment", env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(tmp_path / "payment")})
+    assert code == 78 and "is the store of something else" in output, output
+    assert store.read_bytes() == copied
 
 
 def test_OP_05_a_flag_wins_over_the_environment(tmp_path):

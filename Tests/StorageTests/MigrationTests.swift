@@ -30,6 +30,23 @@ struct MigrationTests {
         #expect(try await items(path, [Self.first, Self.second]) == [1, 2])
     }
 
+    @Test("the store of something else is refused and not changed; one of a newer version is not")
+    func foreign() async throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.file("a.sqlite")
+        let other = Migration("other", "CREATE TABLE others (id INTEGER PRIMARY KEY) STRICT")
+        #expect(try await items(path, [Self.first, Self.second]) == [1, 2])
+        #expect(try await items(path, [Self.first]) == [1, 2])
+        let error = try await #require(throws: StoreError.self) { try await items(path, [Self.first, other]) }
+        guard case .foreign(let reason) = error else {
+            Issue.record("\(error)")
+            return
+        }
+        #expect(reason.contains(#""second""#) && reason.contains(#""other""#))
+        #expect(try await items(path, [Self.first]) == [1, 2])
+        await #expect(throws: StoreError.self) { try await items(path, [Self.first, other]) }
+    }
+
     @Test("a step that fails stops the store from opening and leaves nothing of itself")
     func failing() async throws {
         let directory = try TemporaryDirectory()

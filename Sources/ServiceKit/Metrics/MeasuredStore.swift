@@ -48,7 +48,8 @@ extension StoreError {
         case .overloaded: "overloaded"
         case .full: "full"
         case .constraint: "constraint"
-        case .failed: "failed"
+        // A store that is foreign is never opened, so nothing of it is measured.
+        case .failed, .foreign: "failed"
         case .fatal: "fatal"
         }
     }

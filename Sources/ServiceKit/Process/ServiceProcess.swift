@@ -62,6 +62,10 @@ public struct ServiceProcess: Sendable {
             startLogger.critical(
                 "data directory not usable", metadata: ["setting": "DATA_DIR", "error": .string("\(error)")])
             exitCode = .configuration
+        } catch StoreError.foreign(let reason) {
+            startLogger.critical(
+                "data directory not usable", metadata: ["setting": "DATA_DIR", "error": .string(reason)])
+            exitCode = .configuration
         } catch let error as CannotListen {
             startLogger.critical(
                 "cannot listen", metadata: ["address": .string(error.address), "error": .string("\(error.cause)")])
