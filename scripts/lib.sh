@@ -9,6 +9,8 @@ SERVICES=(mock-provider stock payment order)
 EX_USAGE=64
 
 say() { printf '%s\n' "$*"; }
+# The same for a person, where nothing must end because it cannot be said, as on a full disk.
+tell() { say "$@" 2>/dev/null || true; }
 fail() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
     exit 1
