@@ -13,6 +13,8 @@ import Testing
 
 @Suite("Whole request handler")
 struct WholeRequestHandlerTests {
+    private static let idleTimeout = TimeAmount.hours(2)
+
     private let channel: EmbeddedChannel
     private let service = Service()
     private let reads = ReadCounter()
@@ -22,9 +24,9 @@ struct WholeRequestHandlerTests {
         let channel = EmbeddedChannel()
         self.channel = channel
         let handler = WholeRequestHandler(
-            on: channel, executor: InlineExecutor(), running: running, respond: service.respond)
-        let connection = HTTPConnectionStateHandler(logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-        try channel.pipeline.syncOperations.addHandlers([reads, connection, handler])
+            on: channel, executor: InlineExecutor(), idleTimeout: Self.idleTimeout, running: running,
+            respond: service.respond)
+        try channel.pipeline.syncOperations.addHandlers([reads, handler])
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
     }
 
@@ -165,7 +167,9 @@ struct WholeRequestHandlerTests {
         channel.pipeline.fireErrorCaught(HTTPParserError.invalidConstant)
         #expect(try sent() == [])
         try answer("1")
-        #expect(try sent() == ["200 1.", "400."])
+        let sent = try sent()
+        #expect(sent.count == 2 && sent[0] == "200 1.")
+        #expect(sent[1].hasPrefix("400 {") && sent[1].contains("not well-formed HTTP"))
         #expect(!channel.isActive)
     }
 
@@ -174,7 +178,8 @@ struct WholeRequestHandlerTests {
         try receive(head("/a"), body("1"))
         channel.pipeline.fireErrorCaught(HTTPParserError.invalidConstant)
         channel.pipeline.fireErrorCaught(HTTPParserError.invalidConstant)
-        #expect(try sent() == ["400."])
+        let sent = try sent()
+        #expect(sent.count == 1 && sent[0].hasPrefix("400 {"))
         #expect(service.requests == [])
         #expect(!channel.isActive)
     }
@@ -324,6 +329,60 @@ struct WholeRequestHandlerTests {
         #expect(!channel.isActive)
     }
 
+    @Test("a connection ends when it has been idle for long enough, and not while a request is being answered")
+    func idleTimeout() throws {
+        let loop = channel.embeddedEventLoop
+        loop.advanceTime(by: Self.idleTimeout - .seconds(10))
+        try receive(head("/a"), .end(nil))
+        loop.advanceTime(by: Self.idleTimeout * 2)
+        #expect(channel.isActive)
+        try answer("1")
+        loop.advanceTime(by: Self.idleTimeout - .seconds(1))
+        #expect(channel.isActive)
+        loop.advanceTime(by: .seconds(1))
+        #expect(!channel.isActive)
+    }
+
+    // MARK: - A service that stops
+
+    private func stop() { channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
+
+    @Test("when the service stops, an idle connection ends at once")
+    func stopIdle() throws {
+        stop()
+        #expect(!channel.isActive)
+    }
+
+    @Test(
+        "when the service stops, a request that has begun is answered, its client told that it is the last, and its connection ends"
+    )
+    func stopBusy() throws {
+        try receive(head("/a"))
+        stop()
+        try receive(.end(nil), head("/b"), .end(nil))
+        try #require(service.answer(Response(status: .ok)))
+        channel.embeddedEventLoop.run()
+        guard case .head(let head)? = try channel.readOutbound(as: HTTPResponsePart.self) else {
+            Issue.record("there is no answer")
+            return
+        }
+        #expect(head.headerFields[.connection] == "close")
+        #expect(service.requests == ["/a "])
+        #expect(!channel.isActive)
+    }
+
+    @Test("when the service stops, an answer that its client has not taken yet is not cut (OP-07)")
+    func stopSending() throws {
+        let slow = SlowSocket()
+        try channel.pipeline.syncOperations.addHandler(slow, position: .first)
+        try receive(head("/a"), .end(nil))
+        try answer("1")
+        stop()
+        #expect(channel.isActive)
+        slow.sendsAll()
+        #expect(!channel.isActive)
+    }
+
     @Test("a connection that is lost while a request is being answered costs nothing but the answer")
     func lost() throws {
         try receive(head("/a"), .end(nil), head("/b"), .end(nil))
@@ -338,6 +397,24 @@ struct WholeRequestHandlerTests {
     func failed() throws {
         channel.pipeline.fireErrorCaught(IOError(errnoCode: 104, reason: "reset"))
         #expect(!channel.isActive)
+    }
+}
+
+/// Takes what is written, and says only later that it is sent.
+private final class SlowSocket: ChannelOutboundHandler {
+    typealias OutboundIn = HTTPResponsePart
+    typealias OutboundOut = HTTPResponsePart
+
+    private var promises: [EventLoopPromise<Void>] = []
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        if let promise { promises.append(promise) }
+        context.write(data, promise: nil)
+    }
+
+    func sendsAll() {
+        for promise in promises { promise.succeed() }
+        promises = []
     }
 }
 

@@ -14,8 +14,8 @@ import Synchronization
 /// answer back through an asynchronous writer, so that bodies may be streams. No route here has one: all read the whole body before they look
 /// at it (HT-08) and make the whole answer before it is sent. What a request costs on that way, `docs/performance.md` has.
 ///
-/// Everything before that is the server's: its decoder with its limits, its handler of idle connections and of those that
-/// are to end when the service stops.
+/// Everything before that is the server's: its decoder with its limits. Idle connections, and those that are to end when the service stops, are
+/// ended here, since only here is known whether a client has what it was sent.
 struct WholeRequestChannel: ServerChildChannel {
     struct Connection: ServerChildChannelValue {
         let channel: any Channel
@@ -25,7 +25,7 @@ struct WholeRequestChannel: ServerChildChannel {
     let respond: WholeRequestHandler.Responder
     /// Where requests are answered: on the event loop of the connections.
     let executor: any TaskExecutor
-    let idleTimeout: Duration
+    let idleTimeout: TimeAmount
     let readTimeout: TimeAmount
     let limits: NIOHTTPDecoderLimitConfiguration
 
@@ -36,12 +36,11 @@ struct WholeRequestChannel: ServerChildChannel {
                 withPipeliningAssistance: false, withErrorHandling: false, withOutboundHeaderValidation: false,
                 withEncoderConfiguration: .init(), withDecoderLimitConfiguration: limits)
             try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: false))
-            try pipeline.addHandler(ParserErrorHandler())
             try pipeline.addHandler(RequestReadDeadlineHandler(limit: readTimeout))
-            try pipeline.addHandler(HTTPConnectionStateHandler(idleTimeout: idleTimeout, logger: logger))
             let running = RunningRequest()
             try pipeline.addHandler(
-                WholeRequestHandler(on: channel, executor: executor, running: running, respond: respond))
+                WholeRequestHandler(
+                    on: channel, executor: executor, idleTimeout: idleTimeout, running: running, respond: respond))
             return Connection(channel: channel, running: running)
         }
     }
@@ -88,11 +87,12 @@ final class WholeRequestHandler: ChannelDuplexHandler {
     /// The most parts of requests that may wait behind the one that is answered. Little comes together with a request, but a client that sends
     /// nothing more leaves all that it has sent at once.
     static let maximumWaiting = 10_000
-    /// How long a connection that is to end waits for its client.
+    /// How long a client may take nothing of its answers, and how long a connection that is to end waits for its client.
     static let lingering = TimeAmount.seconds(75)
 
     private let channel: any Channel
     private let executor: any TaskExecutor
+    private let idleTimeout: TimeAmount
     private let running: RunningRequest
     private let respond: Responder
     private var state = State.idle
@@ -105,27 +105,51 @@ final class WholeRequestHandler: ChannelDuplexHandler {
     private var inputIsClosed = false
     /// What stands behind the request that is being answered is no HTTP.
     private var inputIsBroken = false
+    /// Whether the service stops: what has begun is answered, and then the connection ends.
+    private var isStopping = false
     /// Done when the last answer is with the system.
     private var lastWrite: EventLoopFuture<Void>?
-    private var end: Scheduled<Void>?
-    /// Runs while the client does not take its answer.
-    private var slowClient: Scheduled<Void>?
+    /// Since when the connection is between two requests, if it is.
+    private var idleSince = NIODeadline.now()
+    private var idleCheck: Scheduled<Void>?
+    /// Runs while the client has to take what it was sent.
+    private var patience: Scheduled<Void>?
 
     init(
-        on channel: any Channel, executor: any TaskExecutor, running: RunningRequest = RunningRequest(),
-        respond: @escaping Responder
+        on channel: any Channel, executor: any TaskExecutor, idleTimeout: TimeAmount,
+        running: RunningRequest = RunningRequest(), respond: @escaping Responder
     ) {
         self.channel = channel
         self.executor = executor
+        self.idleTimeout = idleTimeout
         self.running = running
         self.respond = respond
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        idleSince = context.eventLoop.now
+        checkWhetherIdle(context, at: idleSince + idleTimeout)
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
         state = .ended
         waiting.removeAll()
-        end?.cancel()
-        slowClient?.cancel()
+        idleCheck?.cancel()
+        patience?.cancel()
+    }
+
+    /// One look per idle time-out, and not a timer for each request.
+    private func checkWhetherIdle(_ context: ChannelHandlerContext, at deadline: NIODeadline) {
+        let this = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
+        idleCheck = context.eventLoop.scheduleTask(deadline: deadline) {
+            let (handler, context) = this.value
+            let now = context.eventLoop.now
+            guard case .idle = handler.state else {
+                return handler.checkWhetherIdle(context, at: now + handler.idleTimeout)
+            }
+            let end = handler.idleSince + handler.idleTimeout
+            if now < end { handler.checkWhetherIdle(context, at: end) } else { handler.end(context, lingers: false) }
+        }
     }
 
     /// Whether a request is on its way through the service, or its answer through the connection.
@@ -179,6 +203,12 @@ final class WholeRequestHandler: ChannelDuplexHandler {
         if let event = event as? ChannelEvent, event == .inputClosed {
             inputIsClosed = true
             if !isBusy { end(context) }
+        } else if event is ChannelShouldQuiesceEvent {
+            isStopping = true
+            switch state {
+            case .idle, .skipping: end(context)
+            case .reading, .answering, .sending, .ended: break
+            }
         }
         context.fireUserInboundEventTriggered(event)
     }
@@ -219,7 +249,7 @@ final class WholeRequestHandler: ChannelDuplexHandler {
         guard case .answering(let isRead) = state else { return }
         guard let body else { return context.close(promise: nil) }
         var head = head
-        let isLast = isLast || head.headerFields[.connection] == "close"
+        let isLast = isLast || isStopping || head.headerFields[.connection] == "close"
         if isLast { head.headerFields[.connection] = "close" }
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         if body.readableBytes > 0 { context.write(wrapOutboundOut(.body(body)), promise: nil) }
@@ -247,35 +277,51 @@ final class WholeRequestHandler: ChannelDuplexHandler {
     /// any number of answers kept for it.
     private func goOnWhenSent(_ context: ChannelHandlerContext) {
         guard case .sending(let isRead) = state else { return }
-        guard context.channel.isWritable else { return closeUnlessTaken(context) }
-        slowClient?.cancel()
-        slowClient = nil
+        guard context.channel.isWritable else {
+            if patience == nil { closeUnlessTaken(context) }
+            return
+        }
+        patience?.cancel()
+        patience = nil
         state = isRead ? .idle : .skipping
+        idleSince = context.eventLoop.now
         while let part = waiting.popFirst() {
             take(part, context)
             if isBusy { return }
         }
         if inputIsBroken { return refuse(context) }
         if inputIsClosed { return end(context) }
+        if isStopping, case .idle = state { return end(context) }
         guard readIsHeld else { return }
         readIsHeld = false
         context.read()
     }
 
-    /// A client that takes nothing of its answer does not keep its connection for ever; the server's idle time-out sees a request under way.
+    /// A client that takes nothing of what it was sent does not keep its connection for ever. One that takes it slowly does for as long as it
+    /// takes some.
     private func closeUnlessTaken(_ context: ChannelHandlerContext) {
-        guard slowClient == nil else { return }
-        let this = NIOLoopBound(context, eventLoop: context.eventLoop)
-        slowClient = context.eventLoop.scheduleTask(in: Self.lingering) { this.value.close(promise: nil) }
+        let before = Self.unsent(context)
+        let this = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
+        patience = context.eventLoop.scheduleTask(in: Self.lingering) {
+            let (handler, context) = this.value
+            let now = Self.unsent(context)
+            if now > 0, now < before { handler.closeUnlessTaken(context) } else { context.close(promise: nil) }
+        }
+    }
+
+    /// How many bytes wait for the client to take some.
+    private static func unsent(_ context: ChannelHandlerContext) -> Int {
+        (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
     }
 
     /// What arrived is no HTTP; nobody can tell where the next request would begin.
     private func refuse(_ context: ChannelHandlerContext) {
         switch state {
         case .idle, .reading:
-            let fields: HTTPFields = [.connection: "close", .contentLength: "0"]
-            let head = HTTPResponse(status: .badRequest, headerFields: fields)
-            context.write(wrapOutboundOut(.head(head)), promise: nil)
+            let problem = Problem(.badRequest, "The request is not well-formed HTTP.")
+            for part in problem.finalParts(allocator: context.channel.allocator).dropLast() {
+                context.write(wrapOutboundOut(part), promise: nil)
+            }
             writeEnd(context)
             end(context)
         // That request has its answer.
@@ -285,18 +331,22 @@ final class WholeRequestHandler: ChannelDuplexHandler {
     }
 
     /// Ends the connection once the client has taken what it was sent: closed at once, it could lose that.
-    private func end(_ context: ChannelHandlerContext) {
+    ///
+    /// - Parameter lingers: whether the client may be sending something still; closed before it stops, it could lose its answer by that.
+    private func end(_ context: ChannelHandlerContext, lingers: Bool = true) {
         if case .ended = state { return }
         state = .ended
         waiting.removeAll()
-        let this = NIOLoopBound(context, eventLoop: context.eventLoop)
-        if inputIsClosed, let lastWrite {
-            // With both directions closed nothing is kept, not even what is to be sent.
-            lastWrite.whenComplete { _ in this.value.close(promise: nil) }
-        } else {
+        patience?.cancel()
+        closeUnlessTaken(context)
+        if lingers, !inputIsClosed, !isStopping {
             context.close(mode: .output, promise: nil)
+        } else {
+            // With both directions closed nothing is kept, not even what is to be sent.
+            let this = NIOLoopBound(context, eventLoop: context.eventLoop)
+            let sent = lastWrite ?? context.eventLoop.makeSucceededVoidFuture()
+            sent.whenComplete { _ in this.value.close(promise: nil) }
         }
-        end = context.eventLoop.scheduleTask(in: Self.lingering) { this.value.close(promise: nil) }
         // What else the client sends is read and dropped, so that its end is noticed.
         if readIsHeld { context.read() }
     }

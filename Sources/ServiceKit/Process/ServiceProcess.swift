@@ -29,7 +29,7 @@ public enum ExitCode: Int32, Sendable {
 public struct ServiceProcess: Sendable {
     /// An idle connection lives longer than nginx keeps one to a service (15 s), so that nginx never sends on one that is
     /// just being closed (NX-03).
-    static let idleConnectionTimeout = Duration.seconds(75)
+    static let idleConnectionTimeout = TimeAmount.seconds(75)
     /// How long a request may take to arrive (HT-16).
     static let requestReadTimeout = TimeAmount.seconds(10)
     /// How long a process that has to end waits for its last transactions.
