@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034  # Most of these variables are used by the script that sources this file.
 
+unset CDPATH # With it `cd` prints where it went.
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PATH=$PATH:/usr/sbin:/sbin # Debian keeps nginx where a normal user's PATH does not look.
 

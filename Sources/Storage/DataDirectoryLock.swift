@@ -1,4 +1,7 @@
+import Synchronization
+
 #if canImport(Glibc)
+    import CStatx
     import Glibc
 #else
     import Darwin
@@ -19,6 +22,8 @@ public final class DataDirectoryLock: Sendable {
     private let hadStore: Bool
     private let lockFile: Int32
     private let database: Int32
+    /// Which file the database's log is, once it was there.
+    private let log = Mutex<String?>(nil)
     /// The second line of a lock file beside which there is a store.
     private static let storeMark = "its store was made\n"
     /// The beginning of the line that says which file the store was.
@@ -39,7 +44,7 @@ public final class DataDirectoryLock: Sendable {
             throw .storeGone(path: databasePath, lock: path)
         }
         // SQLite would enter into it what was written to another, and damage it without a word.
-        if let noted, noted != Self.inode(databasePath), Self.hasContents("\(databasePath)-wal") {
+        if let noted, !Self.isSame(noted, databasePath), Self.hasContents("\(databasePath)-wal") {
             close(lockFile)
             throw .logOfAnother(path: databasePath, lock: path)
         }
@@ -64,7 +69,7 @@ public final class DataDirectoryLock: Sendable {
     }
 
     private func write(_ mark: String) throws(DataDirectoryError) {
-        let file = mark.isEmpty ? "" : "\(Self.fileMark)\(Self.inode(databasePath) ?? 0)\n"
+        let file = mark.isEmpty ? "" : "\(Self.fileMark)\(Self.identity(databasePath) ?? "0")\n"
         let text = "process \(getpid())\n\(file)\(mark)"
         // Not cut first: on a full disk the mark would be gone and could not be written again.
         guard pwrite(lockFile, text, text.utf8.count, 0) == text.utf8.count,
@@ -81,12 +86,18 @@ public final class DataDirectoryLock: Sendable {
         close(lockFile)
     }
 
-    /// Whether the database that is locked is still the one at its path. If it was removed or replaced, what is committed to it
-    /// is lost with this process.
+    /// Whether the database that is locked, and the log that was seen beside it, are still those at their paths. If one was removed or
+    /// replaced, what is committed is lost with this process.
     public var isInPlace: Bool {
         var (locked, there) = (stat(), stat())
-        return fstat(database, &locked) == 0 && stat(databasePath, &there) == 0
-            && locked.st_ino == there.st_ino && locked.st_dev == there.st_dev
+        guard fstat(database, &locked) == 0, stat(databasePath, &there) == 0, locked.st_ino == there.st_ino,
+            locked.st_dev == there.st_dev
+        else { return false }
+        let found = Self.identity("\(databasePath)-wal")
+        return log.withLock { seen in
+            if seen == nil { seen = found }
+            return seen == found
+        }
     }
 
     private static func lock(_ path: String, holder: (Int32) -> String) throws(DataDirectoryError) -> Int32 {
@@ -132,14 +143,30 @@ public final class DataDirectoryLock: Sendable {
     private static func isMarked(_ descriptor: Int32) -> Bool { text(descriptor).hasSuffix("\n\(storeMark)") }
 
     /// Which file the store was when it was last opened; nil if a version before did not note it.
-    private static func noted(_ descriptor: Int32) -> UInt64? {
-        text(descriptor).split(separator: "\n").first { $0.hasPrefix(fileMark) }
-            .flatMap { UInt64($0.dropFirst(fileMark.count)) }
+    private static func noted(_ descriptor: Int32) -> Substring? {
+        text(descriptor).split(separator: "\n").first { $0.hasPrefix(fileMark) }?.dropFirst(fileMark.count)
     }
 
-    private static func inode(_ path: String) -> UInt64? {
-        var file = stat()
-        return stat(path, &file) == 0 ? UInt64(file.st_ino) : nil
+    /// Versions before noted the inode alone.
+    private static func isSame(_ noted: Substring, _ path: String) -> Bool {
+        guard let identity = identity(path) else { return false }
+        return noted == identity || noted == identity.prefix { $0 != " " }
+    }
+
+    /// Which file there is at a path: its inode, its device and when it was made. A file system may give the inode of a file that was removed
+    /// to the next that is made.
+    private static func identity(_ path: String) -> String? {
+        #if canImport(Glibc)
+            var file = cstatx_file()
+            guard cstatx_look(path, &file) == 0 else { return nil }
+            let (device, made) = ("\(file.device_major):\(file.device_minor)", (file.made_seconds, file.made_nanoseconds))
+            return "\(file.inode) \(device) \(made.0).\(made.1)"
+        #else
+            var file = stat()
+            guard stat(path, &file) == 0 else { return nil }
+            let made = file.st_birthtimespec
+            return "\(file.st_ino) \(file.st_dev) \(made.tv_sec).\(made.tv_nsec)"
+        #endif
     }
 
     private static func hasContents(_ path: String) -> Bool {

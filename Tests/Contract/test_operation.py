@@ -116,6 +116,19 @@ def test_OP_03_a_raw_key_is_never_written_down(stack, api, logged):
         assert key.encode() not in file.read_bytes()
 
 
+def test_OP_03_no_line_of_nginx_is_longer_than_a_pipe_takes_in_one_piece(stack):
+    """Else lines of two workers could mix (INV-18)."""
+    mark = uuid.uuid4().hex
+    raw.request(stack.base, "GET", f"/{mark}/" + '"' * 7000, [("User-Agent", '"' * 7000), ("traceparent", '"' * 7000)])
+    raw.request(stack.base, "M" * 7000, f"/{mark}/m", [])
+
+    def lines():
+        found = [line for line in (stack.data_dir / "log" / "access.log").read_text().splitlines() if mark in line]
+        return found if len(found) == 2 else None
+    for line in eventually(lines, "nginx has logged both requests", 10):
+        assert len(line) < 4096 and json.loads(line)["path"].startswith(f"/{mark}/"), line
+
+
 def test_OP_03_line_ends_from_outside_do_not_make_lines(stack, api):
     """Hazard 65."""
     for path in ("/order/orders/x%0d%0a%7b%22level%22%3a%22forged%22%7d", "/stock/items/%0aforged", "/payment/charges/%0d%0aforged%00"):
@@ -203,9 +216,10 @@ def test_OP_08_a_store_that_is_damaged_is_70_and_not_begun_anew(tmp_path, servic
 
 
 def test_OP_08_the_store_of_another_service_is_78_and_not_taken_for_an_empty_one(tmp_path):
-    with Service("stock", {}, tmp_path / "stock", port=free_ports(1)[0]):
-        pass
-    (tmp_path / "payment").mkdir()
+    for name in ("stock", "payment"):
+        (tmp_path / name).mkdir()
+    with Service("stock", {}, tmp_path / "stock") as stock:
+        assert stock.terminate() == 0
     store = tmp_path / "payment" / "payment.sqlite"
     shutil.copy(tmp_path / "stock" / "stock.sqlite", store)
     copied = store.read_bytes()
@@ -304,6 +318,17 @@ def test_HAZARD_51_a_service_whose_database_is_removed_under_it_ends_with_70_and
         (one.data_dir / "elsewhere").rename(one.data_dir / f"{service}.sqlite")
         one.start()
         assert get(f"{one.url}/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_HAZARD_51_a_service_whose_log_is_removed_under_it_ends_with_70(service):
+    with Service(service) as one:
+        assert get(f"{one.url}/health/ready").status_code == 200
+        time.sleep(1.5)  # The service looks once a second.
+        (one.data_dir / f"{service}.sqlite-wal").unlink()
+        assert one.wait(10) == 70
+        last = one.logs()[-1]
+        assert last["level"] == "critical" and "or its log, was removed or replaced" in last["message"], last
 
 
 @pytest.mark.parametrize("args", [["--help"], *([s, "--help"] for s in SERVICES)], ids=" ".join)
@@ -465,8 +490,23 @@ def test_operator_a_retry_says_how_the_order_stands(lab, lab_item, user):
 
 # scripts/up and scripts/down
 
+def test_scripts_up_starts_a_service_again_also_where_its_pid_cannot_be_written():
+    """As on a full disk: what the supervisor cannot write does not end it, nor the others."""
+    with Stack() as stack:
+        pids = {name: stack.pid(name) for name in ("up", *SERVICES)}
+        file = stack.data_dir / "run" / "order.pid"
+        file.unlink()
+        file.mkdir()
+        os.kill(pids["order"], signal.SIGKILL)
+        eventually(lambda: not alive(pids["order"]), "it is gone", 5)
+        eventually(lambda: get(f"{stack.direct('order')}/health/ready", 2).status_code == 200, "Order runs again", 20)
+        assert all(alive(pids[name]) for name in ("up", "stock", "payment"))
+        file.rmdir()
+
+
 def test_scripts_up_detached_leaves_pid_files_and_down_stops_all():
-    stack = Stack()
+    # Numbers that a shell may take for octal ones, and a setting that makes its `cd` print.
+    stack = Stack({"SHUTDOWN_TIMEOUT_SECONDS": "08", "CDPATH": "."})
     try:
         stack.start()
         pids = {name: stack.pid(name) for name in ("up", "nginx", "mock-provider", *SERVICES)}

@@ -54,6 +54,21 @@ struct DataDirectoryLockTests {
         #expect(!lock.isInPlace)
     }
 
+    @Test("a log that was removed from beside its database, or replaced, is not in place any more")
+    func logReplaced() throws {
+        let directory = try TemporaryDirectory()
+        let lock = try DataDirectoryLock(directory: directory.path, service: "stock")
+        let log = "\(lock.databasePath)-wal"
+        // SQLite makes it with the first transaction.
+        #expect(lock.isInPlace)
+        try directory.write("commits", to: "stock.sqlite-wal")
+        for _ in 0..<2 { #expect(lock.isInPlace) }
+        try FileManager.default.removeItem(atPath: log)
+        #expect(!lock.isInPlace)
+        try directory.write("commits", to: "stock.sqlite-wal")
+        #expect(!lock.isInPlace)
+    }
+
     @Test("a store that was made and is gone, or empty, is not replaced in silence")
     func storeGone() throws {
         let directory = try TemporaryDirectory()
@@ -101,6 +116,31 @@ struct DataDirectoryLockTests {
         #expect(throws: Never.self) { _ = try lock() }
         // From now on it is this one that a log belongs to.
         try directory.write("its log", to: "stock.sqlite-wal")
+        #expect(throws: Never.self) { _ = try lock() }
+    }
+
+    @Test("a backup that was given the inode of the store that it replaces is refused as well")
+    func inodeUsedAgain() throws {
+        let directory = try TemporaryDirectory()
+        let (path, lockFile) = (directory.file("stock.sqlite"), directory.file("stock.lock"))
+        func lock() throws -> DataDirectoryLock { try DataDirectoryLock(directory: directory.path, service: "stock") }
+        func inode() throws -> Int? {
+            try FileManager.default.attributesOfItem(atPath: path)[.systemFileNumber] as? Int
+        }
+        try directory.write("a store", to: "stock.sqlite")
+        try lock().noteStore()
+        let before = try inode()
+        try directory.write("its log", to: "stock.sqlite-wal")
+        // Most file systems do it at once, some never.
+        for _ in 0..<100 {
+            try FileManager.default.removeItem(atPath: path)
+            try directory.write("a backup", to: "stock.sqlite")
+            if try inode() == before { break }
+        }
+        #expect(throws: DataDirectoryError.logOfAnother(path: path, lock: lockFile)) { try lock() }
+        // A version before noted the inode alone: then nobody can tell.
+        let noted = try #require(try inode())
+        try directory.write("process 1\nfile \(noted)\nits store was made\n", to: "stock.lock")
         #expect(throws: Never.self) { _ = try lock() }
     }
 

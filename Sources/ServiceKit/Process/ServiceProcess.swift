@@ -245,7 +245,7 @@ public struct ServiceProcess: Sendable {
         ) {
             guard !lock.isInPlace else { return }
             logger.critical(
-                "the database was removed or replaced while it was in use; stopping",
+                "the database, or its log, was removed or replaced while it was in use; stopping",
                 metadata: ["path": .string(lock.databasePath)])
             LogOutput.standard.end()
             exit(ExitCode.internalError.rawValue)
