@@ -159,7 +159,9 @@ public final class DataDirectoryLock: Sendable {
         #if canImport(Glibc)
             var file = cstatx_file()
             guard cstatx_look(path, &file) == 0 else { return nil }
-            let (device, made) = ("\(file.device_major):\(file.device_minor)", (file.made_seconds, file.made_nanoseconds))
+            let (device, made) = (
+                "\(file.device_major):\(file.device_minor)", (file.made_seconds, file.made_nanoseconds)
+            )
             return "\(file.inode) \(device) \(made.0).\(made.1)"
         #else
             var file = stat()

@@ -24,6 +24,11 @@ struct Checkout: AsyncParsableCommand {
                 ])
         ]
     )
+
+    static func main() async {
+        holdStandardDescriptors()
+        await main(nil)
+    }
 }
 
 struct OrderCommand: AsyncParsableCommand {

@@ -347,6 +347,13 @@ def test_operator_an_answer_that_cannot_be_written_is_no_success(desk, args):
     assert done.returncode == 74 and "the output could not be written" in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("closed, code", [(">&-", 74), ("2>&-", 0), (">&- 2>&-", 74)])
+def test_operator_a_tool_without_output_does_not_write_into_what_it_opens(desk, closed, code):
+    done = subprocess.run(["sh", "-c", f'exec "$0" audit --grace 0 {closed}', str(binary())], env=clean_environment(desk.env),
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_operator_help_says_what_a_command_does_and_how_it_ends(command):
     code, out, err = tool(*command, "--help")
