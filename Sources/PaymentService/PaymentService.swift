@@ -121,7 +121,10 @@ public enum PaymentService {
         var operatorRoutes: RouteCatalogue {
             var routes = ChargeDesk(environment: environment, charging: charging, refunding: refunding).catalogue()
             DeadLetterDesk(environment: environment, payments: payments).add(to: &routes)
-            PaymentDesk(environment: environment, wake: { [worker] in worker.wake() }).add(to: &routes)
+            PaymentDesk(
+                environment: environment, wake: { [worker] in worker.wake() },
+                earliest: { [worker] in worker.earliestAsking($0) }
+            ).add(to: &routes)
             return routes
         }
 

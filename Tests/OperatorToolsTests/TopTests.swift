@@ -107,8 +107,11 @@ struct TopTests {
         var failing = services
         failing["payment"] = MetricsText(#"store_transaction_failures_total{error_type="full"} 3"#)
         let failed = TopReading(from: before, to: TopSample(at: .seconds(2), services: failing))
+        let both = TopReading(
+            from: before, to: TopSample(at: .seconds(2), services: failing, unready: ["payment": "unready"]))
+        #expect(view.lines(both, title: "top").contains { $0.hasPrefix("payment (unready, store: full)") })
         #expect(failed.isTroubled)
-        #expect(view.lines(failed, title: "top").contains { $0.hasPrefix("payment (store fails)") })
+        #expect(view.lines(failed, title: "top").contains { $0.hasPrefix("payment (store: full)") })
     }
 
     @Test(

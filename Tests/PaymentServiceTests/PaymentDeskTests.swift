@@ -34,6 +34,12 @@ struct PaymentDeskTests {
             #expect(asked.status == 200 && asked.text("actions/0/operator") == "ann")
             try await fixture.work()
             #expect(gateway.calls.count == 2, "at once")
+            // It has asked to be left alone.
+            let refused = try await operate(fixture) { try await $0.post("/payments/\(id)/settle", Self.command) }
+            #expect(refused.code == "payment-state-conflict")
+            #expect(refused.text("detail")?.hasPrefix("stripe is left alone until 2026-01-01T00:08:20") == true)
+            let actions = try await operate(fixture) { try await $0.get("/payments/\(id)") }
+            #expect(actions.count("actions") == 1, "nothing was done")
             fixture.test.time.advance(by: .seconds(501))
             try await fixture.work()
             let shown = try await operate(fixture) { try await $0.get("/payments/\(id)") }

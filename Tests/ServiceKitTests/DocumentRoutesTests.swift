@@ -113,7 +113,8 @@ struct DocumentRoutesTests {
                 let text = String(decoding: page.body, as: UTF8.self)
                 #expect(text.contains("<h1>\(kind.title)</h1>"))
                 // What the key makes safe to send again is not said to be of no use.
-                let mayHelp = kind.retryAfterSeconds != nil || kind == .internalError
+                let triesAgain: [ProblemKind] = [.internalError, .paymentDeclined, .itemNotFound, .insufficientStock]
+                let mayHelp = kind.retryAfterSeconds != nil || triesAgain.contains(kind)
                 #expect(text.contains("would change nothing") == !mayHelp)
             }
             #expect(try await client.get("/problems/nonsense").code == "not-found")

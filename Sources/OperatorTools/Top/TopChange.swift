@@ -38,13 +38,17 @@ struct TopChange {
         let errors = Set(statuses.filter { $0.hasPrefix("5") }).reduce(0.0) { sum, status in
             sum + rate(name, "\(Self.requests)_count", ["http_response_status_code": status])
         }
+        let failures = "store_transaction_failures_total"
+        let causes = Set(metrics.matching(failures).compactMap { $0.labels["error_type"] }).sorted()
+        let failed = causes.map { (cause: $0, rate: rate(name, failures, ["error_type": $0])) }
         return TopReading.Service(
             name: name, isUp: true, unready: after.unready[name], requests: rate(name, "\(Self.requests)_count"),
             errors: errors,
             p50: quantile(0.5, name, Self.requests), p99: quantile(0.99, name, Self.requests),
             transactions: rate(name, "store_transaction_duration_seconds_count"),
             storeP99: quantile(0.99, name, "store_transaction_duration_seconds"),
-            storeFailures: rate(name, "store_transaction_failures_total"),
+            storeFailures: rate(name, failures),
+            storeFailure: failed.filter { $0.rate > 0 }.max { $0.rate < $1.rate }?.cause,
             processor: rate(name, "process_cpu_seconds_total"),
             memory: metrics.sum("process_resident_memory_bytes"))
     }

@@ -55,6 +55,7 @@ extension TopReading {
                                 ("transactionsPerSecond", number(service.transactions)),
                                 ("storeP99Seconds", number(service.storeP99)),
                                 ("storeFailuresPerSecond", number(service.storeFailures)),
+                                ("storeFailure", service.storeFailure.map { .string($0) } ?? .null),
                                 ("processor", number(service.processor)), ("memoryBytes", number(service.memory)),
                             ])
                         )

@@ -31,6 +31,8 @@ package struct TopReading: Sendable, Equatable {
         package var transactions = 0.0
         package var storeP99: Double?
         package var storeFailures = 0.0
+        /// Why most of these failed, as `full`; nil if none did.
+        package var storeFailure: String?
         /// Cores in use.
         package var processor = 0.0
         package var memory = 0.0

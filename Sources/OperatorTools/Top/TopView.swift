@@ -67,8 +67,8 @@ package struct TopView: Sendable {
         let headings = ["SERVICE", "REQ/s", "5xx/s", "P50", "P99", "STORE/s", "P99", "CORES", "MiB"]
         let rows = services.map { service in
             guard service.isUp else { return [service.name, "no answer"] + [String](repeating: "", count: 7) }
-            let storeState = service.storeFailures > 0 ? " (store fails)" : ""
-            let state = service.unready.map { " (\($0))" } ?? storeState
+            let troubles = [service.unready, service.storeFailure.map { "store: \($0)" }].compactMap(\.self)
+            let state = troubles.isEmpty ? "" : " (\(troubles.joined(separator: ", ")))"
             return [
                 service.name + state, Self.number(service.requests), Self.number(service.errors),
                 Self.time(service.p50), Self.time(service.p99), Self.number(service.transactions),

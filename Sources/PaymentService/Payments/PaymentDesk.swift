@@ -3,6 +3,7 @@ import Hummingbird
 import Money
 import MoneyJSON
 import OpenAPI
+import ProviderAPI
 import Resilience
 import ServiceKit
 import Storage
@@ -15,6 +16,8 @@ struct PaymentDesk: Sendable {
 
     let environment: ServiceEnvironment
     let wake: @Sendable () -> Void
+    /// When a provider is asked at the earliest, whatever stands with a payment.
+    let earliest: @Sendable (Provider) -> Timestamp
 
     static let states =
         [PaymentRecords.openState] + Payment.Status.allCases.filter { !$0.isOpen }.map(\.rawValue)
@@ -47,9 +50,18 @@ struct PaymentDesk: Sendable {
             let records = PaymentRecords(transaction: transaction)
             guard let payment = try records.payment(id) else { throw Problem.paymentNotFound }
             let now = environment.time.now
-            guard try records.askNow(payment, at: now) else {
+            guard payment.status.isOpen else {
                 throw Problem.paymentConflict("The payment is \(payment.status.rawValue); there is nothing to ask.")
             }
+            let pauseEnd = try records.pauseEnd(of: payment.provider, at: now)
+            if let end = [pauseEnd, earliest(payment.provider)].compactMap({ $0 }).max(), end > now {
+                throw Problem.paymentConflict(
+                    """
+                    \(payment.provider.rawValue) is left alone until \(end), because it has failed or asked for that; then the payment is asked \
+                    about by itself. Nothing was done.
+                    """)
+            }
+            try records.askNow(payment, at: now)
             try OperatorLog(transaction).record(command.action("settle", plan: nil, at: now), on: id)
             return try Self.file(id, in: transaction)
         }
@@ -103,7 +115,7 @@ struct PaymentDesk: Sendable {
 
     private static let settleOperation = APIOperation(
         "settlePayment", "Have the provider asked now about a payment",
-        "It is asked under the payment's own id, so that nothing is paid twice; not while its breaker is open or it wants to be left alone.",
+        "It is asked under the payment's own id, so that nothing is paid twice. Refused while its breaker is open or it wants to be left alone.",
         for: .operators, parameters: [.id("The payment.")], body: OperatorCommand.schema,
         answers: [.init("The payment before the answer.", payment)],
         problems: [.paymentNotFound, .paymentStateConflict])

@@ -61,13 +61,13 @@ extension PaymentRecords {
     static let openState = "open"
 
     /// Makes an open payment due now, whatever its wait: an operator knows more than we do. One that is being asked about is asked
-    /// about again if that brings no end. - Returns: false when it is not open.
-    func askNow(_ payment: Payment, at now: Timestamp) throws -> Bool {
+    /// about again if that brings no end.
+    func askNow(_ payment: Payment, at now: Timestamp) throws {
         try transaction.run(
             """
             UPDATE payments SET has_news = lease_owner IS NOT NULL, not_before = 0,
                 due_at = iif(lease_owner IS NULL, min(due_at, ?), due_at)
             WHERE payment_id = ? AND status IN ('new', 'processing')
-            """, [.integer(now.milliseconds), .text(payment.id)]) == 1
+            """, [.integer(now.milliseconds), .text(payment.id)])
     }
 }

@@ -19,14 +19,14 @@ extension PaymentRecords {
             ])
     }
 
-    /// Whether a provider wants to be left alone now.
-    func isPaused(_ provider: Provider, at now: Timestamp) throws -> Bool {
+    /// Until when a provider wants to be left alone; nil if it does not.
+    func pauseEnd(of provider: Provider, at now: Timestamp) throws -> Timestamp? {
         try transaction.first(
-            "SELECT 1 FROM provider_pauses WHERE provider = ? AND until > ? AND until <= ?",
+            "SELECT until FROM provider_pauses WHERE provider = ? AND until > ? AND until <= ?",
             [
                 .text(provider.rawValue), .integer(now.milliseconds),
                 .integer(now.advanced(by: ProviderTask.longestRetryAfter).milliseconds),
             ]
-        ) { _ in true } ?? false
+        ) { Timestamp(milliseconds: $0.integer(0)) }
     }
 }

@@ -110,7 +110,7 @@ package final class PaymentWorker: Sendable {
             var taken = Taken()
             for (provider, wanted, room) in limits where wanted > 0 {
                 let now = environment.time.now
-                guard try !records.isPaused(provider, at: now) else { continue }
+                guard try records.pauseEnd(of: provider, at: now) == nil else { continue }
                 let limit = min(wanted, room)
                 let due =
                     limit > 0

@@ -44,12 +44,15 @@ extension ProblemKind {
     /// What a browser shows at the problem's `type`.
     fileprivate var page: String {
         let retry =
-            retryAfterSeconds.map { _ in
+            switch self {
+            case _ where retryAfterSeconds != nil:
                 "Send the same request with the same <code>Idempotency-Key</code> again, after <code>Retry-After</code> seconds."
+            case .internalError:
+                "Sending the same request with the same <code>Idempotency-Key</code> again is safe, and tells what became of it."
+            case .paymentDeclined, .itemNotFound, .insufficientStock:
+                "Nothing changes by itself. Once things are different, the same request with the same <code>Idempotency-Key</code> tries again."
+            default: "Sending the same request again would change nothing."
             }
-            ?? (self == .internalError
-                ? "Sending the same request with the same <code>Idempotency-Key</code> again is safe, and tells what became of it."
-                : "Sending the same request again would change nothing.")
         return """
             <!doctype html>
             <html lang="en">

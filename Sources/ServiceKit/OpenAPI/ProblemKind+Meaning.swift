@@ -22,7 +22,7 @@ extension ProblemKind {
         case .paymentDeclined:
             """
             The provider declined, or there is too little in the account; `declineCode` says which. Nothing was taken, and the \
-            goods go back into the stock. Then the same key with the same command tries again.
+            goods go back into the stock.
             """
         case .notFound: "There is nothing at this path. Paths are exact: no slash at the end."
         case .itemNotFound: "The catalogue has no such item. Nothing was reserved."
