@@ -14,7 +14,7 @@ struct RefundRequest: Hashable, Sendable {
     /// Reads a command. - Throws: `ValidationFailure`.
     init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
-        let chargeID = reader.clientID("chargeId")
+        let chargeID = reader.earlierID("chargeId")
         amount = reader.nested("amount", required: false) { value throws(ValidationFailure) in
             try Money(json: value, in: 1...Int64.max)
         }

@@ -95,6 +95,7 @@ struct Refunding: Sendable {
             return .reply(try repeated(earlier, request, fingerprint, scope, reference: id, now: now, in: transaction))
         }
         guard let charge = try book.charge(request.chargeID) else {
+            if let failure = ValidationFailure(newID: request.chargeID, at: "#/chargeId") { throw failure }
             guard request.orCancel else { return try failed(.chargeNotFound) }
             // A tombstone: a charge that arrives after its cancellation takes nothing (hazard 5).
             let tombstone = Charge(

@@ -96,12 +96,16 @@ struct StockRoutes: Sendable {
         _ settle: @escaping @Sendable (Inventory, _ id: String) throws -> Result<Reservation, StockRefusal>
     ) async throws -> CommandReply {
         var reader = try ObjectReader(command.body)
-        let id = reader.clientID("reservationId")
+        let id = reader.earlierID("reservationId")
         try reader.finish()
         guard let id else { throw Problem(.validationFailed, "The command has no reservationId.") }
         let time = environment.time
         let outcome = try await environment.store.transaction { transaction in
-            try settle(Inventory(transaction: transaction, now: time.now), id)
+            let inventory = Inventory(transaction: transaction, now: time.now)
+            if let failure = ValidationFailure(newID: id, at: "#/reservationId"), try inventory.reservation(id) == nil {
+                throw failure
+            }
+            return try settle(inventory, id)
         }
         return .made(try outcome.mapError(Problem.init).get().json())
     }

@@ -1,4 +1,5 @@
 import Money
+import Storage
 import TestSupport
 import Testing
 
@@ -33,6 +34,24 @@ struct RefundTests {
             let charge = try await client.get("/charges/c")
             #expect(charge.text("status") == "refunded")
             #expect(charge.integer("refunded/amount") == 2000)
+        }
+    }
+
+    @Test(
+        "what a version before has charged under an id that is none any more can be given back; nothing new is made under such a one"
+    )
+    func earlierID() async throws {
+        let fixture = try PaymentFixture.simulated()
+        try await fixture.run { client in
+            _ = try await client.charge(id: "c", key: "k")
+            try await fixture.test.store.transaction { transaction in
+                _ = try transaction.run("UPDATE charges SET charge_id = 'order 17' WHERE charge_id = 'c'", [])
+            }
+            #expect(try await client.refund("order 17").text("status") == "succeeded")
+            for more in ["", #", "orCancel": true"#] {
+                let unknown = try await client.post("/refund", #"{"chargeId": "order 18"\#(more)}"#, key: "other")
+                #expect(unknown.status == 422 && unknown.text("errors/0/pointer") == "#/chargeId")
+            }
         }
     }
 

@@ -1,3 +1,4 @@
+import StockAPI
 import StrictJSON
 import TestSupport
 import Testing
@@ -44,6 +45,22 @@ struct ReservationRouteTests {
             let answer = try await client.post("/reserve", body, key: "k")
             #expect(answer.text("reservationId") == "mine")
             #expect(answer.text("expiresAt") == "2026-01-01T00:01:00.000Z")
+        }
+    }
+
+    @Test(
+        "what a version before has reserved under an id that is none any more can be handed over; nothing new is made under such a one"
+    )
+    func earlierID() async throws {
+        try await fixture.stock(1, onHand: 5)
+        _ = try await fixture.reserve("cart/1", [LineRequest(itemID: 1, quantity: 2)])
+        try await fixture.run { client in
+            let body = #"{"reservationId":"cart/1"}"#
+            for _ in 0..<2 { #expect(try await client.post("/complete", body).text("status") == "completed") }
+            for path in ["/complete", "/release"] {
+                let unknown = try await client.post(path, #"{"reservationId":"cart/2"}"#)
+                #expect(unknown.status == 422 && unknown.text("errors/0/pointer") == "#/reservationId")
+            }
         }
     }
 
