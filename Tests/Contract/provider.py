@@ -85,8 +85,7 @@ class Provider:
     def environment(self) -> dict[str, str]:
         """For Payment, with times that a test can wait for."""
         return {"STRIPE_BASE_URL": f"{self.url}/stripe", "PAYPAL_BASE_URL": f"{self.url}/paypal", "STRIPE_WEBHOOK_SECRET": SECRET,
-                "PROVIDER_TIMEOUT_SECONDS": "0.3", "GATEWAY_MAX_ATTEMPTS": "3", "GATEWAY_GIVE_UP_SECONDS": "0",
-                "GATEWAY_BACKOFF_BASE_SECONDS": "0.1",
+                "PROVIDER_TIMEOUT_SECONDS": "0.3", "GATEWAY_MAX_ATTEMPTS": "3", "GATEWAY_BACKOFF_BASE_SECONDS": "0.1",
                 "GATEWAY_BACKOFF_JITTER_SECONDS": "0.01", "GATEWAY_BACKOFF_MAX_SECONDS": "0.5",
                 "WORKER_POLL_INTERVAL_SECONDS": "0.05", "BREAKER_MIN_CALLS": "1000", "BREAKER_CONSECUTIVE_FAILURES": "1000"}
 
