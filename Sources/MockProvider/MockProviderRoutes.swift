@@ -103,16 +103,8 @@ struct MockProviderRoutes: Sendable {
         let (limit, cursor) = try request.page()
         let after = try Self.number(cursor, or: 0)
         let found = try await books(provider) { try $0.payments(after: after, limit: limit + 1) }
-        let page = found.prefix(limit)
-        return .json { json in
-            json.object { json in
-                json.array("payments") { json in page.forEach { $0.payment.write(to: &json) } }
-                if found.count > limit, let last = page.last {
-                    json.string("nextCursor", String(last.number))
-                } else {
-                    json.null("nextCursor")
-                }
-            }
+        return Page(found, limit: limit) { String($0.number) }.response("payments") { found, json in
+            found.payment.write(to: &json)
         }
     }
 

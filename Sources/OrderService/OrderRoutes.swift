@@ -44,10 +44,10 @@ struct OrderRoutes: Sendable {
             // Also of a repetition: whoever has only its request's id finds the order by it.
             command.notes?.orderID = begun.orderID
         } catch {
-            runner.dismiss(lease)
+            runner.lose([lease])
             throw error
         }
-        if claim != .started { runner.dismiss(lease) }
+        if claim != .started { runner.lose([lease]) }
         switch claim {
         case .started:
             let context = CallContext(
@@ -108,16 +108,8 @@ struct OrderRoutes: Sendable {
         let (limit, cursor) = try request.page()
         guard cursor.map(IdentifierSource.isIdentifier) ?? true else { throw Problem.badCursor }
         let found = try await log.orders(user: context.user, before: cursor, limit: limit + 1)
-        let page = found.prefix(limit)
-        return .json { json in
-            json.object { json in
-                json.array("orders") { json in page.forEach { $0.write(to: &json, withHistory: false) } }
-                if found.count > limit, let last = page.last {
-                    json.string("nextCursor", last.record.plan.orderID)
-                } else {
-                    json.null("nextCursor")
-                }
-            }
+        return Page(found, limit: limit, id: \.record.plan.orderID).response("orders") { order, json in
+            order.write(to: &json, withHistory: false)
         }
     }
 

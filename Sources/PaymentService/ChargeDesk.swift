@@ -88,7 +88,7 @@ struct ChargeDesk: Sendable {
     /// By indexes that have nothing but open charges and refunds in them.
     private static func open(
         _ selection: OperatorSelection, in transaction: any Transaction
-    ) throws -> OperatorPage<ListedCharge> {
+    ) throws -> Page<ListedCharge> {
         let ids = try transaction.all(
             """
             SELECT charge_id FROM charges WHERE charge_id IN (
@@ -101,14 +101,14 @@ struct ChargeDesk: Sendable {
                 SQLValue(selection.user), .integer(Int64(selection.limit + 1)),
             ]
         ) { $0.text(0) }
-        return OperatorPage(
-            try charges(ids, in: transaction), limit: selection.limit, scannedTo: nil, id: \.charge.id)
+        return Page(
+            try charges(ids, in: transaction), limit: selection.limit, id: \.charge.id)
     }
 
     /// Newest first, in steps of a bounded number of rows.
     private static func settled(
         _ selection: OperatorSelection, in transaction: any Transaction
-    ) throws -> OperatorPage<ListedCharge> {
+    ) throws -> Page<ListedCharge> {
         let some = "FROM charges WHERE charge_id < ?1 ORDER BY charge_id DESC"
         let cursor = selection.before
         let ids = try transaction.all(
@@ -124,7 +124,7 @@ struct ChargeDesk: Sendable {
         let scannedTo = try transaction.first(
             "SELECT charge_id \(some) LIMIT 1 OFFSET \(OperatorSelection.scanned - 1)", [cursor]
         ) { $0.text(0) }
-        return OperatorPage(
+        return Page(
             try charges(ids, in: transaction), limit: selection.limit, scannedTo: scannedTo, id: \.charge.id)
     }
 

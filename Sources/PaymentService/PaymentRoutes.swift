@@ -92,18 +92,8 @@ extension Response {
     static func events(
         _ found: [RecordedEvent], limit: Int, _ currency: Currency, codeName: StaticString = "declineCode"
     ) -> Response {
-        let page = found.prefix(limit)
-        return .json { json in
-            json.object { json in
-                json.array("events") { json in
-                    page.forEach { $0.write(to: &json, currency: currency, codeName: codeName) }
-                }
-                if found.count > limit, let last = page.last {
-                    json.string("nextCursor", String(last.sequence))
-                } else {
-                    json.null("nextCursor")
-                }
-            }
+        Page(found, limit: limit) { String($0.sequence) }.response("events") { event, json in
+            event.write(to: &json, currency: currency, codeName: codeName)
         }
     }
 }

@@ -82,7 +82,7 @@ struct ReservationDesk: Sendable {
 
     private static func reserved(
         _ selection: OperatorSelection, _ now: Timestamp, in transaction: any Transaction
-    ) throws -> OperatorPage<Reservation> {
+    ) throws -> Page<Reservation> {
         let ids = try transaction.all(
             """
             SELECT reservation_id FROM reservations INDEXED BY reservations_expiry
@@ -93,14 +93,14 @@ struct ReservationDesk: Sendable {
                 .integer(Int64(selection.limit + 1)),
             ]
         ) { $0.text(0) }
-        return OperatorPage(
-            try read(ids, now, in: transaction), limit: selection.limit, scannedTo: nil, id: \.id)
+        return Page(
+            try read(ids, now, in: transaction), limit: selection.limit, id: \.id)
     }
 
     /// Newest first, in steps of a bounded number of rows.
     private static func ended(
         _ selection: OperatorSelection, _ now: Timestamp, in transaction: any Transaction
-    ) throws -> OperatorPage<Reservation> {
+    ) throws -> Page<Reservation> {
         let some = "FROM reservations WHERE reservation_id < ?1 ORDER BY reservation_id DESC"
         let cursor = selection.before
         let ids = try transaction.all(
@@ -116,7 +116,7 @@ struct ReservationDesk: Sendable {
         let scannedTo = try transaction.first(
             "SELECT reservation_id \(some) LIMIT 1 OFFSET \(OperatorSelection.scanned - 1)", [cursor]
         ) { $0.text(0) }
-        return OperatorPage(
+        return Page(
             try read(ids, now, in: transaction), limit: selection.limit, scannedTo: scannedTo, id: \.id)
     }
 

@@ -76,7 +76,7 @@ struct StockRoutes: Sendable {
             if let scope, try !keys.noteKeyIsID(scope, now: now, in: transaction) { return .failure(.keyReused) }
             let reserved = try Inventory(transaction: transaction, now: now)
                 .reserve(id: id, lines: lines, timeToLive: timeToLive, rememberRefusal: true)
-            // Thrown, which undoes the note of the key and the memory of the refusal. Who sends batches uses an id once, and a copy that is
+            // Thrown, which undoes the note of the key and the memory of the refusal. A sender of batches uses an id once, and a copy that is
             // late must find it used.
             if scope != nil, case .failure(let refusal) = reserved, refusal.leavesKeyFree { throw Problem(refusal) }
             return reserved.mapError(Problem.init)
@@ -128,17 +128,7 @@ struct StockRoutes: Sendable {
         let found = try await environment.store.transaction { transaction in
             try Catalogue(transaction: transaction).items(after: after, limit: limit + 1)
         }
-        let page = found.prefix(limit)
-        return .json { json in
-            json.object { json in
-                json.array("items") { json in page.forEach { $0.write(to: &json) } }
-                if found.count > limit, let last = page.last {
-                    json.string("nextCursor", String(last.id))
-                } else {
-                    json.null("nextCursor")
-                }
-            }
-        }
+        return Page(found, limit: limit) { String($0.id) }.response("items") { item, json in item.write(to: &json) }
     }
 
     private func item(_ request: Request, _ context: ServiceContext) async throws -> Response {

@@ -13,7 +13,7 @@ struct SagaDesk: Sendable {
     static let states = ["unfinished"] + SagaSheet.State.allCases.map(\.rawValue)
 
     /// Unfinished checkouts oldest first, ended ones newest first.
-    func list(_ selection: OperatorSelection) async throws -> OperatorPage<SagaSheet> {
+    func list(_ selection: OperatorSelection) async throws -> Page<SagaSheet> {
         try await log.store.transaction { transaction in
             let state = SagaSheet.State(rawValue: selection.state)
             return state == .completed || state == .failed
@@ -124,7 +124,7 @@ struct SagaDesk: Sendable {
     /// By an index that has nothing but unfinished orders in it.
     private static func unfinished(
         _ selection: OperatorSelection, _ state: SagaSheet.State?, in transaction: any Transaction
-    ) throws -> OperatorPage<SagaSheet> {
+    ) throws -> Page<SagaSheet> {
         let condition =
             switch state {
             case .underWay: "owner <> ''"
@@ -143,13 +143,13 @@ struct SagaDesk: Sendable {
                 .text(selection.cursor ?? ""), .integer(selection.madeBefore?.milliseconds ?? .max),
                 SQLValue(selection.user), .integer(Int64(selection.limit + 1)),
             ], SagaSheet.init)
-        return OperatorPage(found, limit: selection.limit, scannedTo: nil, id: \.orderID)
+        return Page(found, limit: selection.limit, id: \.orderID)
     }
 
     /// Of all orders, or of all of a user's, in steps of a bounded number of rows.
     private static func ended(
         _ selection: OperatorSelection, in transaction: any Transaction
-    ) throws -> OperatorPage<SagaSheet> {
+    ) throws -> Page<SagaSheet> {
         let user = selection.user == nil ? "?2 IS NULL" : "user_id = ?2"
         // Ids are hexadecimal digits and dashes: a tilde sorts after every one of them.
         let arguments: [SQLValue] = [.text(selection.cursor ?? "~"), SQLValue(selection.user)]
@@ -166,7 +166,7 @@ struct SagaDesk: Sendable {
         let scannedTo = try transaction.first(
             "SELECT order_id \(some) LIMIT 1 OFFSET \(OperatorSelection.scanned - 1)", arguments
         ) { $0.text(0) }
-        return OperatorPage(found, limit: selection.limit, scannedTo: scannedTo, id: \.orderID)
+        return Page(found, limit: selection.limit, scannedTo: scannedTo, id: \.orderID)
     }
 }
 

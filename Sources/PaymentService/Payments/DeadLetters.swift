@@ -36,7 +36,7 @@ extension PaymentRecords {
 
     /// A page of dead letters, found in a bounded number of rows: those that nobody has resolved oldest first, by an index that has
     /// nothing else in it, the others newest first.
-    func deadLetters(_ selection: OperatorSelection) throws -> OperatorPage<DeadLetter> {
+    func deadLetters(_ selection: OperatorSelection) throws -> Page<DeadLetter> {
         let isOpen = selection.state == "open"
         let some =
             isOpen
@@ -59,7 +59,7 @@ extension PaymentRecords {
         let scannedTo = try transaction.first(
             "SELECT payment_id \(some) LIMIT 1 OFFSET \(OperatorSelection.scanned - 1)", [cursor]
         ) { $0.text(0) }
-        return OperatorPage(
+        return Page(
             try ids.compactMap { try deadLetter($0) }, limit: selection.limit, scannedTo: scannedTo, id: \.payment.id)
     }
 

@@ -34,7 +34,7 @@ extension PaymentRecords {
 extension PaymentRecords {
     /// Payments of one state for operators: open ones by id, the others in the opposite order and in steps of a bounded number of
     /// rows.
-    func page(_ selection: OperatorSelection) throws -> OperatorPage<Payment> {
+    func page(_ selection: OperatorSelection) throws -> Page<Payment> {
         let limit = SQLValue.integer(Int64(selection.limit + 1))
         let bounds = [SQLValue.integer(selection.madeBefore?.milliseconds ?? .max), SQLValue(selection.user)]
         guard selection.state != Self.openState else {
@@ -43,7 +43,7 @@ extension PaymentRecords {
                 \(Self.select) INDEXED BY payments_open WHERE status IN ('new', 'processing') AND payment_id > ?1
                     AND created_at <= ?2 AND (?3 IS NULL OR user_id = ?3) ORDER BY payment_id LIMIT ?4
                 """, [.text(selection.cursor ?? "")] + bounds + [limit], Self.payment)
-            return OperatorPage(found, limit: selection.limit, scannedTo: nil, id: \.id)
+            return Page(found, limit: selection.limit, id: \.id)
         }
         let some = "FROM payments WHERE payment_id < ?1 ORDER BY payment_id DESC"
         let last = try transaction.first(
@@ -54,7 +54,7 @@ extension PaymentRecords {
             \(Self.select) WHERE payment_id < ?1 AND payment_id >= ?2 AND status = ?3 AND created_at <= ?4
                 AND (?5 IS NULL OR user_id = ?5) ORDER BY payment_id DESC LIMIT ?6
             """, [selection.before, .text(last ?? ""), .text(selection.state)] + bounds + [limit], Self.payment)
-        return OperatorPage(found, limit: selection.limit, scannedTo: last, id: \.id)
+        return Page(found, limit: selection.limit, scannedTo: last, id: \.id)
     }
 
     /// The state in which operators see what has no end yet.

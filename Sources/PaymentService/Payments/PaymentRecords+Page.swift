@@ -1,13 +1,7 @@
+import ServiceKit
 import Storage
 
 extension PaymentRecords {
-    /// Some of a user's payments.
-    struct Page: Equatable {
-        let payments: [Payment]
-        /// What the next page begins after; nil at the end.
-        let next: String?
-    }
-
     /// How many payments are looked at for one page of those that were made in nobody's name. Those of accounts that were claimed
     /// since are among them and not shown, so a page may have fewer than its limit, or none, and still a next one.
     static let maximumScanned = 500
@@ -17,7 +11,7 @@ extension PaymentRecords {
     /// - Parameters:
     ///   - user: empty for those that were made in nobody's name.
     ///   - cursor: only payments with a smaller id.
-    func page(user: String, status: Payment.Status?, before cursor: String?, limit: Int) throws -> Page {
+    func page(user: String, status: Payment.Status?, before cursor: String?, limit: Int) throws -> Page<Payment> {
         var conditions = ["refund_of IS NULL", user.isEmpty ? "made_by = ''" : Self.visible(to: user)]
         var arguments = Self.named(user)
         if let status {
@@ -42,8 +36,7 @@ extension PaymentRecords {
         let found = try transaction.all(
             "\(Self.select) WHERE \(conditions.joined(separator: " AND ")) ORDER BY payment_id DESC LIMIT ?",
             arguments + [.integer(Int64(limit + 1))], Self.payment)
-        return found.count > limit
-            ? Page(payments: Array(found.prefix(limit)), next: found[limit - 1].id) : Page(payments: found, next: last)
+        return Page(found, limit: limit, scannedTo: last, id: \.id)
     }
 
     /// The last payment that is looked at, if there are so many.

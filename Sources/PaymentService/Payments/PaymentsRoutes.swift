@@ -74,13 +74,8 @@ struct PaymentsRoutes: Sendable {
         let page = try await environment.store.transaction { transaction in
             try PaymentRecords(transaction: transaction).page(user: user, status: status, before: cursor, limit: limit)
         }
-        return .json { json in
-            json.object { json in
-                json.array("payments") { json in
-                    page.payments.forEach { $0.write(to: &json, earliest: earliest($0.provider)) }
-                }
-                if let next = page.next { json.string("nextCursor", next) } else { json.null("nextCursor") }
-            }
+        return page.response("payments") { payment, json in
+            payment.write(to: &json, earliest: earliest(payment.provider))
         }
     }
 

@@ -98,16 +98,8 @@ struct WalletRoutes: Sendable {
         let found = try await environment.store.transaction { transaction in
             try Ledger(transaction: transaction).entries(of: wallet, before: before, limit: limit + 1)
         }
-        let page = found.prefix(limit)
-        return .json { json in
-            json.object { json in
-                json.array("transactions") { json in page.forEach { $0.write(to: &json) } }
-                if found.count > limit, let last = page.last {
-                    json.string("nextCursor", String(last.number))
-                } else {
-                    json.null("nextCursor")
-                }
-            }
+        return Page(found, limit: limit) { String($0.number) }.response("transactions") { entry, json in
+            entry.write(to: &json)
         }
     }
 
