@@ -61,13 +61,14 @@ public struct TraceContext: Hashable, Sendable {
     }
 
     /// A span under this one, in the same trace.
-    public func child(random: () -> UInt64 = { RandomPool.next() }) -> TraceContext {
-        TraceContext(traceHigh, traceLow, span: random() | 1, parent: span, isSampled)
+    public func child() -> TraceContext {
+        TraceContext(traceHigh, traceLow, span: RandomPool.next() | 1, parent: span, isSampled)
     }
 
     /// The first span of another trace, which is recorded if this one is.
-    public func newTrace(random: () -> UInt64 = { RandomPool.next() }) -> TraceContext {
-        TraceContext(random() | 1, random(), span: random() | 1, parent: 0, isSampled)
+    public func newTrace() -> TraceContext {
+        TraceContext(
+            RandomPool.next() | 1, RandomPool.next(), span: RandomPool.next() | 1, parent: 0, isSampled)
     }
 
     /// The numbers behind the texts, for a form that has no use for texts. Of a trace the high half comes first; a parent of

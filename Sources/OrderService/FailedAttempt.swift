@@ -17,7 +17,7 @@ struct FailedAttempt: Hashable, Sendable {
 }
 
 /// What has been in the way of a saga's calls.
-struct CallTroubles: Sendable {
+struct FailedAttempts: Sendable {
     /// Since the saga was stored last.
     var attempts: [FailedAttempt] = []
     /// How long the service has asked to be left alone, in its last answer.

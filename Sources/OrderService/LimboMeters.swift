@@ -3,15 +3,15 @@ import Money
 import Synchronization
 
 /// Unfinished sagas that nobody drives.
-struct WaitingSagas: Hashable, Sendable {
+struct LimboCount: Hashable, Sendable {
     /// `waiting` or `parked`.
     let state: String
     let count: Int64
     /// What may have been taken for them, if anything.
-    let held: Held?
+    let atStake: Amount?
 
     /// What many orders are worth together: more than `Money` has room for (hazard 45).
-    struct Held: Hashable, Sendable {
+    struct Amount: Hashable, Sendable {
         let minorUnits: Int128
         let currency: Currency
     }
@@ -46,12 +46,12 @@ final class LimboMeters: Sendable {
         }
     }
 
-    func set(_ waiting: [WaitingSagas]) {
+    func set(_ waiting: [LimboCount]) {
         let stored = meters.withLock { meters in meters.filter { $0.key.state != "in_flight" }.map(\.value) }
         stored.forEach { $0.set(0) }
         for sagas in waiting {
-            guard let held = sagas.held else { continue }
-            meter(sagas.state, held.currency.code).set(Double(held.minorUnits))
+            guard let amount = sagas.atStake else { continue }
+            meter(sagas.state, amount.currency.code).set(Double(amount.minorUnits))
         }
     }
 }

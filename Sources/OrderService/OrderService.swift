@@ -114,7 +114,7 @@ public enum OrderService {
                 measure: { [log, caller] in
                     caller.metrics.set(breaker: caller.stockBreaker.current, of: "stock")
                     caller.metrics.set(breaker: caller.paymentBreaker.current, of: "payment")
-                    caller.metrics.set(waiting: try await log.waiting())
+                    caller.metrics.set(waiting: try await log.countWaiting())
                 })
         }
     }

@@ -3,7 +3,7 @@ import ServiceClient
 import Tracing
 
 /// The span of one step of a saga: all attempts of its call, and what came of them. The attempts are spans under it.
-struct StepSpan {
+struct RoundSpan {
     /// The context of the step's calls.
     let context: CallContext
     private let span: any Span

@@ -53,9 +53,9 @@ final class SagaCaller: Sendable {
     ///
     /// - Parameter troubles: takes what was in the way.
     func perform(
-        _ call: Saga.Call, of saga: Saga, _ context: CallContext, _ troubles: inout CallTroubles
+        _ call: Saga.Call, of saga: Saga, _ context: CallContext, _ troubles: inout FailedAttempts
     ) async -> Saga.Event {
-        guard let span = traces.flatMap({ StepSpan($0, call, of: saga, context) }) else {
+        guard let span = traces.flatMap({ RoundSpan($0, call, of: saga, context) }) else {
             return await attempt(call, of: saga, context, &troubles)
         }
         let event = await attempt(call, of: saga, span.context, &troubles)
@@ -64,54 +64,54 @@ final class SagaCaller: Sendable {
     }
 
     private func attempt(
-        _ call: Saga.Call, of saga: Saga, _ context: CallContext, _ troubles: inout CallTroubles
+        _ call: Saga.Call, of saga: Saga, _ context: CallContext, _ troubles: inout FailedAttempts
     ) async -> Saga.Event {
         let plan = saga.plan
         switch call {
         case .reserve(let command):
-            let step = Step("stock", "reserve", saga, stockBreaker, context)
-            let outcome = await settle(step, &troubles) { [self] context throws(CallFailure) in
+            let round = Round("stock", "reserve", saga, stockBreaker, context)
+            let outcome = await settle(round, &troubles) { [self] context throws(CallFailure) in
                 try await stock.reserve(command, context)
             }
             return .reserved(outcome, mayCharge: context.deadline.remaining(on: time) >= leastTimeForCharge)
         case .charge(let amount):
             let command = ChargeCommand(
                 chargeID: plan.chargeID, orderID: plan.orderID, amount: amount, method: plan.method)
-            let step = Step(
+            let round = Round(
                 "payment", "charge", saga, paymentBreaker, context,
                 leastTimeToBegin: saga.mayFailFast ? leastTimeForCharge : .zero)
             return .charged(
-                await settle(step, &troubles) { [self] context throws(CallFailure) in
+                await settle(round, &troubles) { [self] context throws(CallFailure) in
                     try await payment.charge(command, context)
                     return Done()
                 })
         case .complete:
-            let step = Step("stock", "complete", saga, stockBreaker, context)
+            let round = Round("stock", "complete", saga, stockBreaker, context)
             return .completed(
-                await settle(step, &troubles) { [self] context throws(CallFailure) in
+                await settle(round, &troubles) { [self] context throws(CallFailure) in
                     try await stock.complete(reservationID: plan.reservationID, context)
                     return Done()
                 })
         case .release:
-            let step = Step("stock", "release", saga, stockBreaker, context)
+            let round = Round("stock", "release", saga, stockBreaker, context)
             return .released(
-                await settle(step, &troubles) { [self] context throws(CallFailure) in
+                await settle(round, &troubles) { [self] context throws(CallFailure) in
                     try await stock.release(reservationID: plan.reservationID, context)
                     return Done()
                 })
         case .refund:
             let command = RefundCommand(refundID: plan.refundID, chargeID: plan.chargeID)
-            let step = Step("payment", "refund", saga, paymentBreaker, context)
+            let round = Round("payment", "refund", saga, paymentBreaker, context)
             return .refunded(
-                await settle(step, &troubles) { [self] context throws(CallFailure) in
+                await settle(round, &troubles) { [self] context throws(CallFailure) in
                     try await payment.refund(command, context)
                     return Done()
                 })
         }
     }
 
-    /// What the attempts of one call have in common. A class, because each of them is handed it.
-    private final class Step: Sendable {
+    /// What the attempts of one round have in common. A class, because each of them is handed it.
+    private final class Round: Sendable {
         let target: String
         let operation: String
         let saga: Saga
@@ -150,25 +150,25 @@ final class SagaCaller: Sendable {
 
     /// One round of attempts, and what is known after it.
     private func settle<Value: Sendable & Equatable>(
-        _ step: Step, _ troubles: inout CallTroubles,
+        _ round: Round, _ troubles: inout FailedAttempts,
         _ attempt: @escaping @Sendable (CallContext) async throws(CallFailure) -> Value
     ) async -> Outcome<Value> {
         var reach = Reach.notSent
         var trouble = CallTrouble.timedOut
         do {
-            let value = try await (step.saga.isResumed ? once : retry)(
-                until: step.context.deadline,
-                onRetry: { number, error, wait in log(step, number, error, wait) },
+            let value = try await (round.saga.isResumed ? once : retry)(
+                until: round.context.deadline,
+                onRetry: { number, error, wait in log(round, number, error, wait) },
                 { number in
-                    let passage = try passage(step, reach)
+                    let passage = try passage(round, reach)
                     do throws(CallFailure) {
-                        let value = try await attempt(number == 1 ? step.context : step.context.with(attempt: number))
-                        step.record(.success, passage)
-                        if number > 1 { log(step, succeededAt: number) }
+                        let value = try await attempt(number == 1 ? round.context : round.context.with(attempt: number))
+                        round.record(.success, passage)
+                        if number > 1 { log(round, succeededAt: number) }
                         return value
                     } catch {
-                        step.record(error.saysOfService, passage)
-                        troubles.add(error, step.operation, number, at: time.now)
+                        round.record(error.saysOfService, passage)
+                        troubles.add(error, round.operation, number, at: time.now)
                         reach = error.trouble == .providerUnavailable ? .notExecuted : max(reach, error.reach)
                         trouble = error.trouble ?? trouble
                         throw error
@@ -190,44 +190,44 @@ final class SagaCaller: Sendable {
         }
     }
 
-    private func passage(_ step: Step, _ reach: Reach) throws -> CircuitBreaker.Passage {
-        guard mayFailFast(step, reach) else { return step.breaker.pass() }
-        if reach == .notSent, step.context.deadline.remaining(on: time) < step.leastTimeToBegin {
+    private func passage(_ round: Round, _ reach: Reach) throws -> CircuitBreaker.Passage {
+        guard mayFailFast(round, reach) else { return round.breaker.pass() }
+        if reach == .notSent, round.context.deadline.remaining(on: time) < round.leastTimeToBegin {
             throw NotNow(trouble: .timedOut)
         }
-        guard let passage = step.breaker.admit() else { throw NotNow(trouble: .unavailable) }
+        guard let passage = round.breaker.admit() else { throw NotNow(trouble: .unavailable) }
         return passage
     }
 
     /// Whether the next attempt may be left undone. A charge that may have run is asked about whatever the breaker says: only
     /// that tells whether there is anything to undo.
-    private func mayFailFast(_ step: Step, _ reach: Reach) -> Bool {
-        switch step.saga.step {
-        case .charging: step.saga.mayFailFast && reach != .unknown
-        default: step.saga.mayFailFast
+    private func mayFailFast(_ round: Round, _ reach: Reach) -> Bool {
+        switch round.saga.step {
+        case .charging: round.saga.mayFailFast && reach != .unknown
+        default: round.saga.mayFailFast
         }
     }
 
-    private func log(_ step: Step, _ number: Int, _ error: any Error, _ wait: Duration) {
-        metrics.retried(step.target, step.operation)
+    private func log(_ round: Round, _ number: Int, _ error: any Error, _ wait: Duration) {
+        metrics.retried(round.target, round.operation)
         logger.warning(
             "a call failed and is tried again",
             metadata: Self.logMetadata(
-                step.saga.plan, step.context,
+                round.saga.plan, round.context,
                 [
-                    "target": .string(step.target), "operation": .string(step.operation),
+                    "target": .string(round.target), "operation": .string(round.operation),
                     "attempt": .stringConvertible(number), "error": .string("\(error)"),
                     "wait_ms": .stringConvertible(wait.inSeconds * 1000),
                 ]))
     }
 
-    private func log(_ step: Step, succeededAt number: Int) {
+    private func log(_ round: Round, succeededAt number: Int) {
         logger.info(
             "a call that had failed has succeeded",
             metadata: Self.logMetadata(
-                step.saga.plan, step.context,
+                round.saga.plan, round.context,
                 [
-                    "target": .string(step.target), "operation": .string(step.operation),
+                    "target": .string(round.target), "operation": .string(round.operation),
                     "attempt": .stringConvertible(number),
                 ]))
     }

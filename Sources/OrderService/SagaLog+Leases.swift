@@ -21,7 +21,7 @@ struct TakenSaga: Sendable {
     /// How often its present step has been repeated without a definite answer.
     let rounds: Int
     /// What may have been taken, as far as its last owner knew.
-    let held: Money?
+    let atStake: Money?
     /// Nil for one that an older version has begun.
     let origin: SagaOrigin?
 }
@@ -134,7 +134,7 @@ extension SagaLog {
             ) { row in
                 TakenSaga(
                     order: try Self.order(row), lease: lease, rounds: Int(row.integer(4)),
-                    held: row.optionalInteger(5).flatMap { minorUnits in
+                    atStake: row.optionalInteger(5).flatMap { minorUnits in
                         Currency(code: row.text(6)).map { Money(minorUnits: minorUnits, currency: $0) }
                     },
                     origin: row.optionalText(7).flatMap { Correlation.RequestID($0) }.map { requestID in
@@ -167,11 +167,11 @@ extension SagaLog {
     /// - Parameters:
     ///   - rounds: how often its present step has been repeated without a definite answer.
     ///   - parkedFor: why an operator has to look at it, if it has been repeated too often.
-    ///   - held: what may have been taken for it; for the metrics alone.
+    ///   - atStake: what may have been taken for it; for the metrics alone.
     ///   - attempts: the failed ones since it was stored last.
     /// - Returns: false when another owner has taken over; nothing is stored then.
     func putDown(
-        _ order: Order, _ lease: Lease, for pause: Duration, rounds: Int, parkedFor: String?, held: Money? = nil,
+        _ order: Order, _ lease: Lease, for pause: Duration, rounds: Int, parkedFor: String?, atStake: Money? = nil,
         attempts: [FailedAttempt] = []
     ) async throws -> Bool {
         let due = time.now.advanced(by: pause)
@@ -184,8 +184,8 @@ extension SagaLog {
                 """,
                 [
                     Self.saga(order), .integer(order.updatedAt.milliseconds), .integer(due.milliseconds),
-                    .integer(Int64(rounds)), SQLValue(parkedFor), SQLValue(held?.minorUnits),
-                    SQLValue(held?.currency.code), .text(lease.orderID), .integer(lease.epoch),
+                    .integer(Int64(rounds)), SQLValue(parkedFor), SQLValue(atStake?.minorUnits),
+                    SQLValue(atStake?.currency.code), .text(lease.orderID), .integer(lease.epoch),
                 ])
             guard changed == 1 else { return false }
             try Self.record(attempts, of: lease.orderID, in: transaction)
@@ -195,7 +195,7 @@ extension SagaLog {
 
     /// The sagas that nobody drives, by whether they are parked and by the currency of what may have been taken for them.
     /// Found by an index that has nothing but pending orders in it; counted up to `limit`.
-    func waiting(limit: Int = 10_000) async throws -> [WaitingSagas] {
+    func countWaiting(limit: Int = 10_000) async throws -> [LimboCount] {
         try await store.transaction { transaction in
             try transaction.all(
                 """
@@ -207,10 +207,10 @@ extension SagaLog {
                 """,
                 [.integer(Int64(limit))]
             ) { row in
-                WaitingSagas(
+                LimboCount(
                     state: row.integer(0) == 1 ? "parked" : "waiting", count: row.integer(2),
-                    held: row.optionalText(1).flatMap { Currency(code: $0) }.map {
-                        WaitingSagas.Held(
+                    atStake: row.optionalText(1).flatMap { Currency(code: $0) }.map {
+                        LimboCount.Amount(
                             minorUnits: Int128(high: row.integer(3), low: row.integer(4)), currency: $0)
                     })
             }

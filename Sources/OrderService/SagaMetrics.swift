@@ -105,7 +105,7 @@ final class SagaMetrics: Sendable {
     }
 
     /// What a saga under way may have taken has changed.
-    func move(held old: Money?, to new: Money?) {
+    func move(atStake old: Money?, to new: Money?) {
         guard old != new else { return }
         if let old { limbo.meter("in_flight", old.currency.code).decrement(by: Double(old.minorUnits)) }
         if let new { limbo.meter("in_flight", new.currency.code).increment(by: Double(new.minorUnits)) }
@@ -136,7 +136,7 @@ final class SagaMetrics: Sendable {
     // MARK: - With every scrape
 
     /// What waits in the store.
-    func set(waiting: [WaitingSagas]) {
+    func set(waiting: [LimboCount]) {
         for (state, meter) in self.waiting {
             meter.set(waiting.filter { $0.state == state }.reduce(0) { $0 + $1.count })
         }
@@ -210,7 +210,7 @@ extension Saga.Step {
     }
 
     /// What may have been taken by the time of this step. - Parameter known: what was, a step ago.
-    func held(_ known: Money?) -> Money? {
+    func atStake(_ known: Money?) -> Money? {
         switch self {
         case .charging(let goods), .completing(let goods): goods.total
         // One that was charged before its process ended begins at reserving again.

@@ -3,7 +3,7 @@ import Money
 import Resilience
 import Storage
 
-/// The records of Payment, inside the caller's transaction: charges, refunds, and what may follow what. Each change writes its
+/// The records of charges and refunds, and what may follow what, inside the caller's transaction. Each change writes its
 /// event and, when money has moved, its entry in the ledger.
 struct PaymentBook {
     let transaction: any Transaction

@@ -8,7 +8,7 @@ import Storage
 /// The Payment service: charges and refunds, recorded durably whatever the provider does; accounts, and payments between them and
 /// the outside.
 public enum PaymentService {
-    /// How many open charges and refunds one turn of the settler takes up.
+    /// How many open charges and refunds one turn of `settleOpen` takes up.
     static let settleLimit = 64
 
     /// The process that runs it.
@@ -134,7 +134,7 @@ public enum PaymentService {
                 routes: routes.catalogue(),
                 operatorRoutes: operatorRoutes,
                 background: [
-                    periodic("settle open payments", .seconds(2), environment) { [environment, charging, refunding] in
+                    periodic("settle open charges", .seconds(2), environment) { [environment, charging, refunding] in
                         try await settleOpen(environment, charging, refunding)
                     },
                     // Services are stopped from the last to the first: leases are renewed for as long as anything is taken up.

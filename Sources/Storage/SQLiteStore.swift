@@ -168,7 +168,7 @@ public final class SQLiteStore: Store {
             if queue.isClosed { return .refused(.closed) }
             if queue.waiting.count >= Self.maximumWaiting { return .refused(.overloaded) }
             queue.waiting.append(work)
-            // Who commits now goes on with what waits.
+            // The thread that commits now takes what waits.
             if queue.flushIsScheduled || queue.isCommitting { return .queued }
             queue.flushIsScheduled = true
             return .queuedFirst

@@ -152,7 +152,7 @@ struct PutDownTests {
         let left = try await fixture.leave(.releasing(.sample, then: .nothing))
         try await fixture.recover(turns: 300)
         let history = try #require(try await fixture.stored(left.plan.orderID)).record.history
-        #expect(history.count == SagaRunner.maximumHistory)
+        #expect(history.count == SagaDrive.maximumHistory)
         #expect(history.first?.event == "created")
         #expect(history.last?.event == "release succeeded")
         #expect(history.map(\.at.milliseconds) == history.map(\.at.milliseconds).sorted())

@@ -60,27 +60,27 @@ struct SagaMetricsTests {
     @Test(
         "money may have been taken from the charge on until it is known to be given back, and never is for a mere release"
     )
-    func held() {
+    func atStake() {
         let goods = ReservedGoods(total: total, lines: [])
-        #expect(Saga.Step.reserving.held(nil) == nil)
-        #expect(Saga.Step.charging(goods).held(nil) == total)
-        #expect(Saga.Step.completing(goods).held(total) == total)
-        #expect(Saga.Step.releasing(.deadline, then: .nothing).held(total) == nil)
-        #expect(Saga.Step.releasing(.reservationLost, then: .refund).held(total) == total)
-        #expect(Saga.Step.releasing(.deadline, then: .cancel).held(total) == total)
-        #expect(Saga.Step.canceling(.deadline).held(total) == total)
-        #expect(Saga.Step.refunding(.reservationLost).held(total) == total)
-        #expect(Saga.Step.completed(goods).held(total) == nil)
-        #expect(Saga.Step.failed(.deadline).held(total) == nil)
+        #expect(Saga.Step.reserving.atStake(nil) == nil)
+        #expect(Saga.Step.charging(goods).atStake(nil) == total)
+        #expect(Saga.Step.completing(goods).atStake(total) == total)
+        #expect(Saga.Step.releasing(.deadline, then: .nothing).atStake(total) == nil)
+        #expect(Saga.Step.releasing(.reservationLost, then: .refund).atStake(total) == total)
+        #expect(Saga.Step.releasing(.deadline, then: .cancel).atStake(total) == total)
+        #expect(Saga.Step.canceling(.deadline).atStake(total) == total)
+        #expect(Saga.Step.refunding(.reservationLost).atStake(total) == total)
+        #expect(Saga.Step.completed(goods).atStake(total) == nil)
+        #expect(Saga.Step.failed(.deadline).atStake(total) == nil)
     }
 
     @Test("what waits in the store is set with every scrape, and gone when it is gone")
     func waiting() throws {
-        let euros = WaitingSagas.Held(minorUnits: 1500, currency: try #require(Currency(code: "EUR")))
+        let euros = LimboCount.Amount(minorUnits: 1500, currency: try #require(Currency(code: "EUR")))
         metrics.set(waiting: [
-            WaitingSagas(state: "waiting", count: 2, held: nil),
-            WaitingSagas(state: "waiting", count: 1, held: euros),
-            WaitingSagas(state: "parked", count: 4, held: WaitingSagas.Held(minorUnits: 9, currency: .usd)),
+            LimboCount(state: "waiting", count: 2, atStake: nil),
+            LimboCount(state: "waiting", count: 1, atStake: euros),
+            LimboCount(state: "parked", count: 4, atStake: LimboCount.Amount(minorUnits: 9, currency: .usd)),
         ])
         #expect(value(#"checkout_sagas{state="waiting"}"#) == "3")
         #expect(value(#"checkout_sagas{state="parked"}"#) == "4")
@@ -106,11 +106,11 @@ struct SagaMetricsTests {
         let goods = ReservedGoods(total: total, lines: [])
         metrics.count(.reserving, by: 1)
         metrics.move(from: .reserving, to: .charging(goods))
-        metrics.move(held: nil, to: total)
+        metrics.move(atStake: nil, to: total)
         #expect(value(#"checkout_sagas{state="reserving"}"#) == "0")
         #expect(value(#"checkout_sagas{state="charging"}"#) == "1")
         #expect(value(#"checkout_limbo_minor_units{currency="USD",state="in_flight"}"#) == "2000")
-        metrics.move(held: total, to: nil)
+        metrics.move(atStake: total, to: nil)
         metrics.count(.charging(goods), by: -1)
         #expect(value(#"checkout_sagas{state="charging"}"#) == "0")
         #expect(value(#"checkout_limbo_minor_units{currency="USD",state="in_flight"}"#) == "0")
@@ -128,21 +128,21 @@ struct SagaMetricsTests {
     func waitingInTheStore() async throws {
         let fixture = try OrderFixture()
         let log = fixture.parts.log
-        #expect(try await log.waiting() == [])
-        for (parkedFor, held) in [(nil, total), (nil, nil), ("why", total), ("why", total)] as [(String?, Money?)] {
+        #expect(try await log.countWaiting() == [])
+        for (parkedFor, atStake) in [(nil, total), (nil, nil), ("why", total), ("why", total)] as [(String?, Money?)] {
             let left = try await fixture.leave(.reserving, in: log)
             try #require(
                 try await log.putDown(
                     left.order, SagaLog.firstLease(left.plan.orderID), for: .seconds(9), rounds: 1,
-                    parkedFor: parkedFor, held: held))
+                    parkedFor: parkedFor, atStake: atStake))
         }
         #expect(
-            Set(try await log.waiting()) == [
-                WaitingSagas(state: "parked", count: 2, held: .init(minorUnits: 4000, currency: .usd)),
-                WaitingSagas(state: "waiting", count: 1, held: nil),
-                WaitingSagas(state: "waiting", count: 1, held: .init(minorUnits: 2000, currency: .usd)),
+            Set(try await log.countWaiting()) == [
+                LimboCount(state: "parked", count: 2, atStake: .init(minorUnits: 4000, currency: .usd)),
+                LimboCount(state: "waiting", count: 1, atStake: nil),
+                LimboCount(state: "waiting", count: 1, atStake: .init(minorUnits: 2000, currency: .usd)),
             ])
-        #expect(try await log.waiting(limit: 1).map(\.count) == [1])
+        #expect(try await log.countWaiting(limit: 1).map(\.count) == [1])
     }
 
     @Test("what waits together may be more than one order could be worth (hazard 45)")
@@ -154,11 +154,11 @@ struct SagaMetricsTests {
             try #require(
                 try await log.putDown(
                     left.order, SagaLog.firstLease(left.plan.orderID), for: .seconds(9), rounds: 1, parkedFor: nil,
-                    held: Money(minorUnits: Int64.max, currency: .usd)))
+                    atStake: Money(minorUnits: Int64.max, currency: .usd)))
         }
         let sum = 3 * Int128(Int64.max)
-        let waiting = try await log.waiting()
-        #expect(waiting == [WaitingSagas(state: "waiting", count: 3, held: .init(minorUnits: sum, currency: .usd))])
+        let waiting = try await log.countWaiting()
+        #expect(waiting == [LimboCount(state: "waiting", count: 3, atStake: .init(minorUnits: sum, currency: .usd))])
         metrics.set(waiting: waiting)
         let told = value(#"checkout_limbo_minor_units{currency="USD",state="waiting"}"#)
         #expect(told.flatMap { Double($0) } == Double(sum))

@@ -18,7 +18,7 @@ enum SagaAction: String, CaseIterable, Sendable {
 /// move. Made by the saga's own machine, so that it cannot promise what the machine would not do.
 struct SagaPlan: Equatable, Sendable {
     /// A call, and what it would move if it is not moved already.
-    struct Step: Equatable, Sendable {
+    struct PlannedCall: Equatable, Sendable {
         let service: String
         let operation: String
         /// The id by which the service knows the call.
@@ -31,7 +31,7 @@ struct SagaPlan: Equatable, Sendable {
     /// Where the saga stands, and where it would stand after the action, before any call.
     let from: String
     let to: String
-    let steps: [Step]
+    let steps: [PlannedCall]
     /// What would happen in all, for a person.
     let summary: String
     /// Names the plan: another state of the saga, or other steps, are another plan.
@@ -61,7 +61,7 @@ struct SagaPlan: Equatable, Sendable {
         self.action = action
         from = saga.step.name
         to = after.step.name
-        steps = action == .park ? [] : Self.walk(after, atStake: saga.step.goods?.total ?? sheet.held)
+        steps = action == .park ? [] : Self.walk(after, atStake: saga.step.goods?.total ?? sheet.atStake)
         summary = Self.summary(action, after, sheet)
         let fields = [
             sheet.orderID, action.rawValue, sheet.state.rawValue, sheet.owner, String(sheet.epoch), sheet.stored,
@@ -94,10 +94,10 @@ struct SagaPlan: Equatable, Sendable {
     /// The calls on the way to an end on which every call succeeds.
     ///
     /// - Parameter atStake: what may have been taken, as far as anybody knows.
-    private static func walk(_ saga: Saga, atStake: Money?) -> [Step] {
+    private static func walk(_ saga: Saga, atStake: Money?) -> [PlannedCall] {
         var saga = saga
         let goods = saga.step.goods
-        var steps: [Step] = []
+        var steps: [PlannedCall] = []
         while let call = saga.call, steps.count < maximumSteps {
             steps.append(step(call, of: saga, goods, atStake))
             let event: Saga.Event
@@ -116,21 +116,23 @@ struct SagaPlan: Equatable, Sendable {
         return steps
     }
 
-    private static func step(_ call: Saga.Call, of saga: Saga, _ goods: ReservedGoods?, _ atStake: Money?) -> Step {
+    private static func step(_ call: Saga.Call, of saga: Saga, _ goods: ReservedGoods?, _ atStake: Money?)
+        -> PlannedCall
+    {
         let plan = saga.plan
         let lines = plan.lines.map { "\($0.quantity) of item \($0.itemID)" }.joined(separator: ", ")
         let price = goods.map { "\($0.total.decimalText) \($0.total.currency.code)" } ?? "what Stock says they cost"
         switch call {
         case .reserve:
-            return Step(
+            return PlannedCall(
                 service: "stock", operation: "reserve", id: plan.reservationID,
                 effect: "\(lines): set aside, unless they are already")
         case .charge:
-            return Step(
+            return PlannedCall(
                 service: "payment", operation: "charge", id: plan.chargeID,
                 effect: "\(price): taken from the customer, unless it was already")
         case .complete:
-            return Step(
+            return PlannedCall(
                 service: "stock", operation: "complete", id: plan.reservationID,
                 effect: "\(lines): leave the stock for good")
         case .release:
@@ -143,11 +145,11 @@ struct SagaPlan: Equatable, Sendable {
                 case .releasing(_, .nothing), .releasing(_, .cancel), .releasing(_, .refund): ""
                 case .reserving, .charging, .completing, .canceling, .refunding, .completed, .failed: ""
                 }
-            return Step(
+            return PlannedCall(
                 service: "stock", operation: "release", id: plan.reservationID, effect: effect + otherwise)
         case .refund:
             let amount = atStake.map { "up to \($0)" } ?? "whatever"
-            return Step(
+            return PlannedCall(
                 service: "payment", operation: "refund", id: plan.refundID,
                 effect: """
                     \(amount) that was taken under charge \(plan.chargeID): back to the customer; if nothing was, nothing ever will be

@@ -38,7 +38,7 @@ struct SagaSheet: Sendable {
     /// The operator who put it aside; then nothing but an operator takes it up again.
     let parkedBy: String?
     /// What may have been taken, as far as its last driver knew.
-    let held: Money?
+    let atStake: Money?
 
     var hasEnded: Bool { state == .completed || state == .failed }
 
@@ -63,7 +63,7 @@ struct SagaSheet: Sendable {
         dueAt = Timestamp(milliseconds: row.integer(9))
         parkedFor = row.optionalText(10)
         parkedBy = row.optionalText(11)
-        held = row.optionalInteger(12).flatMap { minorUnits in
+        atStake = row.optionalInteger(12).flatMap { minorUnits in
             row.optionalText(13).flatMap { Currency(code: $0) }.map { Money(minorUnits: minorUnits, currency: $0) }
         }
         state =
@@ -87,7 +87,7 @@ struct SagaSheet: Sendable {
         json.integer("rounds", rounds)
         if let parkedFor { json.string("parkedFor", parkedFor) }
         if let parkedBy { json.string("parkedBy", parkedBy) }
-        if !hasEnded, let held { json.money("atStake", held) }
+        if !hasEnded, let atStake { json.money("atStake", atStake) }
         if let failure = record?.step.failure {
             json.object("failure") { json in
                 json.string("code", failure.code)

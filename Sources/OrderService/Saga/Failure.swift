@@ -7,7 +7,7 @@ extension String {
     }
 }
 
-/// Why a checkout ends without an order. Nothing is taken and nothing is held once it has ended.
+/// Why an order failed. Nothing is taken and nothing is held once it has ended.
 public struct Failure: Hashable, Sendable {
     /// The kinds of failure; the raw value is stored.
     public enum Kind: String, Sendable {

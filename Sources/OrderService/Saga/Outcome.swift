@@ -1,10 +1,10 @@
 import ServiceClient
 
-/// What is known of a step after as many attempts as it was allowed.
+/// What is known of a call after a round of as many attempts as it was allowed.
 ///
 /// Unknown is not failed (docs/design.md, rule 3): every switch over an outcome says what it does about each case.
 public enum Outcome<Value: Sendable & Equatable>: Sendable, Equatable {
-    /// The step has had its effect.
+    /// The call has had its effect.
     case succeeded(Value)
     /// The other service refused and keeps the refusal: asking again changes nothing.
     case refused(Refusal)
@@ -16,7 +16,7 @@ public enum Outcome<Value: Sendable & Equatable>: Sendable, Equatable {
     case unknown(CallTrouble)
 }
 
-/// The value of a step that brings nothing but its success.
+/// The value of a call that brings nothing but its success.
 public struct Done: Sendable, Equatable {
     /// Done.
     public init() {}

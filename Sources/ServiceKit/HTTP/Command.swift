@@ -56,7 +56,7 @@ public enum CommandReply: Sendable, Equatable {
     case made([UInt8])
     /// Carried out now, and something was made by it that has an address of its own: 201.
     case created([UInt8])
-    /// Taken on, now or before, to be carried out by and by: 202. - location: where it is shown, relative to the request's address.
+    /// Taken on, now or before, to be carried out later: 202. - location: where it is shown, relative to the request's address.
     case accepted([UInt8], location: String, isReplay: Bool)
     /// Carried out before, and answered again to the byte (IK-11).
     case replayed(StoredResponse)

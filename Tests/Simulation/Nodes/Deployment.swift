@@ -40,7 +40,7 @@ struct Deployment: Sendable {
     /// How often the services do by themselves what they do from time to time, by name: less often than in production where
     /// that makes no difference but to the time that a run takes.
     var housekeeping: [String: Duration] = [
-        "recovery": .seconds(1), "reservation sweep": .seconds(4), "settle open payments": .seconds(4),
+        "recovery": .seconds(1), "reservation sweep": .seconds(4), "settle open charges": .seconds(4),
         "payment worker": .seconds(2), "payment lease renewal": .seconds(2), "forget webhooks": .seconds(600),
     ]
     /// How many payments that were given up an operator makes anew; every 15 seconds one.
