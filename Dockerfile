@@ -27,7 +27,7 @@ COPY --from=build /out/checkout /usr/local/bin/checkout
 USER 10001:10001
 # All interfaces of the container, and a place for the store that a volume can be laid over; the volume takes its owner.
 # What one thread allocates and another frees goes round by glibc's caches for threads, for which seven pieces of a size are too few
-# (docs/performance.md).
+# (docs/measurements.md).
 ENV HOST=0.0.0.0 DATA_DIR=/var/lib/checkout GLIBC_TUNABLES=glibc.malloc.tcache_count=100
 VOLUME /var/lib/checkout
 ENTRYPOINT ["checkout"]

@@ -85,7 +85,7 @@ install_missing_packages() {
 # ---------------------------------------------------------------- the executable
 
 # Swift's libraries in the executable, as in the image: nothing else has to be installed, and the way from a service into them is
-# shorter (docs/performance.md).
+# shorter (docs/measurements.md).
 RELEASE=(-c release --static-swift-stdlib --scratch-path "$ROOT/.build-release")
 
 # Sets CHECKOUT_BIN to the executable to run: the one that is given, else one built here as BUILD (release or debug) says.

@@ -12,7 +12,7 @@ import Synchronization
 ///
 /// The server's own channel passes every part of a request through an asynchronous sequence to a task of the connection, and every
 /// answer back through an asynchronous writer, so that bodies may be streams. No route here has one: all read the whole body before they look
-/// at it (HT-08) and make the whole answer before it is sent. What a request costs on that way, `docs/performance.md` has.
+/// at it (HT-08) and make the whole answer before it is sent. What a request costs on that way, decision 22 has.
 ///
 /// Everything before that is the server's: its decoder with its limits. Idle connections, and those that are to end when the service stops, are
 /// ended here, since only here is known whether a client has what it was sent.
