@@ -14,7 +14,7 @@ public struct Migration: Sendable {
     /// A step that writes rules of the form `CHECK (column IN (values))` anew as comparisons, which say the same.
     ///
     /// SQLite makes a temporary table of a list with more than two values, with a page cache of its own, each time that
-    /// it looks at the rule: 2 µs for every row that is written (decision 5). Only the text of the schema changes and
+    /// it looks at the rule: 2 µs for every row that is written (decision 24). Only the text of the schema changes and
     /// nothing that is stored, so this takes no longer for a full table than for an empty one. The way is that of
     /// https://sqlite.org/lang_altertable.html, "Making Other Kinds Of Table Schema Changes", but that the version of
     /// the schema stays: no other connection has the file (hazard 51), and who read the old text would hold to the same

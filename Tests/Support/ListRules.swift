@@ -4,7 +4,7 @@ import ServiceKit
 import Storage
 
 /// The tables of a service's schema whose rules make SQLite build a temporary table at every write: a list of more than two
-/// values behind `IN` (decision 5).
+/// values behind `IN` (decision 24).
 ///
 /// - Parameter migrations: those of the service, besides the ones that every service has.
 public func tablesWithListRules(_ migrations: [Migration]) async throws -> [String] {
