@@ -9,7 +9,6 @@
 
 struct cstatx_file {
     unsigned long long inode;
-    unsigned int device_major, device_minor;
     // When it was made; 0 where the file system does not know.
     long long made_seconds;
     unsigned int made_nanoseconds;
@@ -20,8 +19,6 @@ static inline int cstatx_look(const char *path, struct cstatx_file *file) {
     struct statx found;
     if (syscall(SYS_statx, AT_FDCWD, path, 0, STATX_INO | STATX_BTIME, &found) != 0) return -1;
     file->inode = found.stx_ino;
-    file->device_major = found.stx_dev_major;
-    file->device_minor = found.stx_dev_minor;
     file->made_seconds = found.stx_mask & STATX_BTIME ? found.stx_btime.tv_sec : 0;
     file->made_nanoseconds = found.stx_mask & STATX_BTIME ? found.stx_btime.tv_nsec : 0;
     return 0;

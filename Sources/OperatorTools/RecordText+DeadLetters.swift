@@ -28,6 +28,11 @@ extension RecordText {
             ("given up", letter.text("diedAt").map { "\($0), \(age($0, now)) ago" }),
             ("because", letter.text("reason")), ("state", letter.text("resolution") ?? "open"),
             ("made anew as", letter.text("retriedAs")),
+            (
+                "beware",
+                letter["isSaidToHaveMoved"]?.bool == true
+                    ? "the provider has said in a message that the money has moved" : nil
+            ),
         ])
         if !actions(letter).isEmpty { lines += ["", "What operators did"] + timeline(actions(letter)) }
         return lines.joined(separator: "\n")

@@ -20,6 +20,8 @@ struct SagaDrive {
     let order: Order
     /// The rounds with which it was taken up at the order's stored step.
     let earlierRounds: Int
+    /// Whether its charge had gone through by then.
+    let wasCharged: Bool
     let lease: Lease
     /// Who waits for the outcome, if anybody does.
     let waiter: CheckoutWaiter?
@@ -33,6 +35,7 @@ struct SagaDrive {
         history = order.record.history
         self.rounds = rounds
         earlierRounds = rounds
+        wasCharged = history.contains { $0.event == Saga.Event.charged(.succeeded(Done())).description }
         self.atStake = saga.step.atStake(atStake)
         shown = saga.step
         self.order = order
@@ -45,7 +48,8 @@ struct SagaDrive {
     /// charge again first, and may have hung there the last time.
     var hasGotNoFurther: Bool {
         switch (order.record.step, saga.step) {
-        case (.charging, .completing), (.completing, .completing): saga.isResumed
+        case (.charging, .completing): saga.isResumed && wasCharged
+        case (.completing, .completing): saga.isResumed
         case (let stored, let now): stored == now
         }
     }

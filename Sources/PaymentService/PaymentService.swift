@@ -123,7 +123,7 @@ public enum PaymentService {
             DeadLetterDesk(environment: environment, payments: payments).add(to: &routes)
             PaymentDesk(
                 environment: environment, wake: { [worker] in worker.wake() },
-                earliest: { [worker] in worker.earliestAsking($0) }
+                openFor: { [worker] in worker.breakers[$0]?.openFor }
             ).add(to: &routes)
             return routes
         }

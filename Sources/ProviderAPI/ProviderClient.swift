@@ -123,6 +123,7 @@ public struct ProviderClient: Sendable {
             case "request-timeout": return .unknown(.timedOut, response.retryAfter)
             case "payment-declined", "payment-canceled", "refund-exceeds-payment":
                 return .problem(problem.status, problem.refusal)
+            case _ where response.status == 429: return .unknown(.unavailable, response.retryAfter)
             default:
                 let mayPass = passing.contains(response.status) || response.retryAfter != nil
                 return mayPass ? .unknown(.garbled, response.retryAfter) : .problem(problem.status, problem.refusal)

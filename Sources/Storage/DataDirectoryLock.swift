@@ -1,7 +1,6 @@
 import Synchronization
 
 #if canImport(Glibc)
-    import CStatx
     import Glibc
 #else
     import Darwin
@@ -23,7 +22,7 @@ public final class DataDirectoryLock: Sendable {
     private let lockFile: Int32
     private let database: Int32
     /// Which file the database's log is, once it was there.
-    private let log = Mutex<String?>(nil)
+    private let log = Mutex<FileIdentity?>(nil)
     /// The second line of a lock file beside which there is a store.
     private static let storeMark = "its store was made\n"
     /// The beginning of the line that says which file the store was.
@@ -44,7 +43,8 @@ public final class DataDirectoryLock: Sendable {
             throw .storeGone(path: databasePath, lock: path)
         }
         // SQLite would enter into it what was written to another, and damage it without a word.
-        if let noted, !Self.isSame(noted, databasePath), Self.hasContents("\(databasePath)-wal") {
+        if let noted, FileIdentity(at: databasePath)?.isSame(as: noted) != true, Self.hasContents("\(databasePath)-wal")
+        {
             close(lockFile)
             throw .logOfAnother(path: databasePath, lock: path)
         }
@@ -55,7 +55,8 @@ public final class DataDirectoryLock: Sendable {
             throw error
         }
         do throws(DataDirectoryError) {
-            try write(hadStore ? Self.storeMark : "")
+            // Which file it is is noted once it has been opened, and found to be ours.
+            try write(hadStore ? Self.storeMark : "", noted)
         } catch {
             close(database)
             close(lockFile)
@@ -63,13 +64,18 @@ public final class DataDirectoryLock: Sendable {
         }
     }
 
-    /// Notes that the store has been made, so that its loss is noticed. - Throws: `DataDirectoryError`.
-    public func noteStore() throws(DataDirectoryError) {
-        if !hadStore { try write(Self.storeMark) }
+    /// Notes which file the store is, before anything is written to it: from now on a log beside it is its own. - Throws: `DataDirectoryError`.
+    public func noteFile() throws(DataDirectoryError) {
+        try write(hadStore ? Self.storeMark : "", FileIdentity(at: databasePath))
     }
 
-    private func write(_ mark: String) throws(DataDirectoryError) {
-        let file = mark.isEmpty ? "" : "\(Self.fileMark)\(Self.identity(databasePath) ?? "0")\n"
+    /// Notes that the store has been made, so that its loss is noticed. - Throws: `DataDirectoryError`.
+    public func noteStore() throws(DataDirectoryError) {
+        try write(Self.storeMark, FileIdentity(at: databasePath))
+    }
+
+    private func write(_ mark: String, _ identity: FileIdentity?) throws(DataDirectoryError) {
+        let file = identity.map { "\(Self.fileMark)\($0)\n" } ?? ""
         let text = "process \(getpid())\n\(file)\(mark)"
         // Not cut first: on a full disk the mark would be gone and could not be written again.
         guard pwrite(lockFile, text, text.utf8.count, 0) == text.utf8.count,
@@ -93,7 +99,7 @@ public final class DataDirectoryLock: Sendable {
         guard fstat(database, &locked) == 0, stat(databasePath, &there) == 0, locked.st_ino == there.st_ino,
             locked.st_dev == there.st_dev
         else { return false }
-        let found = Self.identity("\(databasePath)-wal")
+        let found = FileIdentity(at: "\(databasePath)-wal")
         return log.withLock { seen in
             if seen == nil { seen = found }
             return seen == found
@@ -143,32 +149,9 @@ public final class DataDirectoryLock: Sendable {
     private static func isMarked(_ descriptor: Int32) -> Bool { text(descriptor).hasSuffix("\n\(storeMark)") }
 
     /// Which file the store was when it was last opened; nil if a version before did not note it.
-    private static func noted(_ descriptor: Int32) -> Substring? {
-        text(descriptor).split(separator: "\n").first { $0.hasPrefix(fileMark) }?.dropFirst(fileMark.count)
-    }
-
-    /// Versions before noted the inode alone.
-    private static func isSame(_ noted: Substring, _ path: String) -> Bool {
-        guard let identity = identity(path) else { return false }
-        return noted == identity || noted == identity.prefix { $0 != " " }
-    }
-
-    /// Which file there is at a path: its inode, its device and when it was made. A file system may give the inode of a file that was removed
-    /// to the next that is made.
-    private static func identity(_ path: String) -> String? {
-        #if canImport(Glibc)
-            var file = cstatx_file()
-            guard cstatx_look(path, &file) == 0 else { return nil }
-            let (device, made) = (
-                "\(file.device_major):\(file.device_minor)", (file.made_seconds, file.made_nanoseconds)
-            )
-            return "\(file.inode) \(device) \(made.0).\(made.1)"
-        #else
-            var file = stat()
-            guard stat(path, &file) == 0 else { return nil }
-            let made = file.st_birthtimespec
-            return "\(file.st_ino) \(file.st_dev) \(made.tv_sec).\(made.tv_nsec)"
-        #endif
+    private static func noted(_ descriptor: Int32) -> FileIdentity? {
+        text(descriptor).split(separator: "\n").first { $0.hasPrefix(fileMark) }
+            .flatMap { FileIdentity($0.dropFirst(fileMark.count)) }
     }
 
     private static func hasContents(_ path: String) -> Bool {

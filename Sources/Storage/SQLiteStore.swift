@@ -65,6 +65,7 @@ public final class SQLiteStore: Store {
     ///   - path: the file, created when missing; nil keeps everything in memory.
     ///   - migrations: every step of the schema, oldest first; those that have run are skipped.
     ///   - loop: where transactions begin and their callers go on.
+    ///   - onOpen: called when the file is open and found to be ours, before anything is written to it.
     ///   - maximumPages: a bound on the file's size in pages of 4096 bytes; for tests of a full disk.
     ///   - onFatal: told of a `StoreError.fatal` before the callers are; a service ends its process there.
     /// - Throws: `StoreError`.
@@ -73,6 +74,7 @@ public final class SQLiteStore: Store {
         migrations: [Migration],
         loop: any EventLoop,
         maximumPages: Int? = nil,
+        onOpen: () throws -> Void = {},
         onFatal: @escaping @Sendable (StoreError) -> Void = { _ in }
     ) throws {
         _ = SQLiteMemory.isUncounted
@@ -107,6 +109,7 @@ public final class SQLiteStore: Store {
                 migrator.registerMigration(migration.name) { try $0.execute(sql: migration.sql) }
             }
             try Self.checkOwner(of: database, migrator, path)
+            try onOpen()
             try migrator.migrate(database)
             database.inDatabase(log.watch)
         } catch {

@@ -78,6 +78,18 @@ struct ParkingTests {
         #expect(try await fixture.row(plan.orderID).parkedFor?.hasSuffix("not done in 6 rounds") == true)
     }
 
+    @Test("counts anew at completing when its charge has gone through at last")
+    func chargedAtLast() async throws {
+        let fixture = try OrderFixture(parkAfterRounds: 6, breaker: Self.breaker)
+        fixture.shop.script(.charge) { $0 <= 5 ? .lose(.timedOut) : .answer }
+        fixture.shop.script(.complete) { $0 <= 2 ? .lose(.timedOut) : .answer }
+        let left = try await fixture.leave(.charging(.sample))
+        try await fixture.recover()
+        #expect(try await fixture.status(of: left) == .completed)
+        let order = try #require(try await fixture.stored(left.plan.orderID))
+        #expect(!order.record.history.contains { $0.event.hasPrefix("parked") })
+    }
+
     @Test("is tried again now and then, for as long as it takes, and is never dropped")
     func triedAgain() async throws {
         for again in 1...100 {

@@ -141,6 +141,32 @@ struct WebhookTests {
         #expect(told.first?["level"] == .string("error"))
     }
 
+    @Test(
+        "who would make a payment anew whose money is said to have moved is told so, also when the message comes after the plan"
+    )
+    func contradictedDeadLetter() async throws {
+        let gate = Gate()
+        let fixture = try fixture(ScriptedGateway(steps: [.wait(gate, then: .canceled)]))
+        try await fixture.run { client in
+            let account = try await client.openWallet("ann", "102")
+            let id = try #require(
+                try await client.pay("withdraw", from: account, "100", key: "k", user: "ann").text("paymentId"))
+            try await fixture.worker.fill()
+            #expect(try await deliver(client, fixture, id).status == 204)
+            gate.open()
+            await fixture.worker.idle()
+            let letter = try await fixture.operate { try await $0.get("/dead-letters/\(id)") }
+            #expect(letter.value("isSaidToHaveMoved") == .bool(true))
+            let plan = try await fixture.operate { try await $0.get("/dead-letters/\(id)/plan?action=retry") }
+            #expect(plan.text("summary")?.contains("HAS MOVED") == true)
+            let planned = try #require(plan.text("plan"))
+            #expect(try await deliver(client, fixture, id, id: "late").status == 204)
+            let commit = #"{"operator":"eve","reason":"why","plan":"\#(planned)"}"#
+            let late = try await fixture.operate { try await $0.post("/dead-letters/\(id)/retry", commit) }
+            #expect(late.code == "plan-outdated")
+        }
+    }
+
     @Test("a message is counted once, however often it comes, and the next one asks again (hazard 61)")
     func once() async throws {
         let gateway = ScriptedGateway(.pending, .pending, .pending)

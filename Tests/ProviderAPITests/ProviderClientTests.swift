@@ -215,10 +215,12 @@ struct ProviderClientTests {
         #expect(
             try await outcome(Self.response(429, Self.problem(429, "too-many-requests"), retryAfter: .seconds(7)))
                 == .throttled(retryAfter: .seconds(7)))
-        for body in ["slow down", "", Self.problem(503, "too-many-requests")] {
-            #expect(
-                try await outcome(Self.response(429, body, retryAfter: .seconds(7)))
-                    == .unknown(.unavailable, retryAfter: .seconds(7)))
+        for body in ["slow down", "", Self.problem(503, "too-many-requests"), Self.problem(429, "rate_limited")] {
+            for wait in [Duration.seconds(7), nil] {
+                #expect(
+                    try await outcome(Self.response(429, body, retryAfter: wait))
+                        == .unknown(.unavailable, retryAfter: wait))
+            }
         }
     }
 

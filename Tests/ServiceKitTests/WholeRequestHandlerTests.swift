@@ -371,6 +371,24 @@ struct WholeRequestHandlerTests {
         #expect(!channel.isActive)
     }
 
+    @Test(
+        "when the service stops, it waits no more for clients that were told that the connection ends, nor for the rest of what was refused"
+    )
+    func stopLingering() throws {
+        let slow = SlowSocket()
+        try channel.pipeline.syncOperations.addHandler(slow, position: .first)
+        channel.embeddedEventLoop.run()
+        try receive(head("/a", [.contentLength: String(Request.maximumBodyBytes + 1)]))
+        channel.isWritable = false
+        try answer("no")
+        stop()
+        #expect(channel.isActive)
+        channel.isWritable = true
+        channel.pipeline.fireChannelWritabilityChanged()
+        slow.sendsAll()
+        #expect(!channel.isActive)
+    }
+
     @Test("when the service stops, an answer that its client has not taken yet is not cut (OP-07)")
     func stopSending() throws {
         let slow = SlowSocket()

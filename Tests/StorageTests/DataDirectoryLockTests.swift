@@ -113,7 +113,7 @@ struct DataDirectoryLockTests {
             #expect(throws: DataDirectoryError.logOfAnother(path: path, lock: lockFile)) { try lock() }
         }
         try FileManager.default.removeItem(atPath: "\(path)-wal")
-        #expect(throws: Never.self) { _ = try lock() }
+        try lock().noteFile()
         // From now on it is this one that a log belongs to.
         try directory.write("its log", to: "stock.sqlite-wal")
         #expect(throws: Never.self) { _ = try lock() }
@@ -141,6 +141,25 @@ struct DataDirectoryLockTests {
         // A version before noted the inode alone: then nobody can tell.
         let noted = try #require(try inode())
         try directory.write("process 1\nfile \(noted)\nits store was made\n", to: "stock.lock")
+        #expect(throws: Never.self) { _ = try lock() }
+    }
+
+    @Test(
+        "what was put in the store's place and refused there is not taken for it: the store's own files are as welcome as before"
+    )
+    func refusedMeanwhile() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.file("stock.sqlite")
+        func lock() throws -> DataDirectoryLock { try DataDirectoryLock(directory: directory.path, service: "stock") }
+        try directory.write("a store", to: "stock.sqlite")
+        try lock().noteStore()
+        try FileManager.default.moveItem(atPath: path, toPath: directory.file("elsewhere"))
+        try directory.write("something else", to: "stock.sqlite")
+        // It is opened, and found to be something else.
+        _ = try lock()
+        try FileManager.default.removeItem(atPath: path)
+        try FileManager.default.moveItem(atPath: directory.file("elsewhere"), toPath: path)
+        try directory.write("its log", to: "stock.sqlite-wal")
         #expect(throws: Never.self) { _ = try lock() }
     }
 

@@ -79,6 +79,9 @@ struct DeadLetterDesk: Sendable {
         .optional("resolution", .word(of: DeadLetter.Resolution.allCases.map(\.rawValue))),
         .optional("resolvedAt", .string(format: "date-time")),
         .optional("retriedAs", .string("The payment that was made anew for it.")),
+        .required(
+            "isSaidToHaveMoved",
+            .boolean("Whether the provider has said in a message that the money has moved all the same.")),
         .required("payment", Payment.schema),
     ]
 
@@ -135,6 +138,7 @@ extension DeadLetter {
         if let resolution { json.string("resolution", resolution.rawValue) }
         if let resolvedAt { json.string("resolvedAt", resolvedAt.description) }
         if let retriedAs { json.string("retriedAs", retriedAs) }
+        json.bool("isSaidToHaveMoved", contradictions > 0)
         json.name("payment")
         payment.write(to: &json)
     }

@@ -39,7 +39,7 @@ struct DeadLetterPlan: Equatable, Sendable {
         let actions = try OperatorLog(transaction).count(of: paymentID)
         id = PlanID.make([
             "dead letter", action.rawValue, paymentID, letter.reason, String(letter.diedAt.milliseconds),
-            String(actions),
+            String(actions), String(letter.contradictions),
         ])
     }
 
@@ -65,6 +65,11 @@ struct DeadLetterPlan: Equatable, Sendable {
 
     private var summary: String {
         switch action {
+        case .retry where letter.contradictions > 0:
+            """
+            The provider has said in a message that the money of this payment HAS MOVED, and then denied it: look at its books first. The \
+            payment is made anew, once, under an id of its own: if the message was true, it is paid twice.
+            """
         case .retry:
             """
             The payment is made anew, once, under an id of its own; under the old one the provider takes nothing any more. If its \

@@ -16,6 +16,8 @@ struct DeadLetter: Hashable, Sendable {
     let resolvedAt: Timestamp?
     /// The payment that was made anew for it.
     let retriedAs: String?
+    /// How often the provider has said in a message, before or since, that the money has moved.
+    let contradictions: Int64
 }
 
 extension PaymentRecords {
@@ -31,7 +33,15 @@ extension PaymentRecords {
         return DeadLetter(
             payment: payment, reason: found.0, diedAt: Timestamp(milliseconds: found.1),
             resolution: found.2.flatMap { DeadLetter.Resolution(rawValue: $0) },
-            resolvedAt: found.3.map { Timestamp(milliseconds: $0) }, retriedAs: try retry(of: id))
+            resolvedAt: found.3.map { Timestamp(milliseconds: $0) }, retriedAs: try retry(of: id),
+            contradictions: try countContradictions(of: id))
+    }
+
+    private func countContradictions(of id: String) throws -> Int64 {
+        try transaction.first(
+            "SELECT count(*) FROM payments_trail WHERE payment_id = ? AND type = ?",
+            [.text(id), .text(PaymentEvent.Kind.contradicted.rawValue)]
+        ) { $0.integer(0) } ?? 0
     }
 
     /// A page of dead letters, found in a bounded number of rows: those that nobody has resolved oldest first, by an index that has

@@ -16,8 +16,8 @@ struct PaymentDesk: Sendable {
 
     let environment: ServiceEnvironment
     let wake: @Sendable () -> Void
-    /// When a provider is asked at the earliest, whatever stands with a payment.
-    let earliest: @Sendable (Provider) -> Timestamp
+    /// For how long a provider is left alone because it has failed; nil if it is not.
+    let openFor: @Sendable (Provider) -> Duration?
 
     static let states =
         [PaymentRecords.openState] + Payment.Status.allCases.filter { !$0.isOpen }.map(\.rawValue)
@@ -54,7 +54,8 @@ struct PaymentDesk: Sendable {
                 throw Problem.paymentConflict("The payment is \(payment.status.rawValue); there is nothing to ask.")
             }
             let pauseEnd = try records.pauseEnd(of: payment.provider, at: now)
-            if let end = [pauseEnd, earliest(payment.provider)].compactMap({ $0 }).max(), end > now {
+            let breakerEnd = openFor(payment.provider).map { now.advanced(by: $0) }
+            if let end = [pauseEnd, breakerEnd].compactMap({ $0 }).max() {
                 throw Problem.paymentConflict(
                     """
                     \(payment.provider.rawValue) is left alone until \(end), because it has failed or asked for that; then the payment is asked \

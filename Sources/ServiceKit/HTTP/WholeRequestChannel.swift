@@ -207,7 +207,8 @@ final class WholeRequestHandler: ChannelDuplexHandler {
             isStopping = true
             switch state {
             case .idle, .skipping: end(context)
-            case .reading, .answering, .sending, .ended: break
+            case .ended: closeWhenSent(context)
+            case .reading, .answering, .sending: break
             }
         }
         context.fireUserInboundEventTriggered(event)
@@ -291,7 +292,13 @@ final class WholeRequestHandler: ChannelDuplexHandler {
         }
         if inputIsBroken { return refuse(context) }
         if inputIsClosed { return end(context) }
-        if isStopping, case .idle = state { return end(context) }
+        if isStopping {
+            switch state {
+            case .idle, .skipping: return end(context)
+            // What has begun to arrive is answered.
+            case .reading, .answering, .sending, .ended: break
+            }
+        }
         guard readIsHeld else { return }
         readIsHeld = false
         context.read()
@@ -342,13 +349,17 @@ final class WholeRequestHandler: ChannelDuplexHandler {
         if lingers, !inputIsClosed, !isStopping {
             context.close(mode: .output, promise: nil)
         } else {
-            // With both directions closed nothing is kept, not even what is to be sent.
-            let this = NIOLoopBound(context, eventLoop: context.eventLoop)
-            let sent = lastWrite ?? context.eventLoop.makeSucceededVoidFuture()
-            sent.whenComplete { _ in this.value.close(promise: nil) }
+            closeWhenSent(context)
         }
         // What else the client sends is read and dropped, so that its end is noticed.
         if readIsHeld { context.read() }
+    }
+
+    /// With both directions closed nothing is kept, not even what is to be sent.
+    private func closeWhenSent(_ context: ChannelHandlerContext) {
+        let this = NIOLoopBound(context, eventLoop: context.eventLoop)
+        let sent = lastWrite ?? context.eventLoop.makeSucceededVoidFuture()
+        sent.whenComplete { _ in this.value.close(promise: nil) }
     }
 }
 

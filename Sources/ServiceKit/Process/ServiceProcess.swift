@@ -105,6 +105,7 @@ public struct ServiceProcess: Sendable {
             path: lock?.databasePath,
             migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + definition.migrations,
             loop: loop,
+            onOpen: { try lock?.noteFile() },
             onFatal: { error in
                 let isDamaged = if case .fatal(_, isDamaged: true) = error { true } else { false }
                 logger.critical(
