@@ -30,6 +30,13 @@ struct WebhookTests {
         return try #require(id)
     }
 
+    /// Has ann take out 100 dollars of 102. - Returns: the payment's id.
+    private func withdraw(_ client: RouteClient) async throws -> String {
+        let account = try await client.openWallet("ann", "102")
+        let payment = try await client.pay("withdraw", from: account, "100", key: "k", user: "ann")
+        return try #require(payment.text("paymentId"))
+    }
+
     /// Delivers a message as a provider does.
     private func deliver(
         _ client: RouteClient, _ fixture: PaymentFixture, _ reference: String, id: String = "msg_1",
@@ -75,9 +82,7 @@ struct WebhookTests {
     func contradicted() async throws {
         let fixture = try fixture(ScriptedGateway(.declined(code: "card_declined")))
         try await fixture.run { client in
-            let account = try await client.openWallet("ann", "102")
-            let id = try #require(
-                try await client.pay("withdraw", from: account, "100", key: "k", user: "ann").text("paymentId"))
+            let id = try await withdraw(client)
             try await fixture.work()
             #expect(try await client.status(ofPayment: id, user: "ann") == "failed")
             for message in ["m1", "m1"] {
@@ -104,9 +109,7 @@ struct WebhookTests {
         let gateway = ScriptedGateway(.notSent("unreachable"), refused, .succeeded)
         let fixture = try fixture(gateway)
         try await fixture.run { client in
-            let account = try await client.openWallet("ann", "102")
-            let id = try #require(
-                try await client.pay("withdraw", from: account, "100", key: "k", user: "ann").text("paymentId"))
+            let id = try await withdraw(client)
             try await fixture.work()
             #expect(try await deliver(client, fixture, id).status == 204)
             #expect(try await client.post("/payments/\(id)/cancel", "{}", user: "ann").code == "payment-state-conflict")
@@ -125,9 +128,7 @@ struct WebhookTests {
         let gate = Gate()
         let fixture = try fixture(ScriptedGateway(steps: [.wait(gate, then: reply)]))
         try await fixture.run { client in
-            let account = try await client.openWallet("ann", "102")
-            let id = try #require(
-                try await client.pay("withdraw", from: account, "100", key: "k", user: "ann").text("paymentId"))
+            let id = try await withdraw(client)
             try await fixture.worker.fill()
             #expect(try await deliver(client, fixture, id).status == 204)
             gate.open()
@@ -148,9 +149,7 @@ struct WebhookTests {
         let gate = Gate()
         let fixture = try fixture(ScriptedGateway(steps: [.wait(gate, then: .canceled)]))
         try await fixture.run { client in
-            let account = try await client.openWallet("ann", "102")
-            let id = try #require(
-                try await client.pay("withdraw", from: account, "100", key: "k", user: "ann").text("paymentId"))
+            let id = try await withdraw(client)
             try await fixture.worker.fill()
             #expect(try await deliver(client, fixture, id).status == 204)
             gate.open()
