@@ -605,6 +605,18 @@ struct PaymentWorkerTests {
         try await fixture.expectSoundPayments()
     }
 
+    @Test("open charges and refunds are counted by indexes that have nothing else in them, however many there are")
+    func openCharges() async throws {
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway())
+        for table in ["charges", "refunds"] {
+            let plan = try await fixture.environment.store.transaction { transaction in
+                try transaction.all("EXPLAIN QUERY PLAN \(PaymentBook.open(table))", [.integer(1)]) { $0.text(3) }
+            }
+            #expect(plan.contains { $0.contains("INDEX \(table)_by_age") }, "\(plan)")
+            #expect(!plan.contains { $0.contains("TEMP B-TREE") }, "\(plan)")
+        }
+    }
+
     @Test("what the worker logs of a payment names the request that made it")
     func story() async throws {
         let fixture = try PaymentFixture.withGateway(ScriptedGateway(.notSent("unreachable")))
