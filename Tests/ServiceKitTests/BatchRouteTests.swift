@@ -290,7 +290,7 @@ struct BatchRouteTests {
     func draining() async throws {
         let drain = try await DrainState.stopped()
         let router = service.router(environment: test.environment, drain: drain)
-        let answer = try await Application(router: router).test(.router) { client in
+        let answer = try await WholeRequests.application(router).test(.router) { client in
             try await client.executeRequest(
                 uri: CommandBatch.path, method: .post, headers: [.contentType: "application/json"],
                 body: ByteBuffer(string: #"{"commands":[{"path":"/plain","body":{}}]}"#))

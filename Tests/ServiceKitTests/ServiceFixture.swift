@@ -12,7 +12,7 @@ import Testing
 struct ServiceFixture {
     let test: TestEnvironment
     let drain: DrainState
-    private let application: Application<RouterResponder<ServiceContext>>
+    private let application: Application<WholeRequests>
 
     init(
         _ test: TestEnvironment, drain: DrainState = DrainState(), checks: [HealthCheck] = [],
@@ -23,9 +23,7 @@ struct ServiceFixture {
         self.test = test
         self.drain = drain
         let service = BuiltService(routes: catalogue, checks: checks)
-        application = Application(
-            responder: service.router(environment: test.environment, drain: drain).buildResponder(),
-            logger: Logger(label: "hummingbird") { _ in SwiftLogNoOpLogHandler() })
+        application = WholeRequests.application(service.router(environment: test.environment, drain: drain))
     }
 
     /// The answer to one request.

@@ -227,14 +227,16 @@ extension BuiltService {
         guard let router = operatorRouter(environment: environment) else {
             preconditionFailure("the service has no routes for operators")
         }
-        return try await Application(router: router).test(.router) { client in try await body(RouteClient(client)) }
+        return try await WholeRequests.application(router).test(.router) { client in
+            try await body(RouteClient(client))
+        }
     }
 
     /// Runs a test against the service's routes.
     public func test<Value>(
         in environment: ServiceEnvironment, _ body: @Sendable (RouteClient) async throws -> Value
     ) async throws -> Value {
-        try await Application(router: router(environment: environment)).test(.router) { client in
+        try await WholeRequests.application(router(environment: environment)).test(.router) { client in
             try await body(RouteClient(client))
         }
     }

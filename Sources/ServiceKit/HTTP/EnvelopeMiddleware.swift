@@ -33,8 +33,8 @@ struct EnvelopeMiddleware: RouterMiddleware {
         let log = RequestLog(logs, requestID: context.requestID, trace: context.trace)
         var response: Response
         do {
-            if !context.hasBody {
-                context.take(body: try await request.wholeBody(upTo: request.maximumBodyBytes))
+            if context.bodyIsTooLarge {
+                throw Problem(.payloadTooLarge, "The body may have \(request.maximumBodyBytes) bytes at the most.")
             }
             try readHead(of: request, arrivedAt: start, into: &context)
             if let span {

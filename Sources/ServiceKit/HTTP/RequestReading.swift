@@ -9,27 +9,8 @@ extension Request {
     public static var maximumBodyBytes: Int { 64 * 1024 }
 
     /// The largest body that this request may have, in bytes: a batch of commands is larger than one.
-    var maximumBodyBytes: Int {
+    package var maximumBodyBytes: Int {
         uri.path == CommandBatch.path ? CommandBatch.maximumBytes : Self.maximumBodyBytes
-    }
-
-    /// The body, all of it in memory.
-    ///
-    /// Read before anything is answered: nginx closes a client's connection, without saying so, when a service answers before
-    /// it has taken the whole request, and the client's next request on that connection is lost.
-    ///
-    /// - Parameter limit: the largest body, in bytes.
-    /// - Throws: `Problem` for HT-08.
-    package func wholeBody(upTo limit: Int) async throws -> ByteBuffer {
-        let tooLarge = Problem(.payloadTooLarge, "The body may have \(limit) bytes at the most.")
-        if let length = headers.only(.contentLength).flatMap({ Int($0) }), length > limit { throw tooLarge }
-        do {
-            return try await body.collect(upTo: limit)
-        } catch is NIOTooManyBytesError {
-            throw tooLarge
-        } catch {
-            throw Problem(.badRequest, "The body did not arrive whole.")
-        }
     }
 
     /// The JSON value in the body. - Throws: `Problem` for HT-01 and HT-07.

@@ -17,10 +17,11 @@ public struct ServiceContext: RequestContext {
     public internal(set) var deadline: Deadline?
     /// What the request turns out to be about.
     public let notes = RequestNotes()
-    /// The body; empty until all of it was read, which `EnvelopeMiddleware` sees to.
+    /// The body, all of it. Read before anything is answered: nginx closes a client's connection, without saying so, when a service answers
+    /// before it has taken the whole request, and the client's next request on that connection is lost.
     package private(set) var body = ByteBuffer()
-    /// Whether all of it was read.
-    private(set) var hasBody = false
+    /// Whether it was larger than it may be, and dropped. `EnvelopeMiddleware` refuses the request then.
+    private(set) var bodyIsTooLarge = false
 
     public init(source: Source) {
         coreContext = .init(source: source)
@@ -28,10 +29,10 @@ public struct ServiceContext: RequestContext {
         trace = Self.unset.trace
     }
 
-    /// Takes the body, all of it.
-    mutating func take(body: ByteBuffer) {
-        self.body = body
-        hasBody = true
+    /// Takes the body. - Parameter body: all of it, or nil if it was larger than it may be.
+    package mutating func take(body: ByteBuffer?) {
+        self.body = body ?? ByteBuffer()
+        bodyIsTooLarge = body == nil
     }
 
     /// Stands in until `EnvelopeMiddleware` has read the head.

@@ -15,14 +15,14 @@ final class WholeRequestHandler: ChannelDuplexHandler {
     typealias OutboundIn = HTTPResponsePart
     typealias OutboundOut = HTTPResponsePart
 
-    /// Answers a request, whatever becomes of it. - body: all of it, or nil if it is too large and was dropped.
+    /// Answers a request, whatever becomes of it. - body: all of it, or nil if it was larger than it may be, and dropped.
     typealias Responder = @Sendable (Request, _ body: ByteBuffer?, any Channel) async -> Response
 
     private enum State {
         /// Between two requests.
         case idle
         /// The head was read, and some of the body.
-        case reading(Request)
+        case reading
         /// A request is being answered. - isRead: whether it was read to its end; one that is too large is not.
         case answering(isRead: Bool)
         /// The answer was written, but the client is slow to take it.
@@ -45,9 +45,11 @@ final class WholeRequestHandler: ChannelDuplexHandler {
     private let running: RunningRequest
     private let respond: Responder
     private var state = State.idle
-    /// The body of the request that is being read. Not in the state: a copy of that would be another owner, and each chunk would copy
-    /// the whole.
+    /// The request that is being read, and what has arrived of its body. Not in the state: each look at that would copy the one, and make
+    /// each chunk copy the other.
+    private var request: Request?
     private var body = ByteBuffer()
+    private var maximumBodyBytes = 0
     private var waiting = CircularBuffer<HTTPRequestPart>()
     private var readIsHeld = false
     /// Whether the client sends nothing more.
@@ -128,21 +130,15 @@ final class WholeRequestHandler: ChannelDuplexHandler {
         switch (state, part) {
         case (.idle, .head(let head)):
             let request = Request(head: head, body: RequestBody(buffer: ByteBuffer()))
+            maximumBodyBytes = request.maximumBodyBytes
+            self.request = request
+            state = .reading
             let length = head.headerFields.only(.contentLength).flatMap { Int($0) } ?? 0
-            body = ByteBuffer()
-            if length > request.maximumBodyBytes {
-                answerTooLarge(request, context)
-            } else {
-                state = .reading(request)
-            }
-        case (.reading(let request), .body(let bytes)):
+            if length > maximumBodyBytes { answer(nil, context) }
+        case (.reading, .body(let bytes)):
             if body.readableBytes == 0 { body = bytes } else { body.writeImmutableBuffer(bytes) }
-            if body.readableBytes > request.maximumBodyBytes { answerTooLarge(request, context) }
-        case (.reading(var request), .end):
-            let whole = body
-            body = ByteBuffer()
-            request.body = RequestBody(buffer: whole)
-            answer(request, whole, context)
+            if body.readableBytes > maximumBodyBytes { answer(nil, context) }
+        case (.reading, .end): answer(body, context)
         case (.skipping, .end): state = .idle
         default: break
         }
@@ -170,22 +166,17 @@ final class WholeRequestHandler: ChannelDuplexHandler {
 
     // MARK: - Answers
 
-    /// Has the envelope refuse a request whose body is too large, without that.
-    private func answerTooLarge(_ request: Request, _ context: ChannelHandlerContext) {
+    /// Has the request that was read answered. - Parameter whole: its body, or nil if that is too large; it is still to be read then, and
+    /// forgotten.
+    private func answer(_ whole: ByteBuffer?, _ context: ChannelHandlerContext) {
+        guard let request = request.take() else { return }
         body = ByteBuffer()
-        var request = request
-        request.body = RequestBody(asyncSequence: TooManyBytes())
-        answer(request, nil, context)
-    }
-
-    /// - Parameter body: nil if it is too large; it is still to be read then, and forgotten.
-    private func answer(_ request: Request, _ body: ByteBuffer?, _ context: ChannelHandlerContext) {
-        state = .answering(isRead: body != nil)
+        state = .answering(isRead: whole != nil)
         let isLast = request.isLast
         let loop = context.eventLoop
         let this = NIOLoopBound((handler: self, context: context), eventLoop: loop)
         let task = Task(executorPreference: executor) { [respond, channel] in
-            let response = await respond(request, body, channel)
+            let response = await respond(request, whole, channel)
             let parts = ResponseParts()
             let isWhole = (try? await response.body.write(parts)) != nil
             let body = isWhole ? parts.body : nil
@@ -323,15 +314,6 @@ extension Request {
         }
         return false
     }
-}
-
-/// Stands for a body that is too large to be kept.
-private struct TooManyBytes: AsyncSequence, AsyncIteratorProtocol, Sendable {
-    typealias Element = ByteBuffer
-
-    func makeAsyncIterator() -> TooManyBytes { self }
-
-    func next() async throws -> ByteBuffer? { throw NIOTooManyBytesError(maxBytes: 0) }
 }
 
 /// Takes an answer's body in one piece.

@@ -208,7 +208,7 @@ public struct ServiceProcess: Sendable {
             var response: Response
             do {
                 var context = ServiceContext(source: .init(channel: channel, logger: logger))
-                if let body { context.take(body: body) }
+                context.take(body: body)
                 response = try await responder.respond(to: request, context: context)
             } catch {
                 // The envelope answers whatever is thrown; this is for its own faults.
