@@ -26,7 +26,7 @@ public struct ProviderClient: Sendable {
     /// Has a payment made.
     public func pay(_ command: ProviderCommand, _ context: CallContext) async -> PaymentOutcome {
         let answer = await ask(
-            "POST", "/v1/payments", command.reference, isKey: true, body: command.json(), context)
+            "POST", "/v1/payments", command.reference, movesMoney: true, body: command.json(), context)
         return PaymentOutcome(answer, about: command)
     }
 
@@ -48,7 +48,7 @@ public struct ProviderClient: Sendable {
     /// Has money given back.
     public func refund(_ command: ProviderRefundCommand, _ context: CallContext) async -> RefundOutcome {
         let answer = await ask(
-            "POST", "/v1/refunds", command.reference, isKey: true, body: command.json(), context)
+            "POST", "/v1/refunds", command.reference, movesMoney: true, body: command.json(), context)
         return RefundOutcome(answer, about: command)
     }
 
@@ -74,9 +74,10 @@ public struct ProviderClient: Sendable {
 
     /// - Parameters:
     ///   - route: a path, with `:reference` where the reference stands.
-    ///   - isKey: whether the reference is sent as the `Idempotency-Key`.
+    ///   - movesMoney: then the reference is the `Idempotency-Key`, and one copy is sent at the most: "too many requests" for a second one
+    ///     would be taken for proof that nothing was taken.
     private func ask(
-        _ method: String, _ route: String, _ reference: String, isKey: Bool = false, body: [UInt8] = [],
+        _ method: String, _ route: String, _ reference: String, movesMoney: Bool = false, body: [UInt8] = [],
         _ context: CallContext
     ) async -> Answer {
         precondition(ProviderReference.isValid(reference), "a reference is part of a path")
@@ -87,10 +88,10 @@ public struct ProviderClient: Sendable {
             ServiceRequest.Header("traceparent", context.trace.child().header),
         ]
         if !body.isEmpty { headers.append(.init("Content-Type", "application/json")) }
-        if isKey { headers.append(.init("Idempotency-Key", reference)) }
+        if movesMoney { headers.append(.init("Idempotency-Key", reference)) }
         let request = ServiceRequest(
             method: method, url: baseURL + route.replacing(":reference", with: reference), headers: headers, body: body,
-            timeout: min(attemptTimeout, remaining))
+            timeout: min(attemptTimeout, remaining), isSentOnce: movesMoney)
         do {
             return Self.answer(try await transport.send(request))
         } catch {

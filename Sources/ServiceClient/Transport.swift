@@ -16,6 +16,9 @@ public struct ServiceRequest: Sendable, Equatable {
     public let body: [UInt8]
     /// How long connecting, sending and receiving may take together, waiting for a connection included.
     public let timeout: Duration
+    /// Whether the other side gets one copy of it at the most. A request on a kept connection is sent once more when that turns out to have
+    /// been closed; what is answered then is the second copy, and a refusal of that says nothing of the first.
+    public let isSentOnce: Bool
     /// The header that says for how long the caller waits, in milliseconds (OP-06). The transport writes what is left of it when it sends the
     /// request.
     public static let timeoutHeader = "X-Request-Timeout-Ms"
@@ -35,12 +38,15 @@ public struct ServiceRequest: Sendable, Equatable {
     }
 
     /// A request.
-    public init(method: String, url: String, headers: [Header], body: [UInt8], timeout: Duration) {
+    public init(
+        method: String, url: String, headers: [Header], body: [UInt8], timeout: Duration, isSentOnce: Bool = false
+    ) {
         self.method = method
         self.url = url
         self.headers = headers
         self.body = body
         self.timeout = timeout
+        self.isSentOnce = isSentOnce
     }
 }
 

@@ -63,6 +63,7 @@ struct ProviderClientTests {
         #expect(request.values("X-Request-ID") == ["request-1"])
         #expect(request.values("X-User-ID").isEmpty)
         #expect(request.timeout == .seconds(1))
+        #expect(request.isSentOnce)
         #expect(try ProviderCommand(json: try JSONParser.parse(request.body)) == command)
     }
 
@@ -79,6 +80,8 @@ struct ProviderClientTests {
                 "GET /v1/payments/ref-1", "POST /v1/payments/ref-1/cancel", "POST /v1/refunds",
                 "GET /v1/refunds/refund-1",
             ])
+        // Money is moved by one copy of a request; of the others any answer holds, whichever copy it was given to.
+        #expect(transport.requests.map(\.isSentOnce) == [false, false, true, false])
     }
 
     @Test("nothing is sent when no time is left, and no longer waited for than there is")

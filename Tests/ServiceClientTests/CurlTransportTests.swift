@@ -10,9 +10,11 @@ struct CurlTransportTests {
 
     private func request(
         _ url: String, method: String = "POST", headers: [ServiceRequest.Header] = [], body: String = "{}",
-        timeout: Duration = .seconds(10)
+        timeout: Duration = .seconds(10), isSentOnce: Bool = false
     ) -> ServiceRequest {
-        ServiceRequest(method: method, url: url, headers: headers, body: Array(body.utf8), timeout: timeout)
+        ServiceRequest(
+            method: method, url: url, headers: headers, body: Array(body.utf8), timeout: timeout, isSentOnce: isSentOnce
+        )
     }
 
     private func failure(_ request: ServiceRequest) async throws -> TransportError {
@@ -253,6 +255,25 @@ struct CurlTransportTests {
             return
         }
         #expect(server.requests.count == 2)
+    }
+
+    @Test("a request is sent again when its kept connection breaks before an answer, unless it is to be sent once")
+    func sentOnce() async throws {
+        for isSentOnce in [false, true] {
+            let server = try await LoopbackServer(
+                .response("200 OK", body: "{}"), .bytesAndClose(""), .response("429 Too Many Requests", body: "{}"))
+            _ = try await transport.send(request(server.url))
+            let second = request(server.url, isSentOnce: isSentOnce)
+            if isSentOnce {
+                guard case .connectionLost = try await failure(second) else {
+                    Issue.record("another answer was taken for that to the request")
+                    return
+                }
+            } else {
+                #expect(try await transport.send(second).status == 429)
+            }
+            #expect(server.requests.count == (isSentOnce ? 2 : 3))
+        }
     }
 
     @Test(
