@@ -8,10 +8,11 @@ extension RecordText {
             right: [2, 3], none: "No payment that was given up is in this state."
         ) { letter in
             let payment = letter["payment"] ?? .null
+            let beware = letter["isSaidToHaveMoved"]?.bool == true ? "said to have moved; " : ""
             return [
                 payment.text("paymentId") ?? "", payment.text("type") ?? "", age(letter.text("diedAt"), now),
                 amount(payment["amount"]) ?? "", payment.text("provider") ?? "", payment.text("userId") ?? "",
-                letter.text("resolution") ?? "open", letter.text("reason") ?? "",
+                letter.text("resolution") ?? "open", beware + (letter.text("reason") ?? ""),
             ]
         }
     }

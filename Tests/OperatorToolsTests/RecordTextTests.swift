@@ -102,6 +102,9 @@ struct RecordTextTests {
                 PAYMENT  TYPE      GIVEN UP      AMOUNT  PROVIDER  USER  STATE    BECAUSE
                 p-1      withdraw       10m  100.00 USD  stripe    ann   retried  it cannot be reached
                 """)
+        let contradicted = letter.replacing("{\"reason\"", with: "{\"isSaidToHaveMoved\":true,\"reason\"")
+        let page = try json(#"{"deadLetters":[\#(contradicted)],"nextCursor":null}"#)
+        #expect(RecordText.deadLetters(page, now: now).hasSuffix("said to have moved; it cannot be reached"))
         #expect(
             try RecordText.deadLetter(json(letter), now: now) == """
                 payment         p-1

@@ -158,6 +158,8 @@ struct WebhookTests {
             #expect(letter.value("isSaidToHaveMoved") == .bool(true))
             let plan = try await fixture.operate { try await $0.get("/dead-letters/\(id)/plan?action=retry") }
             #expect(plan.text("summary")?.contains("HAS MOVED") == true)
+            let discard = try await fixture.operate { try await $0.get("/dead-letters/\(id)/plan?action=discard") }
+            #expect(discard.text("summary")?.contains("HAS MOVED") == true)
             let planned = try #require(plan.text("plan"))
             #expect(try await deliver(client, fixture, id, id: "late").status == 204)
             let commit = #"{"operator":"eve","reason":"why","plan":"\#(planned)"}"#

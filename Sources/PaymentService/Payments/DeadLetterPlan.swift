@@ -75,6 +75,12 @@ struct DeadLetterPlan: Equatable, Sendable {
             The payment is made anew, once, under an id of its own; under the old one the provider takes nothing any more. If its \
             customer has paid again meanwhile, both are paid.
             """
+        case .discard where letter.contradictions > 0:
+            """
+            The provider has said in a message that the money of this payment HAS MOVED, and then denied it: look at its books first. Nothing \
+            moves here: the payment has failed, and with us its money is where it was before; if the message was true, it has moved at the \
+            provider all the same. It cannot be retried then.
+            """
         case .discard:
             "Nothing moves: the payment has failed, and its money is where it was before. It cannot be retried then."
         }
