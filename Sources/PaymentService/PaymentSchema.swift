@@ -92,5 +92,6 @@ enum PaymentSchema {
             CREATE INDEX refunds_by_age ON refunds (created_at) WHERE status = 'pending';
             """
         ),
+        PaymentsCorrections.evidence,
     ]
 }

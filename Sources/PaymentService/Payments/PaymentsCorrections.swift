@@ -109,6 +109,14 @@ enum PaymentsCorrections {
         END;
         """)
 
+    /// Earlier versions took "too many requests" from anybody for proof that the provider took nothing, and forgot messages that said
+    /// otherwise. What they have sent and not settled may have been taken: it is asked about, or closed, before anything is given back.
+    static let evidence = Migration(
+        "payments that were sent may have been taken",
+        """
+        UPDATE payments SET may_be_taken = 1 WHERE status = 'processing' AND attempts > 0;
+        """)
+
     private static let eventsOfPayments = """
         FROM payments CROSS JOIN payment_events AS event ON event.payment_id = payments.payment_id
         WHERE event.type IN ('created', 'processing', 'taken_over', 'unanswered', 'waiting', 'closing', 'dead_lettered',
