@@ -49,11 +49,9 @@ struct StockRoutes: Sendable {
                 reservationID, lines, timeToLive, isStated: ttlSeconds != nil, until: command.deadline,
                 noting: command.isBatched ? nil : scope)
         }
-        let fingerprint = Fingerprint(
-            operation: scope.operation,
-            fields: [reservationID, ttlSeconds.map(String.init)] + lines.map { "\($0.itemID):\($0.quantity)" })
+        let fields = [reservationID, ttlSeconds.map(String.init)] + lines.map { "\($0.itemID):\($0.quantity)" }
         let id = reservationID ?? environment.identifiers.next()
-        return try await once(scope, fingerprint, reference: id, until: command.deadline) { transaction, now in
+        return try await once(scope, fields, reference: id, until: command.deadline) { transaction, now in
             try Inventory(transaction: transaction, now: now)
                 .reserve(id: id, lines: lines, timeToLive: timeToLive, rememberRefusal: reservationID != nil)
                 .map { $0.reservation.json() }
@@ -173,9 +171,10 @@ struct StockRoutes: Sendable {
             return .json(try await environment.store.transaction(command).mapError(Problem.init).get())
         }
         let scope = IdempotencyScope(user: context.user, operation: "restock", key: key)
-        let fingerprint = Fingerprint(operation: scope.operation, fields: [String(id), String(quantity)])
         return .command(
-            try await once(scope, fingerprint, reference: String(id)) { transaction, _ in try command(transaction) })
+            try await once(scope, [String(id), String(quantity)], reference: String(id)) { transaction, _ in
+                try command(transaction)
+            })
     }
 
     private func itemID(_ context: ServiceContext) throws -> Int64 {

@@ -1,11 +1,15 @@
 import Idempotency
 import Resilience
-import ServiceKit
 import Storage
 
 extension ServiceEnvironment {
-    /// Runs a command once for its key: the key's record and the command's effect commit together (decision 2).
-    func once(
+    /// Runs a command once for its key: the key's record and the command's effect commit together (decision 2). What `command` throws undoes
+    /// the claim as well.
+    ///
+    /// - Parameters:
+    ///   - fields: the decoded command, of which the key's fingerprint is made.
+    ///   - reference: the id of what the command makes.
+    package func once(
         _ scope: IdempotencyScope, _ fields: [String?], reference: String, _ now: Timestamp,
         _ transaction: any Transaction, _ command: () throws -> Result<CommandReply, Problem>
     ) throws -> Result<CommandReply, Problem> {
