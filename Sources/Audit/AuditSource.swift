@@ -17,7 +17,7 @@ public protocol AuditSource: Sendable {
 }
 
 /// A service cannot be read, and so the audit cannot be made.
-public struct AuditError: ClassifiedError, Equatable, CustomStringConvertible {
+public struct AuditError: RepeatableError, Equatable, CustomStringConvertible {
     /// Which service.
     public let service: AuditedService
     /// The address that was asked.
@@ -25,14 +25,14 @@ public struct AuditError: ClassifiedError, Equatable, CustomStringConvertible {
     /// What came back, for a person.
     public let reason: String
     /// Reading again does no harm; but an answer that says no will say no again.
-    public let failureClass: FailureClass
+    public let mayBeRepeated: Bool
 
     /// An error.
     public init(_ service: AuditedService, url: String, reason: String, mayPass: Bool) {
         self.service = service
         self.url = url
         self.reason = reason
-        failureClass = mayPass ? .retryable : .definite
+        mayBeRepeated = mayPass
     }
 
     public var description: String {

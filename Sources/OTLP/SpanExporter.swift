@@ -176,16 +176,16 @@ public final class SpanExporter: Service {
 }
 
 /// Why a batch was not taken.
-enum ExportFailure: Error, Equatable, ClassifiedError {
+enum ExportFailure: Error, Equatable, RepeatableError {
     case unreachable(TransportError)
     case status(Int, retryAfter: Duration?)
 
     /// As OTLP/HTTP has it: these statuses and a lost connection may be tried again, nothing else.
-    var failureClass: FailureClass {
+    var mayBeRepeated: Bool {
         switch self {
-        case .unreachable(.responseTooLarge), .unreachable(.notHTTP): .definite
-        case .unreachable: .retryable
-        case .status(let status, _): [429, 502, 503, 504].contains(status) ? .retryable : .definite
+        case .unreachable(.responseTooLarge), .unreachable(.notHTTP): false
+        case .unreachable: true
+        case .status(let status, _): [429, 502, 503, 504].contains(status)
         }
     }
 

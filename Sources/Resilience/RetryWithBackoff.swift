@@ -1,22 +1,12 @@
-/// What a failed attempt says about the effect it was to have.
-public enum FailureClass: Hashable, Sendable {
-    /// It had no effect and another attempt may succeed.
-    case retryable
-    /// It may or may not have had its effect; only asking again tells.
-    case unknown
-    /// It was refused; asking again would be refused again.
-    case definite
-}
-
-/// An error that knows its class. An error that does not conform is definite: what nobody foresaw is not repeated.
-public protocol ClassifiedError: Error {
-    /// What the failure says about the effect.
-    var failureClass: FailureClass { get }
+/// An error that knows whether another attempt may succeed. One that does not conform is not repeated: nobody has foreseen it.
+public protocol RepeatableError: Error {
+    /// False when asking again would be refused again.
+    var mayBeRepeated: Bool { get }
     /// The least wait before another attempt, when the other side asked for one.
     var retryAfter: Duration? { get }
 }
 
-extension ClassifiedError {
+extension RepeatableError {
     public var retryAfter: Duration? { nil }
 }
 
@@ -24,9 +14,6 @@ extension ClassifiedError {
 public struct RetriesExhausted: Error {
     /// How many attempts were made.
     public let attempts: Int
-    /// Whether any of the attempts may have had its effect. A later attempt that is known not to have run does not make
-    /// an earlier one undone.
-    public let mayHaveRun: Bool
     /// What the last attempt failed with; nil when the deadline had passed before the first.
     public let last: (any Error)?
 }
@@ -53,36 +40,34 @@ public struct RetryWithBackoff: Sendable {
     ///   - deadline: no attempt and no wait begins after it.
     ///   - onRetry: told of each failure that another attempt follows, with the wait before it.
     ///   - operation: one attempt, given its number from 1.
-    /// - Throws: the operation's own error when it is definite; `RetriesExhausted` after the last failure of another class;
+    /// - Throws: the operation's own error when it may not be repeated; `RetriesExhausted` after the last of those that may;
     ///   `CancellationError` when the task is cancelled while waiting.
     public func callAsFunction<T>(
         until deadline: Deadline? = nil,
         onRetry: (_ attempt: Int, _ error: any Error, _ wait: Duration) -> Void = { _, _, _ in },
         _ operation: (_ attempt: Int) async throws -> T
     ) async throws -> T {
-        var mayHaveRun = false
         var last: (any Error)?
         for attempt in 1...schedule.maximumAttempts {
             if let deadline, deadline.hasPassed(on: time) {
-                throw RetriesExhausted(attempts: attempt - 1, mayHaveRun: mayHaveRun, last: last)
+                throw RetriesExhausted(attempts: attempt - 1, last: last)
             }
-            let failure: any ClassifiedError
+            let failure: any RepeatableError
             do {
                 return try await operation(attempt)
-            } catch let error as any ClassifiedError where error.failureClass != .definite {
+            } catch let error as any RepeatableError where error.mayBeRepeated {
                 failure = error
             }
-            mayHaveRun = mayHaveRun || failure.failureClass == .unknown
             last = failure
             let wait = max(schedule.delay(afterAttempt: attempt), min(failure.retryAfter ?? .zero, schedule.cap))
             let outlastsDeadline = deadline.map { wait >= $0.remaining(on: time) } ?? false
             if attempt == schedule.maximumAttempts || outlastsDeadline {
-                throw RetriesExhausted(attempts: attempt, mayHaveRun: mayHaveRun, last: last)
+                throw RetriesExhausted(attempts: attempt, last: last)
             }
             onRetry(attempt, failure, wait)
             try await sleeper.sleep(for: wait)
         }
         // The loop's last turn always returns or throws; this satisfies the compiler for the same outcome.
-        throw RetriesExhausted(attempts: schedule.maximumAttempts, mayHaveRun: mayHaveRun, last: last)
+        throw RetriesExhausted(attempts: schedule.maximumAttempts, last: last)
     }
 }

@@ -41,7 +41,7 @@ public enum CallTrouble: String, Hashable, Sendable {
 }
 
 /// Why one attempt of a call brought no success.
-public enum CallFailure: ClassifiedError, Equatable {
+public enum CallFailure: RepeatableError, Equatable {
     /// Refused for good.
     case refused(Refusal)
     /// This attempt never left this process.
@@ -51,11 +51,10 @@ public enum CallFailure: ClassifiedError, Equatable {
     /// This attempt may have had its effect (hazards 4, 6 and 12).
     case unknown(CallTrouble, retryAfter: Duration? = nil)
 
-    public var failureClass: FailureClass {
+    public var mayBeRepeated: Bool {
         switch self {
-        case .refused: .definite
-        case .notSent, .notExecuted: .retryable
-        case .unknown: .unknown
+        case .refused: false
+        case .notSent, .notExecuted, .unknown: true
         }
     }
 

@@ -3,13 +3,13 @@ import Synchronization
 import TestSupport
 import Testing
 
-private struct Failure: ClassifiedError, Equatable {
-    var failureClass: FailureClass
+private struct Failure: RepeatableError, Equatable {
+    var mayBeRepeated = true
     var retryAfter: Duration?
     var attempt = 0
 }
 
-private struct Unclassified: Error {}
+private struct Unforeseen: Error {}
 
 @Suite("Retry with backoff")
 struct RetryWithBackoffTests {
@@ -32,7 +32,7 @@ struct RetryWithBackoffTests {
     @Test("a later success is returned after the waits before it")
     func laterSuccess() async throws {
         let result = try await retry { attempt in
-            guard attempt == 3 else { throw Failure(failureClass: attempt == 1 ? .retryable : .unknown) }
+            guard attempt == 3 else { throw Failure() }
             return attempt
         }
         #expect(result == 3)
@@ -45,56 +45,39 @@ struct RetryWithBackoffTests {
         let error = try await #require(throws: RetriesExhausted.self) {
             try await retry { attempt in
                 attempts.append(attempt)
-                throw Failure(failureClass: .retryable, attempt: attempt)
+                throw Failure(attempt: attempt)
             }
         }
         #expect(attempts == [1, 2, 3, 4, 5])
         #expect(sleeper.sleeps == [.seconds(1), .seconds(2), .seconds(4), .seconds(8)])
         #expect(error.attempts == 5)
-        #expect(!error.mayHaveRun)
-        #expect(error.last as? Failure == Failure(failureClass: .retryable, attempt: 5))
+        #expect(error.last as? Failure == Failure(attempt: 5))
     }
 
     @Test("a refusal is thrown as it is and not repeated")
     func definite() async {
         var attempts = 0
-        await #expect(throws: Failure(failureClass: .definite, attempt: 2)) {
+        await #expect(throws: Failure(mayBeRepeated: false, attempt: 2)) {
             try await retry { attempt in
                 attempts += 1
-                throw Failure(failureClass: attempt == 1 ? .retryable : .definite, attempt: attempt)
+                throw Failure(mayBeRepeated: attempt == 1, attempt: attempt)
             }
         }
         #expect(attempts == 2)
         #expect(sleeper.sleeps == [.seconds(1)])
     }
 
-    @Test("an error that nobody classified is thrown as it is and not repeated")
-    func unclassified() async {
+    @Test("an error that nobody has foreseen is thrown as it is and not repeated")
+    func unforeseen() async {
         var attempts = 0
-        await #expect(throws: Unclassified.self) {
+        await #expect(throws: Unforeseen.self) {
             try await retry { _ in
                 attempts += 1
-                throw Unclassified()
+                throw Unforeseen()
             }
         }
         #expect(attempts == 1)
         #expect(sleeper.sleeps.isEmpty)
-    }
-
-    @Test(
-        "one attempt that may have run is not forgotten because a later one has not",
-        arguments: [
-            ([.unknown, .retryable, .retryable], true), ([.retryable, .unknown, .retryable], true),
-            ([.retryable, .retryable, .unknown], true), ([.retryable, .retryable, .retryable], false),
-        ] as [([FailureClass], Bool)])
-    func unknownIsSticky(classes: [FailureClass], mayHaveRun: Bool) async throws {
-        let retry = RetryWithBackoff(
-            schedule: BackoffSchedule(maximumAttempts: classes.count), sleeper: sleeper, time: time)
-        let error = try await #require(throws: RetriesExhausted.self) {
-            try await retry { attempt in throw Failure(failureClass: classes[attempt - 1]) }
-        }
-        #expect(error.mayHaveRun == mayHaveRun)
-        #expect(error.attempts == classes.count)
     }
 
     @Test(
@@ -106,7 +89,7 @@ struct RetryWithBackoffTests {
     func retryAfter(asked: Duration, waited: Duration) async throws {
         let retry = RetryWithBackoff(schedule: BackoffSchedule(maximumAttempts: 2), sleeper: sleeper, time: time)
         await #expect(throws: RetriesExhausted.self) {
-            try await retry { _ in throw Failure(failureClass: .retryable, retryAfter: asked) }
+            try await retry { _ in throw Failure(retryAfter: asked) }
         }
         #expect(sleeper.sleeps == [waited])
     }
@@ -115,12 +98,11 @@ struct RetryWithBackoffTests {
     func deadlineCuts() async throws {
         let deadline = Deadline(after: .seconds(5), on: time)
         let error = try await #require(throws: RetriesExhausted.self) {
-            try await retry(until: deadline) { _ in throw Failure(failureClass: .unknown) }
+            try await retry(until: deadline) { _ in throw Failure() }
         }
         // After 1 + 2 seconds two are left, and the next wait would be four.
         #expect(sleeper.sleeps == [.seconds(1), .seconds(2)])
         #expect(error.attempts == 3)
-        #expect(error.mayHaveRun)
         #expect(!deadline.hasPassed(on: time))
     }
 
@@ -128,7 +110,7 @@ struct RetryWithBackoffTests {
     func deadlineAtEndOfWait() async throws {
         let error = try await #require(throws: RetriesExhausted.self) {
             try await retry(until: Deadline(after: .seconds(1), on: time)) { _ in
-                throw Failure(failureClass: .retryable)
+                throw Failure()
             }
         }
         #expect(error.attempts == 1)
@@ -145,7 +127,6 @@ struct RetryWithBackoffTests {
         }
         #expect(attempts == 0)
         #expect(error.attempts == 0)
-        #expect(!error.mayHaveRun)
         #expect(error.last == nil)
     }
 
@@ -156,12 +137,11 @@ struct RetryWithBackoffTests {
         let retry = RetryWithBackoff(schedule: BackoffSchedule(), sleeper: late, time: time)
         let error = try await #require(throws: RetriesExhausted.self) {
             try await retry(until: Deadline(after: .seconds(5), on: time)) { attempt in
-                throw Failure(failureClass: .unknown, attempt: attempt)
+                throw Failure(attempt: attempt)
             }
         }
         #expect(error.attempts == 1)
-        #expect(error.mayHaveRun)
-        #expect(error.last as? Failure == Failure(failureClass: .unknown, attempt: 1))
+        #expect(error.last as? Failure == Failure(attempt: 1))
     }
 
     @Test("a cancellation in a wait ends the attempts")
@@ -172,7 +152,7 @@ struct RetryWithBackoffTests {
         await #expect(throws: CancellationError.self) {
             try await retry { _ in
                 attempts += 1
-                throw Failure(failureClass: .retryable)
+                throw Failure()
             }
         }
         #expect(attempts == 2)
@@ -185,7 +165,7 @@ struct RetryWithBackoffTests {
             try await retry { _ in
                 attempts.withLock { $0 += 1 }
                 withUnsafeCurrentTask { $0?.cancel() }
-                throw Failure(failureClass: .retryable)
+                throw Failure()
             }
         }
         await #expect(throws: CancellationError.self) { try await task.value }
@@ -210,7 +190,7 @@ struct RetryWithBackoffTests {
                 onRetry: { attempt, error, wait in
                     told.append("\(attempt) \((error as? Failure)?.attempt ?? 0) \(wait.wholeMilliseconds)")
                 },
-                { attempt in throw Failure(failureClass: .retryable, attempt: attempt) })
+                { attempt in throw Failure(attempt: attempt) })
         }
         #expect(told == ["1 1 1000", "2 2 2000"])
     }
@@ -219,7 +199,7 @@ struct RetryWithBackoffTests {
     func single() async throws {
         let retry = RetryWithBackoff(schedule: BackoffSchedule(maximumAttempts: 1), sleeper: sleeper, time: time)
         let error = try await #require(throws: RetriesExhausted.self) {
-            try await retry { _ in throw Failure(failureClass: .unknown) }
+            try await retry { _ in throw Failure() }
         }
         #expect(error.attempts == 1)
         #expect(sleeper.sleeps.isEmpty)

@@ -5,16 +5,15 @@ import Testing
 @Suite("Call failure")
 struct CallFailureTests {
     @Test(
-        "only a refusal is definite, and only what is known not to have run is plainly retryable",
+        "only a refusal is for good; all else may be asked again",
         arguments: [
-            (.refused(Refusal(code: "insufficient-stock", detail: "")), .definite),
-            (.notSent(.unreachable), .retryable), (.notSent(.timedOut), .retryable),
-            (.notExecuted(.unavailable), .retryable),
-            (.unknown(.timedOut), .unknown), (.unknown(.connectionLost), .unknown), (.unknown(.garbled), .unknown),
-            (.unknown(.inProgress), .unknown),
-        ] as [(CallFailure, FailureClass)])
-    func failureClass(failure: CallFailure, failureClass: FailureClass) {
-        #expect(failure.failureClass == failureClass)
+            (.refused(Refusal(code: "insufficient-stock", detail: "")), false),
+            (.notSent(.unreachable), true), (.notSent(.timedOut), true), (.notExecuted(.unavailable), true),
+            (.unknown(.timedOut), true), (.unknown(.connectionLost), true), (.unknown(.garbled), true),
+            (.unknown(.inProgress), true),
+        ] as [(CallFailure, Bool)])
+    func mayBeRepeated(failure: CallFailure, mayBeRepeated: Bool) {
+        #expect(failure.mayBeRepeated == mayBeRepeated)
     }
 
     @Test("the wait that the other side asks for is handed on")
