@@ -32,6 +32,8 @@ struct PaymentDeskTests {
             #expect(list.value("payments/0/mayBeTaken") == .bool(true))
             let asked = try await operate(fixture) { try await $0.post("/payments/\(id)/settle", Self.command) }
             #expect(asked.status == 200 && asked.text("actions/0/operator") == "ann")
+            let lines = try fixture.test.log.events("an operator has acted")
+            #expect(lines.count == 1 && lines.first?["payment_id"] == .string(id))
             try await fixture.work()
             #expect(gateway.calls.count == 2, "at once")
             // It has asked to be left alone.

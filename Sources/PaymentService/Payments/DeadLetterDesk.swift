@@ -58,13 +58,7 @@ struct DeadLetterDesk: Sendable {
     }
 
     private func plan(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let asked = request.uri.queryParameters.compactMap { name, value in
-            name == "action" ? DeadLetterAction(rawValue: String(value)) : nil
-        }
-        guard asked.count == 1, request.uri.queryParameters.count == 1, let action = asked.first else {
-            let words = DeadLetterAction.allCases.map(\.rawValue).joined(separator: ", ")
-            throw Problem(.invalidParameter, "The query must be action, with one of \(words).")
-        }
+        let action: DeadLetterAction = try request.plannedAction()
         let id = try context.pathParameter("id")
         let plan = try await environment.store.transaction { try DeadLetterPlan(action, of: id, in: $0) }
         return .json { plan.write(to: &$0) }

@@ -87,8 +87,8 @@ extension Payment {
         ] + common
     ).named("PaymentRefundReceipt")
 
-    static let schema = Schema.object(
-        "A payment through a provider, or the refund of one.",
+    /// What `writeMembers` writes.
+    static let members: [Schema.Property] =
         [
             .required("paymentId", .string()), .required("status", .word(of: Status.allCases.map(\.rawValue))),
             .required("userId", .string("Whose account it is.")),
@@ -101,5 +101,6 @@ extension Payment {
             .optional("nextRetryAt", moment),
             .required("updatedAt", moment),
         ] + common
-    ).named("Payment")
+
+    static let schema = Schema.object("A payment through a provider, or the refund of one.", members).named("Payment")
 }

@@ -66,6 +66,7 @@ struct PaymentDesk: Sendable {
             try OperatorLog(transaction).record(command.action("settle", plan: nil, at: now), on: id)
             return try Self.file(id, in: transaction)
         }
+        command.tell(environment.logger, "settle", of: ("payment_id", id), plan: nil)
         wake()
         return .json(file.json())
     }
@@ -80,12 +81,8 @@ struct PaymentDesk: Sendable {
 
     // MARK: - Descriptions
 
-    private static let payment = Schema.object(
-        "A payment through a provider, whoever's it is, and how far it is.",
-        [
-            .required("paymentId", .string()), .required("type", .word(of: Payment.Kind.allCases.map(\.rawValue))),
-            .required("status", .word(of: Payment.Status.allCases.map(\.rawValue))),
-            .required("provider", .string()), .required("userId", .string()), .required("amount", Money.schema),
+    private static let members =
+        Payment.members + [
             .required(
                 "phase",
                 .word(
@@ -98,7 +95,18 @@ struct PaymentDesk: Sendable {
             .optional("lastDetail", .string("What the provider said at the last asking, in its own words.")),
             .optional("dueAt", .string("When it is asked next.", format: "date-time")),
         ]
+
+    private static let payment = Schema.object(
+        "A payment through a provider, whoever's it is, and how far it is.", members
     ).named("ListedPayment")
+
+    private static let paymentFile = Schema.object(
+        "A payment with its past.",
+        members + [
+            .required("events", .array(of: PaymentsOperations.event)),
+            .required("actions", .array(of: OperatorAction.schema)),
+        ]
+    ).named("PaymentFile")
 
     private static let list = APIOperation(
         "listOpenPayments", "Payments through providers by state, age and user",
@@ -112,13 +120,13 @@ struct PaymentDesk: Sendable {
 
     private static let show = APIOperation(
         "showPayment", "One payment with its events, and what operators did to it", for: .operators,
-        parameters: [.id("The payment.")], answers: [.init("The payment.", payment)], problems: [.paymentNotFound])
+        parameters: [.id("The payment.")], answers: [.init("The payment.", paymentFile)], problems: [.paymentNotFound])
 
     private static let settleOperation = APIOperation(
         "settlePayment", "Have the provider asked now about a payment",
         "It is asked under the payment's own id, so that nothing is paid twice. Refused while its breaker is open or it wants to be left alone.",
         for: .operators, parameters: [.id("The payment.")], body: OperatorCommand.schema,
-        answers: [.init("The payment before the answer.", payment)],
+        answers: [.init("The payment before the answer.", paymentFile)],
         problems: [.paymentNotFound, .paymentStateConflict])
 }
 

@@ -113,7 +113,7 @@ enum PaymentsOperations {
         parameters: [id] + APIOperation.Parameter.page(cursor: .string(pattern: "^[0-9]{1,18}$")),
         answers: [.init("A page.", page("events", of: event))], problems: [.paymentNotFound])
 
-    private static let event = Schema.object(
+    static let event = Schema.object(
         "Something that became of a payment. Never changed.",
         [
             .required("sequence", .integer("Its place, from 1.")),

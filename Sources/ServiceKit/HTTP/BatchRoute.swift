@@ -81,7 +81,7 @@ package struct BatchRoute: Sendable {
         guard let route else {
             throw Problem(.notFound, "There is no command at this address.")
         }
-        guard received.user.isEmpty || EnvelopeMiddleware.isUserID(received.user) else { throw Problem.userIDInvalid }
+        guard received.user.isEmpty || UserID.isValid(received.user) else { throw Problem.userIDInvalid }
         let key = route.isKeyed ? try received.key.map { try IdempotencyKey(line: $0) } : nil
         let command = Command(
             key: key, body: received.body, isBatched: true, requestID: requestID, trace: trace, user: received.user,

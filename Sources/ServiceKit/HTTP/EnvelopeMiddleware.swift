@@ -71,7 +71,7 @@ struct EnvelopeMiddleware: RouterMiddleware {
         }
         let users = request.headers[values: .userID]
         if let user = users.first {
-            guard users.count == 1, Self.isUserID(user) else { throw Problem.userIDInvalid }
+            guard users.count == 1, UserID.isValid(user) else { throw Problem.userIDInvalid }
             context.user = user
         }
         // A value that is no number, or more than a number holds, says nothing about the time left.
@@ -83,16 +83,6 @@ struct EnvelopeMiddleware: RouterMiddleware {
             // From when all of it was there: who sends this header sends a request in one piece.
             context.deadline = Deadline(uptime: start + .milliseconds(min(milliseconds, longest)))
         }
-    }
-
-    static func isUserID(_ text: String) -> Bool {
-        (1...128).contains(text.utf8.count)
-            && text.utf8.allSatisfy { byte in
-                switch byte {
-                case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
-                default: "._:@-".utf8.contains(byte)
-                }
-            }
     }
 
     private func problem(for error: any Error, _ request: Request, _ log: RequestLog) -> Problem {

@@ -111,8 +111,4 @@ extension Problem {
                 .internalError, "The request failed unexpectedly; it is safe to send it again with its key.")
         }
     }
-
-    static var userIDInvalid: Problem {
-        Problem(.userIDInvalid, "X-User-ID must be one value of 1 to 128 letters, digits or any of . _ : @ -")
-    }
 }

@@ -6,7 +6,7 @@ import NIOHTTPTypes
 /// hazard 62).
 ///
 /// A request that arrives whole in one read never starts the timer. Between requests a connection may be idle for longer;
-/// the server's idle time-out covers that.
+/// `WholeRequestHandler` ends it then.
 final class RequestReadDeadlineHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -24,7 +24,7 @@ final class RequestReadDeadlineHandler: ChannelDuplexHandler, RemovableChannelHa
     private var head: HTTPRequest?
     /// Whether a request has begun to arrive and is not complete.
     private var requestIsOpen = false
-    /// Whether the request that is open has an answer already, whole or in part: a route may answer before the body is there.
+    /// Whether the request that is open has an answer already: one that is too large gets it before its end.
     private var requestIsAnswered = false
     /// How many requests have arrived and are not answered. While there is one, what is behind it is not read, and its time does not run.
     private var unanswered = 0
