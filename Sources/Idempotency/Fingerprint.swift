@@ -26,6 +26,11 @@ public struct Fingerprint: Hashable, Sendable {
         bytes = Array(hash.finalize())
     }
 
+    /// The first of its bytes in hexadecimal, two digits for each.
+    public func hexadecimal(bytes count: Int) -> String {
+        bytes.prefix(count).map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+    }
+
     /// A fingerprint that was stored.
     public init(bytes: [UInt8]) {
         self.bytes = bytes

@@ -65,8 +65,7 @@ extension SagaLog {
 
     /// 128 bits, in hexadecimal: enough to tell any two apart, and no way back to a client's key.
     private static func digest(_ kind: String, _ fields: [String?]) -> String {
-        Fingerprint(operation: "audit \(kind)", fields: fields).bytes.prefix(16)
-            .map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+        Fingerprint(operation: "audit \(kind)", fields: fields).hexadecimal(bytes: 16)
     }
 }
 

@@ -66,7 +66,7 @@ struct OrderRoutes: Sendable {
 
     /// Why no checkout may begin now: a service that every checkout needs is known to be in trouble (HT-13).
     private var knownTrouble: Problem? {
-        runner.closedFor.map { wait in
+        runner.refusesFor.map { wait in
             Problem(
                 .checkoutUnavailable, "A service that a checkout needs does not answer; nothing was executed.",
                 retryAfterSeconds: max(1, Int(wait.inSeconds.rounded(.up))))

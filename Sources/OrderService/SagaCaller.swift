@@ -42,7 +42,7 @@ final class SagaCaller: Sendable {
     }
 
     /// How long a checkout would have to wait for a service that is known to be in trouble; nil when it may begin.
-    var closedFor: Duration? {
+    var refusesFor: Duration? {
         [stockBreaker.refusesFor, paymentBreaker.refusesFor].compactMap { $0 }.max()
     }
 
@@ -70,7 +70,7 @@ final class SagaCaller: Sendable {
         switch call {
         case .reserve(let command):
             let round = Round("stock", "reserve", saga, stockBreaker, context)
-            let outcome = await settle(round, &troubles) { [self] context throws(CallFailure) in
+            let outcome = await ask(round, &troubles) { [self] context throws(CallFailure) in
                 try await stock.reserve(command, context)
             }
             return .reserved(outcome, mayCharge: context.deadline.remaining(on: time) >= leastTimeForCharge)
@@ -81,21 +81,21 @@ final class SagaCaller: Sendable {
                 "payment", "charge", saga, paymentBreaker, context,
                 leastTimeToBegin: saga.mayFailFast ? leastTimeForCharge : .zero)
             return .charged(
-                await settle(round, &troubles) { [self] context throws(CallFailure) in
+                await ask(round, &troubles) { [self] context throws(CallFailure) in
                     try await payment.charge(command, context)
                     return Done()
                 })
         case .complete:
             let round = Round("stock", "complete", saga, stockBreaker, context)
             return .completed(
-                await settle(round, &troubles) { [self] context throws(CallFailure) in
+                await ask(round, &troubles) { [self] context throws(CallFailure) in
                     try await stock.complete(reservationID: plan.reservationID, context)
                     return Done()
                 })
         case .release:
             let round = Round("stock", "release", saga, stockBreaker, context)
             return .released(
-                await settle(round, &troubles) { [self] context throws(CallFailure) in
+                await ask(round, &troubles) { [self] context throws(CallFailure) in
                     try await stock.release(reservationID: plan.reservationID, context)
                     return Done()
                 })
@@ -103,7 +103,7 @@ final class SagaCaller: Sendable {
             let command = RefundCommand(refundID: plan.refundID, chargeID: plan.chargeID)
             let round = Round("payment", "refund", saga, paymentBreaker, context)
             return .refunded(
-                await settle(round, &troubles) { [self] context throws(CallFailure) in
+                await ask(round, &troubles) { [self] context throws(CallFailure) in
                     try await payment.refund(command, context)
                     return Done()
                 })
@@ -149,7 +149,7 @@ final class SagaCaller: Sendable {
     }
 
     /// One round of attempts, and what is known after it.
-    private func settle<Value: Sendable & Equatable>(
+    private func ask<Value: Sendable & Equatable>(
         _ round: Round, _ troubles: inout FailedAttempts,
         _ attempt: @escaping @Sendable (CallContext) async throws(CallFailure) -> Value
     ) async -> Outcome<Value> {

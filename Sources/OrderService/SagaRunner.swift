@@ -40,7 +40,7 @@ final class SagaRunner: Sendable {
     }
 
     /// How long a checkout would have to wait for a service that is known to be in trouble; nil when it may begin.
-    var closedFor: Duration? { caller.closedFor }
+    var refusesFor: Duration? { caller.refusesFor }
 
     /// Whether no service is known, or thought, to be in trouble.
     var servicesAreWell: Bool { caller.servicesAreWell }

@@ -63,22 +63,12 @@ struct DeadLettersCommand: ParsableCommand {
         var commit: String?
 
         func run(_ action: String) async throws {
-            let members = try commit.map { try actor.members(plan: $0) }
-            try await reporting {
-                let client = try target.client()
-                let path = "/dead-letters/\(OperatorClient.escape(payment))"
-                guard let members else {
-                    let plan = try await client.get("\(path)/plan", query: [("action", action)])
-                    let commit = actor.commit(
-                        "dead-letters \(action)", payment, plan: plan.text("plan") ?? "",
-                        at: ("--payment", target.payment))
-                    return try show(plan, asJSON: actor.json) { RecordText.plan($0, commit: commit) }
-                }
-                let done = try await client.post("\(path)/\(action)", members)
-                try show(done, asJSON: actor.json) { done in
-                    done.text("retriedAs").map { "Done: the payment is made anew as \($0)." }
-                        ?? "Done: the payment is let be."
-                }
+            try await actor.act(
+                action, on: "dead-letters", payment, commit: commit, query: [("action", action)],
+                at: ("--payment", target.payment), client: target.client
+            ) { done in
+                done.text("retriedAs").map { "Done: the payment is made anew as \($0)." }
+                    ?? "Done: the payment is let be."
             }
         }
     }

@@ -70,6 +70,31 @@ struct ActorOptions: ParsableArguments {
     /// Blanks and dots are no name, and no reason.
     private static func saysSomething(_ text: String) -> Bool { text.contains { $0.isLetter || $0.isNumber } }
 
+    /// Prints what an action would move, and the command that does it; or carries a plan out, and says so.
+    ///
+    /// - Parameters:
+    ///   - kind: the kind of record, as commands and the service's paths name it: `sagas`.
+    ///   - plan: the plan to carry out; nil for a dry run.
+    ///   - query: what the service is asked for a plan with.
+    ///   - address: the flag that says where the service is, and its value, if one was given.
+    ///   - tell: what to say of the service's answer.
+    func act(
+        _ action: String, on kind: String, _ id: String, commit plan: String?, query: [(String, String?)] = [],
+        at address: (flag: String, url: String?), client: () throws -> OperatorClient, tell: (JSONNode) -> String
+    ) async throws {
+        let members = try plan.map { try self.members(plan: $0) }
+        try await reporting {
+            let client = try client()
+            let path = "/\(kind)/\(OperatorClient.escape(id))"
+            guard let members else {
+                let plan = try await client.get("\(path)/plan", query: query)
+                let commit = self.commit("\(kind) \(action)", id, plan: plan.text("plan") ?? "", at: address)
+                return try show(plan, asJSON: json) { RecordText.plan($0, commit: commit) }
+            }
+            try show(try await client.post("\(path)/\(action)", members), asJSON: json, tell)
+        }
+    }
+
     func members(plan: String?) throws -> [(String, String?)] {
         guard let reason else { throw ValidationError("say why: --reason 'the provider is back'") }
         return [("operator", name), ("reason", reason), ("plan", plan)]
@@ -79,8 +104,10 @@ struct ActorOptions: ParsableArguments {
     ///
     /// - Parameters:
     ///   - words: what comes before the flags, without the id: `sagas retry`.
-    ///   - address: the flag that says where the service is, and its value, if one was given.
-    func commit(_ words: String, _ id: String, plan: String, at address: (flag: String, url: String?)) -> String? {
+    ///   - address: as for `act`.
+    private func commit(_ words: String, _ id: String, plan: String, at address: (flag: String, url: String?))
+        -> String?
+    {
         guard let reason else { return nil }
         let place = address.url.map { " \(address.flag) \(Self.quoted($0))" } ?? ""
         let who = "--as \(Self.quoted(name)) --reason \(Self.quoted(reason))"

@@ -72,20 +72,10 @@ struct ReservationsCommand: ParsableCommand {
         var commit: String?
 
         func run() async throws {
-            let members = try commit.map { try actor.members(plan: $0) }
-            try await reporting {
-                let client = try target.client()
-                let path = "/reservations/\(OperatorClient.escape(reservation))"
-                guard let members else {
-                    let plan = try await client.get("\(path)/plan")
-                    let id = plan.text("plan") ?? ""
-                    let commit = actor.commit(
-                        "reservations release", reservation, plan: id, at: ("--stock", target.stock))
-                    return try show(plan, asJSON: actor.json) { RecordText.plan($0, commit: commit) }
-                }
-                let done = try await client.post("\(path)/release", members)
-                try show(done, asJSON: actor.json) { _ in "Done: the goods are back." }
-            }
+            try await actor.act(
+                "release", on: "reservations", reservation, commit: commit, at: ("--stock", target.stock),
+                client: target.client
+            ) { _ in "Done: the goods are back." }
         }
     }
 }

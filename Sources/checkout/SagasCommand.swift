@@ -79,22 +79,12 @@ struct SagasCommand: ParsableCommand {
         var commit: String?
 
         func run(_ action: String) async throws {
-            let members = try commit.map { try actor.members(plan: $0) }
-            try await reporting {
-                let client = try target.client()
-                let path = "/sagas/\(OperatorClient.escape(order))"
-                guard let members else {
-                    let plan = try await client.get("\(path)/plan", query: [("action", action)])
-                    let id = plan.text("plan") ?? ""
-                    let commit = actor.commit(
-                        "sagas \(action)", order, plan: id, at: ("--order", target.order))
-                    return try show(plan, asJSON: actor.json) { RecordText.plan($0, commit: commit) }
-                }
-                let done = try await client.post("\(path)/\(action)", members)
-                try show(done, asJSON: actor.json) { done in
-                    let state = done.text("state") == "parked" ? "parked" : "taken up at once"
-                    return "Done: the order is \(state). `checkout sagas show \(order)` tells what becomes of it."
-                }
+            try await actor.act(
+                action, on: "sagas", order, commit: commit, query: [("action", action)], at: ("--order", target.order),
+                client: target.client
+            ) { done in
+                let state = done.text("state") == "parked" ? "parked" : "taken up at once"
+                return "Done: the order is \(state). `checkout sagas show \(order)` tells what becomes of it."
             }
         }
     }
@@ -113,7 +103,8 @@ struct SagasCommand: ParsableCommand {
             abstract: "Take a checkout back: the goods into the stock, the money to the customer.",
             discussion: """
                 The goods are released first, then the charge is refunded, or canceled for ever if it took nothing. If the goods \
-                have left already, the order goes forward instead: nobody keeps goods and money. The customer is told that the shop has \
+                have left already, the order goes forward instead; but if it is on its way back already (releasing), the money goes back all \
+                the same, and the goods stay gone: read the dry run. The customer is told that the shop has \
                 withdrawn the order, also when they ask again under the same key: to order again they need a new one.
 
                 \(exitCodes)

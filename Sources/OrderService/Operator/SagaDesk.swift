@@ -151,8 +151,7 @@ struct SagaDesk: Sendable {
         _ selection: OperatorSelection, in transaction: any Transaction
     ) throws -> Page<SagaSheet> {
         let user = selection.user == nil ? "?2 IS NULL" : "user_id = ?2"
-        // Ids are hexadecimal digits and dashes: a tilde sorts after every one of them.
-        let arguments: [SQLValue] = [.text(selection.cursor ?? "~"), SQLValue(selection.user)]
+        let arguments = [selection.before, SQLValue(selection.user)]
         let some = "FROM orders WHERE \(user) AND order_id < ?1 ORDER BY order_id DESC"
         let found = try transaction.all(
             """

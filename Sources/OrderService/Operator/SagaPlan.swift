@@ -31,14 +31,14 @@ struct SagaPlan: Equatable, Sendable {
     /// Where the saga stands, and where it would stand after the action, before any call.
     let from: String
     let to: String
-    let steps: [PlannedCall]
+    let calls: [PlannedCall]
     /// What would happen in all, for a person.
     let summary: String
-    /// Names the plan: another state of the saga, or other steps, are another plan.
+    /// Names the plan: another state of the saga, or other calls, are another plan.
     let id: String
 
     /// More calls than any saga makes on its way to an end.
-    private static let maximumSteps = 8
+    private static let maximumCalls = 8
 
     /// Plans an action. - Parameter actions: how many actions the saga has had. - Throws: `Problem` when it is not possible.
     init(_ action: SagaAction, of sheet: SagaSheet, actions: Int) throws(Problem) {
@@ -61,13 +61,13 @@ struct SagaPlan: Equatable, Sendable {
         self.action = action
         from = saga.step.name
         to = after.step.name
-        steps = action == .park ? [] : Self.walk(after, atStake: saga.step.goods?.total ?? sheet.atStake)
+        calls = action == .park ? [] : Self.walk(after, atStake: saga.step.goods?.total ?? sheet.atStake)
         summary = Self.summary(action, after, sheet)
         let fields = [
             sheet.orderID, action.rawValue, sheet.state.rawValue, sheet.owner, String(sheet.epoch), sheet.stored,
             sheet.parkedFor, sheet.parkedBy, String(actions),
         ]
-        id = PlanID.make(fields + steps.flatMap { [$0.service, $0.operation, $0.id, $0.effect] })
+        id = PlanID.make(fields + calls.flatMap { [$0.service, $0.operation, $0.id, $0.effect] })
     }
 
     /// The saga as its next driver would find it.
@@ -97,9 +97,9 @@ struct SagaPlan: Equatable, Sendable {
     private static func walk(_ saga: Saga, atStake: Money?) -> [PlannedCall] {
         var saga = saga
         let goods = saga.step.goods
-        var steps: [PlannedCall] = []
-        while let call = saga.call, steps.count < maximumSteps {
-            steps.append(step(call, of: saga, goods, atStake))
+        var calls: [PlannedCall] = []
+        while let call = saga.call, calls.count < maximumCalls {
+            calls.append(planned(call, of: saga, goods, atStake))
             let event: Saga.Event
             switch call {
             case .reserve:
@@ -113,10 +113,10 @@ struct SagaPlan: Equatable, Sendable {
             }
             guard saga.apply(event) != nil else { break }
         }
-        return steps
+        return calls
     }
 
-    private static func step(_ call: Saga.Call, of saga: Saga, _ goods: ReservedGoods?, _ atStake: Money?)
+    private static func planned(_ call: Saga.Call, of saga: Saga, _ goods: ReservedGoods?, _ atStake: Money?)
         -> PlannedCall
     {
         let plan = saga.plan
@@ -191,12 +191,12 @@ struct SagaPlan: Equatable, Sendable {
             json.string("to", to)
             json.string("summary", summary)
             json.array("calls") { json in
-                for step in steps {
+                for call in calls {
                     json.object { json in
-                        json.string("service", step.service)
-                        json.string("operation", step.operation)
-                        json.string("id", step.id)
-                        json.string("effect", step.effect)
+                        json.string("service", call.service)
+                        json.string("operation", call.operation)
+                        json.string("id", call.id)
+                        json.string("effect", call.effect)
                     }
                 }
             }

@@ -39,14 +39,7 @@ struct SagaRoutes: Sendable {
     }
 
     private func plan(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let asked = request.uri.queryParameters.compactMap { name, value in
-            name == "action" ? SagaAction(rawValue: String(value)) : nil
-        }
-        guard asked.count == 1, request.uri.queryParameters.count == 1, let action = asked.first else {
-            let words = SagaAction.allCases.map(\.rawValue).joined(separator: ", ")
-            throw Problem(.invalidParameter, "The query must be action, with one of \(words).")
-        }
-        let plan = try await desk.plan(action, of: try context.pathParameter("id"))
+        let plan = try await desk.plan(try request.plannedAction(), of: try context.pathParameter("id"))
         return .json { plan.write(to: &$0) }
     }
 

@@ -98,12 +98,11 @@ public enum OperatorPlan {
     ).named("PlannedCall")
 }
 
-/// The id of a plan: equal only for the same record in the same state, and the same steps.
+/// The id of a plan: equal only for the same record in the same state, and the same calls.
 public enum PlanID {
     /// 64 bits of a digest, in hexadecimal. Not a secret: it guards against changes, not against people.
     public static func make(_ fields: [String?]) -> String {
-        Fingerprint(operation: "operator's plan", fields: fields).bytes.prefix(8)
-            .map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+        Fingerprint(operation: "operator's plan", fields: fields).hexadecimal(bytes: 8)
     }
 }
 
@@ -178,6 +177,17 @@ extension Request {
         return OperatorSelection(
             state: state, user: user, madeBefore: age.map { now.advanced(by: .seconds(-$0)) }, limit: limit,
             cursor: cursor)
+    }
+
+    /// The action whose plan the query asks for: `?action=retry`. - Throws: `Problem` for anything else.
+    public func plannedAction<Action: RawRepresentable<String> & CaseIterable>() throws -> Action {
+        let query = uri.queryParameters
+        let asked = query.compactMap { name, value in name == "action" ? Action(rawValue: String(value)) : nil }
+        guard asked.count == 1, query.count == 1, let action = asked.first else {
+            let words = Action.allCases.map(\.rawValue).joined(separator: ", ")
+            throw Problem(.invalidParameter, "The query must be action, with one of \(words).")
+        }
+        return action
     }
 
     /// The operator's command in the body. - Throws: `Problem` or `ValidationFailure`.
