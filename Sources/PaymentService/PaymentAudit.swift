@@ -3,6 +3,7 @@ import Hummingbird
 import Resilience
 import ServiceKit
 import Storage
+import StrictJSON
 
 /// What the operator's audit reads of Payment. Not reachable through nginx.
 struct PaymentAudit: Sendable {
@@ -10,6 +11,7 @@ struct PaymentAudit: Sendable {
     let ledgerCheck: LedgerCheck
 
     func add(to routes: inout RouteCatalogue) {
+        routes.get("/audit/totals", as: .totals, totals)
         routes.get(ChargeEntry.path, as: .audit("auditCharges", "Charges", takesKeys: true), charges)
         routes.get(PaymentEntry.path, as: .audit("auditPayments", "Payments through providers"), payments)
         routes.get(
@@ -17,6 +19,25 @@ struct PaymentAudit: Sendable {
             clearing)
         routes.get(LedgerEntry.path, as: .audit("auditLedger", "The entries of the ledger", byID: false), ledger)
         routes.get(AccountEntry.path, as: .audit("auditAccounts", "Accounts of the ledger", byID: false), accounts)
+    }
+
+    /// What was captured and refunded in all (INV-3), for the operator.
+    private func totals(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let totals = try await PaymentTotals(in: environment)
+        return .json { json in
+            json.object { json in
+                json.array("currencies") { json in
+                    for (currency, total) in totals.byCurrency.sorted(by: { $0.key < $1.key }) {
+                        json.object { json in
+                            json.string("currency", currency)
+                            json.integer("captured", total.captured)
+                            json.integer("refunded", total.refunded)
+                            json.integer("net", total.captured - total.refunded)
+                        }
+                    }
+                }
+            }
+        }
     }
 
     private func payments(_ request: Request, _ context: ServiceContext) async throws -> Response {

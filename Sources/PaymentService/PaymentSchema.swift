@@ -55,7 +55,7 @@ enum PaymentSchema {
         LedgerCorrections.movementsKept,
         LedgerCorrections.droppedCharges,
         LedgerCorrections.countedEntries,
-        PaymentsSchema.migration,
+        PaymentsTables.migration,
         OperatorLog.migration,
         OperatorLog.withoutEnd,
         PaymentsCorrections.trail,

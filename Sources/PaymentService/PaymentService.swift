@@ -20,7 +20,7 @@ public enum PaymentService {
         let configuration = try PaymentsConfiguration(settings)
         let parts = Parts(
             environment,
-            provider: SimulatedProvider(allowsTestMethods: allowsTestMethods, sleeper: environment.sleeper),
+            provider: SimulatedCard(allowsTestMethods: allowsTestMethods, sleeper: environment.sleeper),
             gateway: gateway(configuration, environment), configuration: configuration)
         try await parts.worker.disownAll()
         var service = parts.service()
@@ -62,7 +62,7 @@ public enum PaymentService {
         package let inbox: WebhookInbox
 
         package init(
-            _ environment: ServiceEnvironment, provider: any PaymentProvider, gateway: any ProviderGateway,
+            _ environment: ServiceEnvironment, provider: any CardProvider, gateway: any ProviderGateway,
             configuration: PaymentsConfiguration
         ) {
             let inFlight = InFlight()
@@ -80,13 +80,18 @@ public enum PaymentService {
                 environment, secrets: configuration.webhookSecrets, metrics, wake: { worker.wake() })
         }
 
-        var routes: PaymentRoutes {
-            PaymentRoutes(
-                environment: environment, charging: charging, refunding: refunding,
-                payments: PaymentsRoutes(
-                    environment: environment, payments: payments, inbox: inbox,
-                    earliest: { [worker] in worker.earliestAsking($0) }),
-                ledgerCheck: ledgerCheck)
+        var routes: RouteCatalogue {
+            var routes = RouteCatalogue(of: description)
+            ChargeRoutes(environment: environment, charging: charging, refunding: refunding).add(to: &routes)
+            // Of the commands declared so far: those of checkouts.
+            routes.acceptBatches(in: environment)
+            WalletRoutes(environment, ledgerCheck).add(to: &routes)
+            PaymentsRoutes(
+                environment: environment, payments: payments, inbox: inbox,
+                earliest: { [worker] in worker.earliestAsking($0) }
+            ).add(to: &routes)
+            PaymentAudit(environment: environment, ledgerCheck: ledgerCheck).add(to: &routes)
+            return routes
         }
 
         /// What `POST /payments/{id}/refund` does. - Throws: `Problem`, or `StoreError`.
@@ -131,7 +136,7 @@ public enum PaymentService {
         package func service() -> BuiltService {
             let charges = ChargeMetrics(environment.metrics)
             return BuiltService(
-                routes: routes.catalogue(),
+                routes: routes,
                 operatorRoutes: operatorRoutes,
                 background: [
                     periodic("settle open charges", .seconds(2), environment) { [environment, charging, refunding] in
@@ -154,6 +159,14 @@ public enum PaymentService {
         }
     }
 
+    /// What the OpenAPI document says of the service.
+    private static let description = APIDescription(
+        name: "payment", title: "Payment", port: 3132,
+        """
+        Charges and refunds, users' accounts, and the ledger under them. A checkout charges by itself; use it directly to charge \
+        for something else, to give money back of a completed order, or to put money into an account that checkouts are paid from.
+        """)
+
     private static func periodic(
         _ name: String, _ interval: Duration, _ environment: ServiceEnvironment,
         _ body: @escaping @Sendable () async throws -> Void
@@ -164,7 +177,7 @@ public enum PaymentService {
 
     private static func measure(_ metrics: ChargeMetrics, _ environment: ServiceEnvironment) async throws {
         let (charges, refunds) = try await environment.store.transaction { transaction in
-            let book = PaymentBook(transaction: transaction)
+            let book = ChargeBook(transaction: transaction)
             return (try book.openCharges(), try book.openRefunds())
         }
         metrics.set(charges: charges, refunds: refunds, at: environment.time.now)
@@ -176,7 +189,7 @@ public enum PaymentService {
         _ environment: ServiceEnvironment, _ charging: Charging, _ refunding: Refunding
     ) async throws {
         let (charges, refunds) = try await environment.store.transaction { transaction in
-            let book = PaymentBook(transaction: transaction)
+            let book = ChargeBook(transaction: transaction)
             let now = environment.time.now
             return (
                 try book.chargesToAsk(now: now, limit: settleLimit), try book.refundsToAsk(now: now, limit: settleLimit)

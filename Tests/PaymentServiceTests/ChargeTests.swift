@@ -226,7 +226,7 @@ struct ChargeTests {
 
     @Test("another command under the key is refused when the first succeeded, was declined, or has no answer (IK-13)")
     func mismatch() async throws {
-        for answer in [ProviderAnswer.approved, .declined(.cardDeclined), .unknown] {
+        for answer in [CardAnswer.approved, .declined(.cardDeclined), .unknown] {
             let provider = ScriptedProvider()
             let fixture = try PaymentFixture(provider)
             provider.scriptCharges(.answer(answer))

@@ -10,17 +10,17 @@ import TestSupport
 
 /// A provider that answers by a script, and notes what it was asked. Nothing is answered at once: every charge and
 /// refund is stored as an intent first.
-final class ScriptedProvider: PaymentProvider {
+final class ScriptedProvider: CardProvider {
     /// What becomes of one asking.
     enum Reply: Sendable {
-        case answer(ProviderAnswer)
+        case answer(CardAnswer)
         /// It arrives and waits at a gate for its answer.
-        case wait(Gate, then: ProviderAnswer)
+        case wait(Gate, then: CardAnswer)
     }
 
     private struct State {
-        var charges: [ProviderCharge] = []
-        var refunds: [ProviderRefund] = []
+        var charges: [CardCharge] = []
+        var refunds: [CardRefund] = []
         var chargeReply: @Sendable (Int) -> Reply = { _ in .answer(.approved) }
         var refundReply: @Sendable (Int) -> Reply = { _ in .answer(.approved) }
     }
@@ -28,9 +28,9 @@ final class ScriptedProvider: PaymentProvider {
     private let state = Mutex(State())
 
     /// Every charge it was asked for, in order.
-    var charges: [ProviderCharge] { state.withLock { $0.charges } }
+    var charges: [CardCharge] { state.withLock { $0.charges } }
     /// Every refund it was asked for, in order.
-    var refunds: [ProviderRefund] { state.withLock { $0.refunds } }
+    var refunds: [CardRefund] { state.withLock { $0.refunds } }
 
     /// Gives the askings for charges their replies, in order; later ones are approved.
     func scriptCharges(_ replies: Reply...) {
@@ -51,10 +51,10 @@ final class ScriptedProvider: PaymentProvider {
         { $0 <= replies.count ? replies[$0 - 1] : .answer(.approved) }
     }
 
-    func immediateAnswer(to charge: ProviderCharge) -> ProviderAnswer? { nil }
-    func immediateAnswer(to refund: ProviderRefund) -> ProviderAnswer? { nil }
+    func immediateAnswer(to charge: CardCharge) -> CardAnswer? { nil }
+    func immediateAnswer(to refund: CardRefund) -> CardAnswer? { nil }
 
-    func charge(_ charge: ProviderCharge) async -> ProviderAnswer {
+    func charge(_ charge: CardCharge) async -> CardAnswer {
         let reply = state.withLock { state in
             state.charges.append(charge)
             return state.chargeReply(state.charges.count)
@@ -62,7 +62,7 @@ final class ScriptedProvider: PaymentProvider {
         return await answer(reply)
     }
 
-    func refund(_ refund: ProviderRefund) async -> ProviderAnswer {
+    func refund(_ refund: CardRefund) async -> CardAnswer {
         let reply = state.withLock { state in
             state.refunds.append(refund)
             return state.refundReply(state.refunds.count)
@@ -70,7 +70,7 @@ final class ScriptedProvider: PaymentProvider {
         return await answer(reply)
     }
 
-    private func answer(_ reply: Reply) async -> ProviderAnswer {
+    private func answer(_ reply: Reply) async -> CardAnswer {
         switch reply {
         case .answer(let answer): return answer
         case .wait(let gate, let answer):
@@ -82,7 +82,7 @@ final class ScriptedProvider: PaymentProvider {
 
 /// A provider with a ledger that answers at random and never lies: what it says has moved has moved, once for each id. It may
 /// answer half of the charges at once, which are then approved.
-final class LedgerProvider: PaymentProvider {
+final class LedgerProvider: CardProvider {
     private enum Fate { case moved, declined }
 
     private struct State {
@@ -107,7 +107,7 @@ final class LedgerProvider: PaymentProvider {
     /// The minor units given back, by charge.
     var returned: [String: Int64] { state.withLock { $0.returned } }
 
-    func immediateAnswer(to charge: ProviderCharge) -> ProviderAnswer? {
+    func immediateAnswer(to charge: CardCharge) -> CardAnswer? {
         guard answersAtOnce, let digit = charge.chargeID.utf8.last, digit.isMultiple(of: 2) else { return nil }
         state.withLock { state in
             state.charges[charge.chargeID] = .moved
@@ -116,9 +116,9 @@ final class LedgerProvider: PaymentProvider {
         return .approved
     }
 
-    func immediateAnswer(to refund: ProviderRefund) -> ProviderAnswer? { nil }
+    func immediateAnswer(to refund: CardRefund) -> CardAnswer? { nil }
 
-    func charge(_ charge: ProviderCharge) async -> ProviderAnswer {
+    func charge(_ charge: CardCharge) async -> CardAnswer {
         state.withLock { state in
             let (answer, fate) = Self.answer(state.charges[charge.chargeID], &state.random)
             if fate == .moved, state.charges[charge.chargeID] == nil {
@@ -129,7 +129,7 @@ final class LedgerProvider: PaymentProvider {
         }
     }
 
-    func refund(_ refund: ProviderRefund) async -> ProviderAnswer {
+    func refund(_ refund: CardRefund) async -> CardAnswer {
         state.withLock { state in
             var (answer, fate) = Self.answer(state.refunds[refund.refundID], &state.random)
             // A refund is not declined for good: what is owed back is owed.
@@ -144,7 +144,7 @@ final class LedgerProvider: PaymentProvider {
 
     private static func answer(
         _ fate: Fate?, _ random: inout SeededGenerator
-    ) -> (ProviderAnswer, Fate?) {
+    ) -> (CardAnswer, Fate?) {
         let isLost = Int.random(in: 0..<3, using: &random) == 0
         switch fate {
         case .moved: return (isLost ? .unknown : .approved, .moved)
@@ -169,14 +169,14 @@ struct PaymentFixture: Sendable {
     /// Asks the providers, and only when a test says so unless it is eager.
     let worker: PaymentWorker
 
-    init(_ provider: any PaymentProvider) throws {
+    init(_ provider: any CardProvider) throws {
         let test = try TestEnvironment(migrations: PaymentSchema.migrations)
         self.init(test, test.environment, provider)
     }
 
     /// A process of its own on an environment, perhaps after another one.
     init(
-        _ test: TestEnvironment, _ environment: ServiceEnvironment, _ provider: any PaymentProvider,
+        _ test: TestEnvironment, _ environment: ServiceEnvironment, _ provider: any CardProvider,
         gateway: any ProviderGateway = ScriptedGateway(),
         configuration: PaymentsConfiguration = PaymentsConfiguration(),
         isEager: Bool = false
@@ -184,7 +184,7 @@ struct PaymentFixture: Sendable {
         self.test = test
         self.environment = environment
         parts = PaymentService.Parts(environment, provider: provider, gateway: gateway, configuration: configuration)
-        service = BuiltService(routes: parts.routes.catalogue(), operatorRoutes: parts.operatorRoutes)
+        service = BuiltService(routes: parts.routes, operatorRoutes: parts.operatorRoutes)
         if isEager {
             worker = parts.worker
         } else {
@@ -196,7 +196,7 @@ struct PaymentFixture: Sendable {
     /// With the simulated provider, as the service runs by default.
     static func simulated(allowsTestMethods: Bool = true) throws -> PaymentFixture {
         let test = try TestEnvironment(migrations: PaymentSchema.migrations)
-        let provider = SimulatedProvider(allowsTestMethods: allowsTestMethods, sleeper: test.sleeper)
+        let provider = SimulatedCard(allowsTestMethods: allowsTestMethods, sleeper: test.sleeper)
         return PaymentFixture(test, test.environment, provider)
     }
 
@@ -214,8 +214,8 @@ struct PaymentFixture: Sendable {
     }
 
     /// Runs commands on the records in one transaction.
-    func book<T: Sendable>(_ body: @escaping @Sendable (PaymentBook) throws -> T) async throws -> T {
-        try await environment.store.transaction { try body(PaymentBook(transaction: $0)) }
+    func book<T: Sendable>(_ body: @escaping @Sendable (ChargeBook) throws -> T) async throws -> T {
+        try await environment.store.transaction { try body(ChargeBook(transaction: $0)) }
     }
 }
 

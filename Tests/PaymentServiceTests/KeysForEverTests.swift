@@ -182,7 +182,7 @@ struct KeysForEverTests {
         }
         let plans = try await fixture.environment.store.transaction { transaction in
             try [
-                (PaymentBook.selectCharge, KeysForEver.ofCharges), (PaymentBook.selectRefund, KeysForEver.ofRefunds),
+                (ChargeBook.selectCharge, KeysForEver.ofCharges), (ChargeBook.selectRefund, KeysForEver.ofRefunds),
             ].map { select, condition in
                 try transaction.all(
                     "EXPLAIN QUERY PLAN \(select) WHERE user_id = 'x' AND operation_key = 'y' AND \(condition)", []

@@ -21,7 +21,7 @@ struct LedgerCheckTests {
     /// A second process on the same store.
     private func restarted(_ fixture: PaymentFixture) -> PaymentFixture {
         PaymentFixture(
-            fixture.test, fixture.environment, SimulatedProvider(allowsTestMethods: true, sleeper: fixture.test.sleeper)
+            fixture.test, fixture.environment, SimulatedCard(allowsTestMethods: true, sleeper: fixture.test.sleeper)
         )
     }
 

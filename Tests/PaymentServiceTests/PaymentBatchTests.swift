@@ -270,7 +270,7 @@ struct PaymentBatchTests {
     func storeFull() async throws {
         let test = try TestEnvironment(migrations: PaymentSchema.migrations)
         let store = GatedStore(test.store)
-        let provider = SimulatedProvider(allowsTestMethods: true, sleeper: test.sleeper)
+        let provider = SimulatedCard(allowsTestMethods: true, sleeper: test.sleeper)
         let fixture = PaymentFixture(test, test.environment(on: store), provider)
         try await fixture.run { client in
             store.failNext(2)

@@ -34,7 +34,7 @@ struct PaymentInvariantTests {
                 if step.isMultiple(of: 100) { try await fixture.expectBounds("seed \(seed), step \(step)") }
             }
             try await eventually {
-                fixture.test.time.advance(by: PaymentBook.longestWait)
+                fixture.test.time.advance(by: ChargeBook.longestWait)
                 try await fixture.settleOpen()
                 return try await fixture.openCount() == 0
             }

@@ -555,7 +555,7 @@ struct PaymentWorkerTests {
                 try await client.pay("deposit", from: account, "1", key: "w", user: "ann").text("paymentId"))
             let parts = PaymentService.Parts(
                 fixture.environment,
-                provider: SimulatedProvider(allowsTestMethods: false, sleeper: fixture.test.sleeper), gateway: gateway,
+                provider: SimulatedCard(allowsTestMethods: false, sleeper: fixture.test.sleeper), gateway: gateway,
                 configuration: PaymentsConfiguration(backoff: BackoffSchedule(maximumAttempts: 20), giveUpAfter: .zero))
             for number in 0..<9 {
                 _ = try await client.pay("deposit", from: account, "1", key: "k\(number)", user: "ann")
@@ -564,7 +564,7 @@ struct PaymentWorkerTests {
             await parts.worker.idle()
             #expect(gateway.calls.count == 10)
             fixture.test.time.advance(by: .seconds(20))
-            let service = BuiltService(routes: parts.routes.catalogue())
+            let service = BuiltService(routes: parts.routes)
             let shown = try await service.test(in: fixture.environment) {
                 try await $0.get("/payments/\(waiting)", user: "ann")
             }
@@ -610,7 +610,7 @@ struct PaymentWorkerTests {
         let fixture = try PaymentFixture.withGateway(ScriptedGateway())
         for table in ["charges", "refunds"] {
             let plan = try await fixture.environment.store.transaction { transaction in
-                try transaction.all("EXPLAIN QUERY PLAN \(PaymentBook.open(table))", [.integer(1)]) { $0.text(3) }
+                try transaction.all("EXPLAIN QUERY PLAN \(ChargeBook.open(table))", [.integer(1)]) { $0.text(3) }
             }
             #expect(plan.contains { $0.contains("INDEX \(table)_by_age") }, "\(plan)")
             #expect(!plan.contains { $0.contains("TEMP B-TREE") }, "\(plan)")
@@ -656,7 +656,7 @@ struct PaymentWorkerTests {
         let test = try TestEnvironment(migrations: PaymentSchema.migrations)
         let store = GatedStore(test.store)
         let fixture = PaymentFixture(
-            test, test.environment(on: store), SimulatedProvider(allowsTestMethods: false, sleeper: test.sleeper),
+            test, test.environment(on: store), SimulatedCard(allowsTestMethods: false, sleeper: test.sleeper),
             gateway: gateway, configuration: .steady)
         try await fixture.run { client in
             let account = try await client.openWallet("ann", "0")

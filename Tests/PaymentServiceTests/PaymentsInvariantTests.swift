@@ -64,7 +64,7 @@ struct PaymentsInvariantTests {
         _ test: TestEnvironment, _ store: any Store, _ gateway: LedgerGateway, _ seed: UInt64
     ) -> PaymentFixture {
         PaymentFixture(
-            test, test.environment(on: store), SimulatedProvider(allowsTestMethods: false, sleeper: test.sleeper),
+            test, test.environment(on: store), SimulatedCard(allowsTestMethods: false, sleeper: test.sleeper),
             gateway: gateway,
             configuration: PaymentsConfiguration(
                 backoff: BackoffSchedule(maximumAttempts: 3), giveUpAfter: .zero,

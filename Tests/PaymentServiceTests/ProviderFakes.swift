@@ -195,14 +195,14 @@ extension PaymentFixture {
     ) throws -> PaymentFixture {
         let test = try TestEnvironment(migrations: PaymentSchema.migrations)
         return PaymentFixture(
-            test, test.environment, SimulatedProvider(allowsTestMethods: false, sleeper: test.sleeper),
+            test, test.environment, SimulatedCard(allowsTestMethods: false, sleeper: test.sleeper),
             gateway: gateway, configuration: configuration, isEager: isEager)
     }
 
     /// Another process on the same store.
     func successor(_ gateway: any ProviderGateway, _ configuration: PaymentsConfiguration = .steady) -> PaymentFixture {
         PaymentFixture(
-            test, environment, SimulatedProvider(allowsTestMethods: false, sleeper: test.sleeper), gateway: gateway,
+            test, environment, SimulatedCard(allowsTestMethods: false, sleeper: test.sleeper), gateway: gateway,
             configuration: configuration)
     }
 

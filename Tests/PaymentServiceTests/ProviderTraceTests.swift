@@ -18,7 +18,7 @@ struct ProviderTraceTests {
         let test = try TestEnvironment(migrations: PaymentSchema.migrations)
         fixture = PaymentFixture(
             test, test.environment(recording: tracer),
-            SimulatedProvider(allowsTestMethods: false, sleeper: test.sleeper), gateway: gateway,
+            SimulatedCard(allowsTestMethods: false, sleeper: test.sleeper), gateway: gateway,
             configuration: .steady, isEager: false)
     }
 

@@ -34,7 +34,7 @@ struct SettlerTurnTests {
         #expect(provider.charges.count == isSilent + others)
         #expect(asked.isDisjoint(with: provider.charges.dropFirst(isSilent).map(\.chargeID)))
         // And then come those again that have waited longest.
-        time.advance(by: PaymentBook.shortestWait)
+        time.advance(by: ChargeBook.shortestWait)
         try await fixture.settleOpen()
         #expect(provider.charges.count == isSilent + others + stuck)
     }
@@ -56,7 +56,7 @@ struct SettlerTurnTests {
         }
         #expect(provider.charges.count == askings)
         provider.scriptCharges()
-        time.advance(by: PaymentBook.longestWait)
+        time.advance(by: ChargeBook.longestWait)
         try await fixture.settleOpen()
         #expect(try await fixture.run { try await $0.status(ofCharge: "c") } == "succeeded")
     }
@@ -81,7 +81,7 @@ struct SettlerTurnTests {
         let second = PaymentFixture(fixture.test, fixture.environment, provider)
         try await second.settleOpen()
         #expect(provider.charges.count == 2)
-        time.advance(by: PaymentBook.shortestWait)
+        time.advance(by: ChargeBook.shortestWait)
         try await second.settleOpen()
         #expect(provider.charges.count == 3)
         gate.open()

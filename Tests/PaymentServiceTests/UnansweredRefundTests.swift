@@ -7,7 +7,7 @@ import Testing
 struct UnansweredRefundTests {
     @Test("a refund that the provider does not make is set free again: it may be tried again, and the amount is there")
     func unavailable() async throws {
-        for answer in [ProviderAnswer.unavailable, .declined(.cardDeclined)] {
+        for answer in [CardAnswer.unavailable, .declined(.cardDeclined)] {
             let provider = ScriptedProvider()
             let fixture = try PaymentFixture(provider)
             provider.scriptRefunds(.answer(answer))

@@ -87,7 +87,7 @@ extension PaymentFixture {
     /// Asks the provider about what has no answer until all has one.
     func settleAll() async throws {
         try await eventually {
-            test.time.advance(by: PaymentBook.longestWait)
+            test.time.advance(by: ChargeBook.longestWait)
             try await settleOpen()
             return try await environment.store.transaction { transaction in
                 try transaction.first(

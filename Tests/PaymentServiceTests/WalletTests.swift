@@ -196,7 +196,7 @@ struct WalletTests {
         let store = LateStore(fixture.test.store) { time.advance(by: .seconds(1)) }
         let late = PaymentFixture(
             fixture.test, fixture.test.environment(on: store),
-            SimulatedProvider(allowsTestMethods: true, sleeper: fixture.test.sleeper))
+            SimulatedCard(allowsTestMethods: true, sleeper: fixture.test.sleeper))
         let ann = try await fixture.run { try await $0.openWallet("ann", "10.00") }
         let bob = try await fixture.run { try await $0.openWallet("bob") }
         let headers = ["X-Request-Timeout-Ms": "500"]

@@ -39,12 +39,12 @@ struct EarlierPayments: Sendable {
     ///   - enter: posts first: what the ledger refuses has then changed nothing.
     private func enter(
         _ kind: String, _ select: String,
-        _ enter: @escaping @Sendable (PaymentBook, String, Timestamp) throws -> Void
+        _ enter: @escaping @Sendable (ChargeBook, String, Timestamp) throws -> Void
     ) async throws {
         var cursor = ""
         try await environment.stepByStep {
             let (ids, refused) = try await environment.store.transaction { [environment, cursor] transaction in
-                let book = PaymentBook(transaction: transaction)
+                let book = ChargeBook(transaction: transaction)
                 let ids = try transaction.all(
                     "\(select) ORDER BY 1 LIMIT ?2", [.text(cursor), .integer(Int64(Self.stepSize))]
                 ) { $0.text(0) }

@@ -20,7 +20,7 @@ final class ProviderLedger: Sendable {
     private let entries = Cell<[String: Entry]>([:])
 
     /// Looks at or changes what is known of a charge.
-    func with<Value>(_ charge: ProviderCharge, _ body: (inout Entry) -> Value) -> Value {
+    func with<Value>(_ charge: CardCharge, _ body: (inout Entry) -> Value) -> Value {
         let new = Entry(number: entries.value.count + 1, amount: charge.amount.minorUnits)
         return body(&entries.value[charge.chargeID, default: new])
     }
@@ -33,7 +33,7 @@ final class ProviderLedger: Sendable {
 }
 
 /// The provider as Payment reaches it: idempotent by id, but its answers get lost.
-struct LedgerProvider: PaymentProvider {
+struct LedgerProvider: CardProvider {
     /// Methods that customers of the simulation pay with.
     enum Method: String, CaseIterable, Sendable {
         /// Answered at once; only Payment's own book knows of it.
@@ -73,7 +73,7 @@ struct LedgerProvider: PaymentProvider {
 
     let incarnation: Incarnation
 
-    func immediateAnswer(to charge: ProviderCharge) -> ProviderAnswer? {
+    func immediateAnswer(to charge: CardCharge) -> CardAnswer? {
         switch Method(rawValue: charge.method) {
         case .card: .approved
         case .broke: .declined(.insufficientFunds)
@@ -84,11 +84,11 @@ struct LedgerProvider: PaymentProvider {
         }
     }
 
-    func immediateAnswer(to refund: ProviderRefund) -> ProviderAnswer? {
+    func immediateAnswer(to refund: CardRefund) -> CardAnswer? {
         immediateAnswer(to: refund.charge)
     }
 
-    func charge(_ charge: ProviderCharge) async -> ProviderAnswer {
+    func charge(_ charge: CardCharge) async -> CardAnswer {
         let ledger = incarnation.world.provider
         guard incarnation.isAlive else { return await incarnation.wait(orOnDeath: .unknown) { _ in } }
         let (number, asking) = ledger.with(charge) { entry in
@@ -128,7 +128,7 @@ struct LedgerProvider: PaymentProvider {
         }
     }
 
-    func refund(_ refund: ProviderRefund) async -> ProviderAnswer {
+    func refund(_ refund: CardRefund) async -> CardAnswer {
         let ledger = incarnation.world.provider
         guard incarnation.isAlive else { return await incarnation.wait(orOnDeath: .unknown) { _ in } }
         let (number, asking) = ledger.with(refund.charge) { entry in
@@ -148,8 +148,8 @@ struct LedgerProvider: PaymentProvider {
 
     /// One call to the provider: the process may die before and after it, and the run's faults decide how it goes.
     private func ask(
-        _ name: String, isSlow: Bool = false, _ effect: @escaping (Behaviour?) -> ProviderAnswer
-    ) async -> ProviderAnswer {
+        _ name: String, isSlow: Bool = false, _ effect: @escaping (Behaviour?) -> CardAnswer
+    ) async -> CardAnswer {
         let world = incarnation.world
         return await incarnation.wait(orOnDeath: .unknown) { answer in
             _ = world.points.pass("\(name) before asking", incarnation)

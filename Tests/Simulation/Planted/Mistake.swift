@@ -23,7 +23,7 @@ struct Mistake: Sendable {
     /// Stands in front of Order's client of Payment.
     var payment: (@Sendable (any PaymentClient) -> any PaymentClient)?
     /// Stands in front of the provider.
-    var provider: (@Sendable (any PaymentProvider) -> any PaymentProvider)?
+    var provider: (@Sendable (any CardProvider) -> any CardProvider)?
     /// Stands in front of the outside providers of payments.
     var gateway: (@Sendable (any ProviderGateway) -> any ProviderGateway)?
     /// Decides instead of the saga.

@@ -77,7 +77,7 @@ extension PlantedMistakes {
     }
 
     private static func provider(
-        _ name: String, _ sentence: String, _ misread: @escaping @Sendable (ProviderAnswer) -> ProviderAnswer
+        _ name: String, _ sentence: String, _ misread: @escaping @Sendable (CardAnswer) -> CardAnswer
     ) -> Mistake {
         Mistake(name, sentence).with { $0.provider = { ProviderSeam(real: $0, misread: misread) } }
     }

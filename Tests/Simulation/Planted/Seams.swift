@@ -73,12 +73,12 @@ struct PaymentSeam: PaymentClient {
 }
 
 /// Stands in front of a provider.
-struct ProviderSeam: PaymentProvider {
-    let real: any PaymentProvider
-    let misread: @Sendable (ProviderAnswer) -> ProviderAnswer
+struct ProviderSeam: CardProvider {
+    let real: any CardProvider
+    let misread: @Sendable (CardAnswer) -> CardAnswer
 
-    func immediateAnswer(to charge: ProviderCharge) -> ProviderAnswer? { real.immediateAnswer(to: charge) }
-    func immediateAnswer(to refund: ProviderRefund) -> ProviderAnswer? { real.immediateAnswer(to: refund) }
-    func charge(_ charge: ProviderCharge) async -> ProviderAnswer { misread(await real.charge(charge)) }
-    func refund(_ refund: ProviderRefund) async -> ProviderAnswer { misread(await real.refund(refund)) }
+    func immediateAnswer(to charge: CardCharge) -> CardAnswer? { real.immediateAnswer(to: charge) }
+    func immediateAnswer(to refund: CardRefund) -> CardAnswer? { real.immediateAnswer(to: refund) }
+    func charge(_ charge: CardCharge) async -> CardAnswer { misread(await real.charge(charge)) }
+    func refund(_ refund: CardRefund) async -> CardAnswer { misread(await real.refund(refund)) }
 }

@@ -5,7 +5,7 @@ import Storage
 ///
 /// Each waits longer after every question that brought nothing, and those go first that have waited longest: a provider
 /// that never answers for some keeps nobody else waiting.
-extension PaymentBook {
+extension ChargeBook {
     /// The wait after the first question that brought no answer; it doubles each time.
     static let shortestWait = Duration.seconds(2)
     /// The longest wait between two questions. A customer's order may be waiting for the answer, to be undone.

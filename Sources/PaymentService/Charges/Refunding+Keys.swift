@@ -14,7 +14,7 @@ extension Refunding {
         _ earlier: Refund, _ request: RefundRequest, _ fingerprint: Fingerprint, _ scope: IdempotencyScope,
         reference: String, now: Timestamp, in transaction: any Transaction
     ) throws -> MoneyReply {
-        let charge = try PaymentBook(transaction: transaction).charge(earlier.chargeID)
+        let charge = try ChargeBook(transaction: transaction).charge(earlier.chargeID)
         guard earlier.isFrom(request, fingerprint), let charge else { throw Problem.keyReused }
         guard earlier.status == .succeeded else { throw Problem.inProgress }
         let response = StoredResponse(status: 200, body: RefundReceipt(earlier, of: charge).json())

@@ -20,7 +20,7 @@ enum MoneyReply: Sendable {
 /// again with the same id (hazards 4, 14 and 19).
 struct Charging: Sendable {
     let environment: ServiceEnvironment
-    let provider: any PaymentProvider
+    let provider: any CardProvider
     let inFlight: InFlight
 
     private enum Beginning: Sendable {
@@ -63,7 +63,7 @@ struct Charging: Sendable {
             // Read only now: the charge may have ended since it was listed, and one that was dropped because nothing was
             // taken must not be taken after all.
             charge = try await environment.store.transaction { transaction in
-                try PaymentBook(transaction: transaction).beginAsking(charge: id, now: environment.time.now)
+                try ChargeBook(transaction: transaction).beginAsking(charge: id, now: environment.time.now)
             }
         } catch {
             inFlight.end(id)
@@ -83,7 +83,7 @@ struct Charging: Sendable {
     ) throws -> Beginning {
         let now = environment.time.now
         let scope = Self.scope(user, key)
-        let book = PaymentBook(transaction: transaction)
+        let book = ChargeBook(transaction: transaction)
         if id == key.value {
             // A key that has taken money under another id, and is forgotten since, takes none again.
             if !isBatched, try book.charge(takenUnder: key, by: user) != nil { return .reply(.problem(.keyReused)) }
@@ -136,8 +136,8 @@ struct Charging: Sendable {
         _ request: ChargeRequest, id: String, user: String, key: IdempotencyKey, _ fingerprint: Fingerprint? = nil,
         now: Timestamp, in transaction: any Transaction
     ) throws -> Beginning {
-        let book = PaymentBook(transaction: transaction)
-        let means = try PaymentMeans(for: request, user: user, book.ledger)
+        let book = ChargeBook(transaction: transaction)
+        let means = try ChargeMeans(for: request, user: user, book.ledger)
         var charge = Charge(
             id: id, user: user, orderID: request.orderID, method: means.method, amount: request.amount, refunded: 0,
             status: .pending, declineCode: nil, key: key.value, createdAt: now, wallet: means.wallet,
@@ -164,7 +164,7 @@ struct Charging: Sendable {
     /// Asks the provider and stores what it says. The caller has taken the charge.
     private func ask(_ charge: Charge, isFirst: Bool) async -> MoneyReply {
         defer { inFlight.end(charge.id) }
-        let answer = await provider.charge(charge.providerCharge)
+        let answer = await provider.charge(charge.cardCharge)
         do {
             return try await environment.store.transaction { transaction in
                 try settle(charge, answer, isFirst: isFirst, in: transaction)
@@ -181,10 +181,10 @@ struct Charging: Sendable {
     }
 
     private func settle(
-        _ charge: Charge, _ answer: ProviderAnswer, isFirst: Bool, in transaction: any Transaction
+        _ charge: Charge, _ answer: CardAnswer, isFirst: Bool, in transaction: any Transaction
     ) throws -> MoneyReply {
         let now = environment.time.now
-        let book = PaymentBook(transaction: transaction)
+        let book = ChargeBook(transaction: transaction)
         let settled = charge.settled(by: answer)
         switch answer {
         case .approved, .declined: try book.settle(settled, at: now)
@@ -215,7 +215,7 @@ extension Charge {
     }
 
     /// The charge after a provider's definite answer; unchanged by any other.
-    fileprivate func settled(by answer: ProviderAnswer?) -> Charge {
+    fileprivate func settled(by answer: CardAnswer?) -> Charge {
         let (status, code): (Status, DeclineCode?)
         switch answer {
         case .approved: (status, code) = (.succeeded, nil)

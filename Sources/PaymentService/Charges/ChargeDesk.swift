@@ -70,7 +70,7 @@ struct ChargeDesk: Sendable {
 
     private func file(_ id: String) async throws -> ChargeFile {
         try await environment.store.transaction { transaction in
-            let book = PaymentBook(transaction: transaction)
+            let book = ChargeBook(transaction: transaction)
             guard let charge = try Self.charges([id], in: transaction).first else { throw Problem.chargeNotFound }
             return ChargeFile(
                 charge: charge,
@@ -129,7 +129,7 @@ struct ChargeDesk: Sendable {
     }
 
     private static func charges(_ ids: [String], in transaction: any Transaction) throws -> [ListedCharge] {
-        let book = PaymentBook(transaction: transaction)
+        let book = ChargeBook(transaction: transaction)
         return try ids.compactMap { id in
             guard let charge = try book.charge(id) else { return nil }
             let asking = try transaction.first(
@@ -168,7 +168,7 @@ struct ChargeDesk: Sendable {
         "A charge with its past.",
         members + [
             .required("openRefunds", .array(of: .string("A refund without an answer."))),
-            .required("events", .array(of: PaymentOperations.event)),
+            .required("events", .array(of: ChargeOperations.event)),
             .required("actions", .array(of: OperatorAction.schema)),
         ]
     ).named("ChargeFile")

@@ -84,7 +84,7 @@ struct Charge: Hashable, Sendable {
     var refundable: Int64 { amount.minorUnits - refunded }
 
     /// What the provider is asked for.
-    var providerCharge: ProviderCharge { ProviderCharge(chargeID: id, amount: amount, method: method) }
+    var cardCharge: CardCharge { CardCharge(chargeID: id, amount: amount, method: method) }
 
     /// The answer to `POST /charge`.
     func receiptJSON() -> [UInt8] {

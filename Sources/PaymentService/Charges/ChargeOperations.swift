@@ -3,15 +3,8 @@ import MoneyJSON
 import OpenAPI
 import ServiceKit
 
-/// What the OpenAPI document says of Payment's routes.
-enum PaymentOperations {
-    static let service = APIDescription(
-        name: "payment", title: "Payment", port: 3132,
-        """
-        Charges and refunds, users' accounts, and the ledger under them. A checkout charges by itself; use it directly to charge \
-        for something else, to give money back of a completed order, or to put money into an account that checkouts are paid from.
-        """)
-
+/// What the OpenAPI document says of the routes of charges and refunds.
+enum ChargeOperations {
     static let charge = APIOperation(
         "charge", "Take money",
         """

@@ -5,7 +5,7 @@ import Storage
 
 /// The records of charges and refunds, and what may follow what, inside the caller's transaction. Each change writes its
 /// event and, when money has moved, its entry in the ledger.
-struct PaymentBook {
+struct ChargeBook {
     let transaction: any Transaction
 
     var ledger: Ledger { Ledger(transaction: transaction) }

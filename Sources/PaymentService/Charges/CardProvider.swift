@@ -1,7 +1,7 @@
 import Money
 
 /// What a provider says about a charge or refund it was asked for.
-public enum ProviderAnswer: Equatable, Sendable {
+public enum CardAnswer: Equatable, Sendable {
     /// The money has moved.
     case approved
     /// It will not move; the code says why.
@@ -20,7 +20,7 @@ public enum DeclineCode: String, Equatable, Sendable {
 }
 
 /// A charge that a provider is asked for.
-public struct ProviderCharge: Hashable, Sendable {
+public struct CardCharge: Hashable, Sendable {
     /// Idempotent at the provider: the same id moves the money once.
     public let chargeID: String
     /// How much.
@@ -30,24 +30,24 @@ public struct ProviderCharge: Hashable, Sendable {
 }
 
 /// A refund that a provider is asked for.
-public struct ProviderRefund: Hashable, Sendable {
+public struct CardRefund: Hashable, Sendable {
     /// Idempotent at the provider.
     public let refundID: String
     /// The charge it gives back.
-    public let charge: ProviderCharge
+    public let charge: CardCharge
     /// How much of it.
     public let amount: Money
 }
 
 /// Where the money really moves. Both calls are idempotent by id and may be repeated until their answer is definite.
-public protocol PaymentProvider: Sendable {
+public protocol CardProvider: Sendable {
     /// The answer to a charge if it needs no call that can be lost: the charge is then recorded in one transaction. Nil when
     /// the intent must be durable before `charge` is called.
-    func immediateAnswer(to charge: ProviderCharge) -> ProviderAnswer?
+    func immediateAnswer(to charge: CardCharge) -> CardAnswer?
     /// Likewise for a refund.
-    func immediateAnswer(to refund: ProviderRefund) -> ProviderAnswer?
+    func immediateAnswer(to refund: CardRefund) -> CardAnswer?
     /// Asks for the money.
-    func charge(_ charge: ProviderCharge) async -> ProviderAnswer
+    func charge(_ charge: CardCharge) async -> CardAnswer
     /// Gives money back.
-    func refund(_ refund: ProviderRefund) async -> ProviderAnswer
+    func refund(_ refund: CardRefund) async -> CardAnswer
 }

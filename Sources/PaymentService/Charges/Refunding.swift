@@ -10,7 +10,7 @@ import StrictJSON
 /// Gives money back: never more than was taken, and once for each key. The twin of `Charging`; read that first.
 struct Refunding: Sendable {
     let environment: ServiceEnvironment
-    let provider: any PaymentProvider
+    let provider: any CardProvider
     let inFlight: InFlight
 
     private enum Beginning: Sendable {
@@ -47,7 +47,7 @@ struct Refunding: Sendable {
         do {
             // Read only now, for the reason given in `Charging.resume`.
             pending = try await environment.store.transaction { transaction in
-                let book = PaymentBook(transaction: transaction)
+                let book = ChargeBook(transaction: transaction)
                 guard let refund = try book.beginAsking(refund: id, now: environment.time.now) else { return nil }
                 return try book.charge(refund.chargeID).map { (refund, $0) }
             }
@@ -66,7 +66,7 @@ struct Refunding: Sendable {
     ) throws -> Beginning {
         let now = environment.time.now
         let scope = Self.scope(user, key)
-        let book = PaymentBook(transaction: transaction)
+        let book = ChargeBook(transaction: transaction)
         let fingerprint = Fingerprint(operation: scope.operation, fields: request.fields)
         let claim = try environment.keys.claim(
             scope, fingerprint: fingerprint, reference: id, now: now, in: transaction)
@@ -127,7 +127,7 @@ struct Refunding: Sendable {
         let wanted = request.amount?.minorUnits ?? charge.refundable
         let approvedAtOnce = { (refund: Refund) in
             // Money that came from a wallet goes back there, and no provider is asked.
-            charge.wallet != nil || provider.immediateAnswer(to: refund.providerRefund(of: charge)) == .approved
+            charge.wallet != nil || provider.immediateAnswer(to: refund.cardRefund(of: charge)) == .approved
         }
         var refund = Refund(
             id: id, chargeID: charge.id, user: user, amount: wanted, status: .pending, key: key.value, createdAt: now,
@@ -152,7 +152,7 @@ struct Refunding: Sendable {
     /// Asks the provider and stores what it says. The caller has taken the refund.
     private func ask(_ refund: Refund, of charge: Charge, isFirst: Bool) async -> MoneyReply {
         defer { inFlight.end(refund.id) }
-        let answer = await provider.refund(refund.providerRefund(of: charge))
+        let answer = await provider.refund(refund.cardRefund(of: charge))
         do {
             return try await environment.store.transaction { transaction in
                 try settle(refund, of: charge, answer, isFirst: isFirst, in: transaction)
@@ -169,10 +169,10 @@ struct Refunding: Sendable {
     }
 
     private func settle(
-        _ refund: Refund, of charge: Charge, _ answer: ProviderAnswer, isFirst: Bool, in transaction: any Transaction
+        _ refund: Refund, of charge: Charge, _ answer: CardAnswer, isFirst: Bool, in transaction: any Transaction
     ) throws -> MoneyReply {
         let now = environment.time.now
-        let book = PaymentBook(transaction: transaction)
+        let book = ChargeBook(transaction: transaction)
         let scope = Self.scope(refund.user, IdempotencyKey(stored: refund.key))
         switch answer {
         case .unknown: return .problem(.chargeUnknown)
@@ -203,9 +203,9 @@ extension Refund {
             fingerprint: fingerprint)
     }
 
-    fileprivate func providerRefund(of charge: Charge) -> ProviderRefund {
-        ProviderRefund(
-            refundID: id, charge: charge.providerCharge,
+    fileprivate func cardRefund(of charge: Charge) -> CardRefund {
+        CardRefund(
+            refundID: id, charge: charge.cardCharge,
             amount: Money(minorUnits: amount, currency: charge.amount.currency))
     }
 }

@@ -6,7 +6,7 @@ import Storage
 /// - Refunds are never more than their payment (hazard 48).
 /// - A status never goes backwards (INV-17).
 /// - Nothing is held for a payment that has ended.
-enum PaymentsSchema {
+enum PaymentsTables {
     static let migration = Migration(
         "payments through providers",
         """

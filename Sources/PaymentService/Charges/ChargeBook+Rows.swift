@@ -3,7 +3,7 @@ import Money
 import Resilience
 import Storage
 
-extension PaymentBook {
+extension ChargeBook {
     static let selectCharge = """
         SELECT charge_id, user_id, order_id, method, amount, currency, refunded, status, decline_code, operation_key,
             created_at, wallet, fingerprint FROM charges

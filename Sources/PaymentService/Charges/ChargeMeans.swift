@@ -1,7 +1,7 @@
 import Money
 
 /// How a charge is paid. Chosen when the charge is made, and stored with it.
-enum PaymentMeans {
+enum ChargeMeans {
     /// From a wallet, in the transaction of the charge; no provider is asked.
     case wallet(Wallet)
     /// The client asks for its wallet and has none in this currency.
@@ -38,12 +38,12 @@ enum PaymentMeans {
     }
 
     /// The answer to a charge, if it needs no call that can be lost.
-    func immediateAnswer(to charge: Charge, _ provider: any PaymentProvider) -> ProviderAnswer? {
+    func immediateAnswer(to charge: Charge, _ provider: any CardProvider) -> CardAnswer? {
         switch self {
         case .wallet(let wallet):
             wallet.balance >= charge.amount.minorUnits ? .approved : .declined(.insufficientFunds)
         case .noWallet: .declined(.methodNotSupported)
-        case .provider: provider.immediateAnswer(to: charge.providerCharge)
+        case .provider: provider.immediateAnswer(to: charge.cardCharge)
         }
     }
 }

@@ -5,26 +5,17 @@ import ServiceKit
 import Storage
 import StrictJSON
 
-/// The HTTP routes of Payment.
-struct PaymentRoutes: Sendable {
+/// Payment's routes for charges and their refunds, which checkouts use.
+struct ChargeRoutes: Sendable {
     let environment: ServiceEnvironment
     let charging: Charging
     let refunding: Refunding
-    let payments: PaymentsRoutes
-    let ledgerCheck: LedgerCheck
 
-    func catalogue() -> RouteCatalogue {
-        var routes = RouteCatalogue(of: PaymentOperations.service)
-        routes.keyedCommand("/charge", as: PaymentOperations.charge, charge)
-        routes.keyedCommand("/refund", as: PaymentOperations.refund, refund)
-        routes.acceptBatches(in: environment)
-        routes.get("/charges/:id", as: PaymentOperations.getCharge, showCharge)
-        routes.get("/charges/:id/events", as: PaymentOperations.events, events)
-        WalletRoutes(environment, ledgerCheck).add(to: &routes)
-        payments.add(to: &routes)
-        routes.get("/audit/totals", as: .totals, totals)
-        PaymentAudit(environment: environment, ledgerCheck: ledgerCheck).add(to: &routes)
-        return routes
+    func add(to routes: inout RouteCatalogue) {
+        routes.keyedCommand("/charge", as: ChargeOperations.charge, charge)
+        routes.keyedCommand("/refund", as: ChargeOperations.refund, refund)
+        routes.get("/charges/:id", as: ChargeOperations.getCharge, showCharge)
+        routes.get("/charges/:id/events", as: ChargeOperations.events, events)
     }
 
     private func charge(_ command: Command, _ key: IdempotencyKey) async throws -> CommandReply {
@@ -45,7 +36,7 @@ struct PaymentRoutes: Sendable {
     private func showCharge(_ request: Request, _ context: ServiceContext) async throws -> Response {
         let id = try context.pathParameter("id")
         let (charge, refunding) = try await environment.store.transaction { transaction in
-            let book = PaymentBook(transaction: transaction)
+            let book = ChargeBook(transaction: transaction)
             return (try book.charge(id), try book.refunding(ofCharge: id))
         }
         // Another user's charge reads as one that does not exist (INV-15).
@@ -59,31 +50,12 @@ struct PaymentRoutes: Sendable {
         guard let after = cursor.map({ Int64(cursor: $0) }) ?? 0 else { throw Problem.badCursor }
         let id = try context.pathParameter("id")
         let (charge, found) = try await environment.store.transaction { transaction in
-            let book = PaymentBook(transaction: transaction)
+            let book = ChargeBook(transaction: transaction)
             let events = try book.events(of: id, for: context.user, after: after, limit: limit + 1)
             return (try book.charge(id), events)
         }
         guard let charge, charge.user == context.user else { throw Problem.chargeNotFound }
         return .events(found, limit: limit, charge.amount.currency)
-    }
-
-    /// What was captured and refunded in all (INV-3), for the operator; not reachable through nginx.
-    private func totals(_ request: Request, _ context: ServiceContext) async throws -> Response {
-        let totals = try await PaymentTotals(in: environment)
-        return .json { json in
-            json.object { json in
-                json.array("currencies") { json in
-                    for (currency, total) in totals.byCurrency.sorted(by: { $0.key < $1.key }) {
-                        json.object { json in
-                            json.string("currency", currency)
-                            json.integer("captured", total.captured)
-                            json.integer("refunded", total.refunded)
-                            json.integer("net", total.captured - total.refunded)
-                        }
-                    }
-                }
-            }
-        }
     }
 }
 

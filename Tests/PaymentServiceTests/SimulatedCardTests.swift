@@ -6,7 +6,7 @@ import Testing
 @testable import PaymentService
 
 @Suite("Charges by the simulated provider's methods", .timeLimit(.minutes(5)))
-struct SimulatedProviderTests {
+struct SimulatedCardTests {
     @Test("a card, and no method at all, are charged at once")
     func card() async throws {
         let fixture = try PaymentFixture.simulated()
@@ -50,7 +50,7 @@ struct SimulatedProviderTests {
     func notAllowed() async throws {
         let fixture = try PaymentFixture.simulated(allowsTestMethods: false)
         try await fixture.run { client in
-            for method in SimulatedProvider.TestMethod.allCases {
+            for method in SimulatedCard.TestMethod.allCases {
                 let answer = try await client.charge(method: method.rawValue, key: method.rawValue)
                 #expect(answer.status == 402)
                 #expect(answer.text("declineCode") == "payment_method_not_supported")
@@ -67,7 +67,7 @@ struct SimulatedProviderTests {
             #expect(answer.status == 200)
             #expect(try await client.charge(method: "test_slow").isReplayed)
         }
-        #expect(fixture.sleeps == [SimulatedProvider.slowness])
+        #expect(fixture.sleeps == [SimulatedCard.slowness])
     }
 
     @Test("test_timeout_after_charge has no answer at first; asked again, it has charged once")
@@ -154,12 +154,12 @@ struct SimulatedProviderTests {
 
     @Test("an id is counted right, however many others were asked about before it")
     func counted() async throws {
-        let provider = SimulatedProvider(allowsTestMethods: true, sleeper: RecordingSleeper())
-        func ask(_ id: String) async -> ProviderAnswer {
+        let provider = SimulatedCard(allowsTestMethods: true, sleeper: RecordingSleeper())
+        func ask(_ id: String) async -> CardAnswer {
             let amount = Money(minorUnits: 100, currency: .usd)
-            return await provider.charge(ProviderCharge(chargeID: id, amount: amount, method: "test_unknown_then_ok"))
+            return await provider.charge(CardCharge(chargeID: id, amount: amount, method: "test_unknown_then_ok"))
         }
-        for number in 0..<(SimulatedProvider.maximumRemembered + 10) {
+        for number in 0..<(SimulatedCard.maximumRemembered + 10) {
             _ = await ask("c\(number)")
         }
         #expect(await ask("last") == .unknown)

@@ -3,7 +3,7 @@ import Synchronization
 
 /// A provider without a bank behind it. The method `card` (and none) always succeeds at once; test methods, when allowed,
 /// make every other outcome happen on demand.
-public final class SimulatedProvider: PaymentProvider {
+public final class SimulatedCard: CardProvider {
     /// The methods that a payment may name when `PAYMENT_TEST_METHODS` is true.
     public enum TestMethod: String, CaseIterable, Sendable {
         /// Declined: `card_declined`.
@@ -39,7 +39,7 @@ public final class SimulatedProvider: PaymentProvider {
         self.sleeper = sleeper
     }
 
-    public func immediateAnswer(to charge: ProviderCharge) -> ProviderAnswer? {
+    public func immediateAnswer(to charge: CardCharge) -> CardAnswer? {
         if charge.method == ChargeRequest.defaultMethod { return .approved }
         guard let method = testMethod(charge.method) else { return .declined(.methodNotSupported) }
         switch method {
@@ -50,11 +50,11 @@ public final class SimulatedProvider: PaymentProvider {
         }
     }
 
-    public func immediateAnswer(to refund: ProviderRefund) -> ProviderAnswer? {
+    public func immediateAnswer(to refund: CardRefund) -> CardAnswer? {
         testMethod(refund.charge.method) == .refundFailsOnce ? nil : .approved
     }
 
-    public func charge(_ charge: ProviderCharge) async -> ProviderAnswer {
+    public func charge(_ charge: CardCharge) async -> CardAnswer {
         if let answer = immediateAnswer(to: charge) { return answer }
         let asking = count(charge.chargeID)
         switch testMethod(charge.method) {
@@ -72,7 +72,7 @@ public final class SimulatedProvider: PaymentProvider {
         }
     }
 
-    public func refund(_ refund: ProviderRefund) async -> ProviderAnswer {
+    public func refund(_ refund: CardRefund) async -> CardAnswer {
         // Counted by charge: a refund that failed may be asked for again under another id.
         count("refund of \(refund.charge.chargeID)") == 1 ? .unavailable : .approved
     }
