@@ -102,19 +102,19 @@ public struct AuditPage<Entry: AuditEntry>: Sendable {
 }
 
 extension ObjectReader {
-    mutating func timestamp(_ name: String, required: Bool = true) -> Timestamp? {
+    mutating func timestamp(_ name: StaticString, required: Bool = true) -> Timestamp? {
         integer(name, in: Int64.min...Int64.max, required: required).map { Timestamp(milliseconds: $0) }
     }
 
     /// An id that the services have accepted.
-    mutating func id(_ name: String, required: Bool = true) -> String? {
+    mutating func id(_ name: StaticString, required: Bool = true) -> String? {
         string(name, length: 0...AuditLimits.idBytes, required: required)
     }
 
-    mutating func wholeNumber(_ name: String) -> Int64? { integer(name, in: Int64.min...Int64.max) }
+    mutating func wholeNumber(_ name: StaticString) -> Int64? { integer(name, in: Int64.min...Int64.max) }
 
     /// A string, or null.
-    mutating func optionalText(_ name: String) -> String? {
+    mutating func optionalText(_ name: StaticString) -> String? {
         if value(name)?.isNull == true { return nil }
         return id(name)
     }

@@ -16,7 +16,7 @@ public enum ProviderLimits {
 
 extension ObjectReader {
     /// A reference: letters, digits, dashes, underscores.
-    mutating func reference(_ name: String) -> String? {
+    mutating func reference(_ name: StaticString) -> String? {
         guard let text = string(name, length: 1...128) else { return nil }
         guard ProviderReference.isValid(text) else {
             issue(name, "must be of letters, digits, dashes and underscores")
@@ -26,7 +26,7 @@ extension ObjectReader {
     }
 
     /// An amount of money with its currency beside it. A bare decimal is not for machines.
-    mutating func amount(_ name: String, in range: ClosedRange<Int64>) -> Money? {
+    mutating func amount(_ name: StaticString, in range: ClosedRange<Int64>) -> Money? {
         nested(name) { value throws(ValidationFailure) in
             guard value.isObject else {
                 throw ValidationFailure("#", "must be an object with amount and currency")
@@ -36,7 +36,7 @@ extension ObjectReader {
     }
 
     /// One of the words of an enumeration.
-    mutating func word<Word: RawRepresentable & CaseIterable>(_ name: String, _: Word.Type) -> Word?
+    mutating func word<Word: RawRepresentable & CaseIterable>(_ name: StaticString, _: Word.Type) -> Word?
     where Word.RawValue == String {
         guard let text = string(name, length: 1...64) else { return nil }
         guard let word = Word(rawValue: text) else {

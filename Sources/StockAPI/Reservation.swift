@@ -29,7 +29,7 @@ public enum Cart {
     /// Takes the lines out of a command, noting every fault with its pointer.
     public static func lines(from reader: inout ObjectReader) -> [LineRequest]? {
         guard reader.has("lines") else { return line(from: &reader).map { [$0] } }
-        for name in ["itemId", "quantity"] where reader.value(name) != nil {
+        for name: StaticString in ["itemId", "quantity"] where reader.value(name) != nil {
             reader.issue(name, "must not stand beside lines")
         }
         var items: Set<Int64> = []

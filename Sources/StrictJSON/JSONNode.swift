@@ -54,13 +54,19 @@ public struct JSONNode: Sendable {
     }
 
     /// The first value with a name in the object that it is.
-    public func member(_ name: String) -> JSONNode? { find(name)?.value }
+    public func member(_ name: String) -> JSONNode? {
+        var name = name
+        return name.withUTF8 { name in
+            text.find(name, in: index, expecting: nil).map { JSONNode(text, $0.index + 1) }
+        }
+    }
 
     /// A member of the object that it is with a name, its place among the members, and the place after it; the first, if the expected one
     /// has another name. - Parameter expected: which it is likely to be.
-    func find(_ name: String, expecting expected: MemberPlace? = nil) -> (
+    func find(_ name: StaticString, expecting expected: MemberPlace? = nil) -> (
         place: Int, value: JSONNode, next: MemberPlace
     )? {
+        let name = UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
         guard let found = text.find(name, in: index, expecting: expected) else { return nil }
         let next = MemberPlace(place: found.place + 1, index: Int(text.tokens[found.index + 1].next))
         return (found.place, JSONNode(text, found.index + 1), next)
@@ -150,17 +156,16 @@ final class JSONText: Sendable {
 
     /// A member with a name in the object at an index: the expected one, else the first. Members are mostly asked for in the order in which
     /// they are written. The index is that of the name.
-    func find(_ name: String, in object: Int, expecting expected: MemberPlace?) -> MemberPlace? {
-        var name = name
-        return name.withUTF8 { name in
-            if let expected, expected.index < tokens[object].next,
-                bytes.withUnsafeBufferPointer({ isName(tokens[expected.index], at: expected.index, name, $0) })
-            {
-                return expected
-            }
-            return withMembers(of: object) { member, place, bytes in
-                isName(member, at: place.index, name, bytes)
-            }
+    func find(
+        _ name: UnsafeBufferPointer<UInt8>, in object: Int, expecting expected: MemberPlace?
+    ) -> MemberPlace? {
+        if let expected, expected.index < tokens[object].next,
+            bytes.withUnsafeBufferPointer({ isName(tokens[expected.index], at: expected.index, name, $0) })
+        {
+            return expected
+        }
+        return withMembers(of: object) { member, place, bytes in
+            isName(member, at: place.index, name, bytes)
         }
     }
 

@@ -174,15 +174,19 @@ public struct JSONWriter: ~Copyable {
 
     /// A string. Control characters (CR and LF among them), quotes and backslashes are escaped.
     public mutating func string(_ value: String) {
+        // Where it lies, unless it came from Foundation and is no UTF-8 yet: a copy would be another owner.
+        if value.utf8.withContiguousStorageIfAvailable({ string(utf8: $0) }) != nil { return }
         var value = value
-        value.withUTF8 { utf8 in
-            reserve(utf8.count + 3)
-            putComma()
-            put(UInt8(ascii: "\""))
-            let index = putPlain(utf8)
-            if index < utf8.count { appendEscaping(utf8[index...]) }
-            append(UInt8(ascii: "\""))
-        }
+        value.withUTF8 { string(utf8: $0) }
+    }
+
+    private mutating func string(utf8: UnsafeBufferPointer<UInt8>) {
+        reserve(utf8.count + 3)
+        putComma()
+        put(UInt8(ascii: "\""))
+        let index = putPlain(utf8)
+        if index < utf8.count { appendEscaping(utf8[index...]) }
+        append(UInt8(ascii: "\""))
     }
 
     /// Writes the beginning of a string that has nothing to escape in it, mostly all of it, eight bytes at a time, into room that is there.

@@ -73,15 +73,19 @@ public struct ObjectReader {
     }
 
     /// Whether the member is there at all.
-    public func has(_ name: String) -> Bool { object.member(name) != nil }
+    public func has(_ name: StaticString) -> Bool { object.find(name) != nil }
 
     /// Notes a fault of a member.
-    public mutating func issue(_ name: String, _ detail: String) {
+    public mutating func issue(_ name: StaticString, _ detail: String) {
+        issue(named: name.description, detail)
+    }
+
+    private mutating func issue(named name: String, _ detail: String) {
         issues.append(ValidationIssue(ValidationIssue.pointer(to: name), detail))
     }
 
     /// The member's value, whatever it is.
-    public mutating func value(_ name: String) -> JSONNode? {
+    public mutating func value(_ name: StaticString) -> JSONNode? {
         guard let (place, value, next) = object.find(name, expecting: next) else { return nil }
         self.next = next
         if place < Self.maximumMembers { read |= 1 << UInt64(place) }
@@ -89,14 +93,14 @@ public struct ObjectReader {
     }
 
     /// A member that must be there.
-    public mutating func requiredValue(_ name: String) -> JSONNode? {
+    public mutating func requiredValue(_ name: StaticString) -> JSONNode? {
         let found = value(name)
         if found == nil { issue(name, "is required") }
         return found
     }
 
     /// A whole number within a range; a fraction, a string or a number of another size is a fault (HT-03).
-    public mutating func integer(_ name: String, in range: ClosedRange<Int64>, required: Bool = true) -> Int64? {
+    public mutating func integer(_ name: StaticString, in range: ClosedRange<Int64>, required: Bool = true) -> Int64? {
         guard let value = required ? requiredValue(name) : value(name) else { return nil }
         guard let number = value.integer, range.contains(number) else {
             issue(name, "must be a whole number from \(range.lowerBound) to \(range.upperBound)")
@@ -107,7 +111,7 @@ public struct ObjectReader {
 
     /// A string whose length is within a range. Counted in Unicode scalars: what looks like one character may be made of
     /// any number of them.
-    public mutating func string(_ name: String, length: ClosedRange<Int>, required: Bool = true) -> String? {
+    public mutating func string(_ name: StaticString, length: ClosedRange<Int>, required: Bool = true) -> String? {
         guard let value = required ? requiredValue(name) : value(name) else { return nil }
         guard let text = value.string, text.hasScalars(in: length) else {
             issue(name, "must be a string of \(length.lowerBound) to \(length.upperBound) characters")
@@ -117,7 +121,7 @@ public struct ObjectReader {
     }
 
     /// True or false.
-    public mutating func bool(_ name: String) -> Bool? {
+    public mutating func bool(_ name: StaticString) -> Bool? {
         guard let value = value(name) else { return nil }
         guard let flag = value.bool else {
             issue(name, "must be true or false")
@@ -128,13 +132,13 @@ public struct ObjectReader {
 
     /// Reads a member by a function that may find faults inside it, with pointers that begin at the member.
     public mutating func nested<T>(
-        _ name: String, required: Bool = true, _ read: (JSONNode) throws(ValidationFailure) -> T
+        _ name: StaticString, required: Bool = true, _ read: (JSONNode) throws(ValidationFailure) -> T
     ) -> T? {
         guard let value = required ? requiredValue(name) : value(name) else { return nil }
         do {
             return try read(value)
         } catch {
-            issues += error.inside(name)
+            issues += error.inside(name.description)
             return nil
         }
     }
@@ -146,7 +150,7 @@ public struct ObjectReader {
     ///   - noun: what they are, for a person.
     ///   - read: one element; its pointers begin at the element.
     public mutating func elements<T>(
-        _ name: String, count: ClosedRange<Int> = 0...Int.max, of noun: String = "elements", required: Bool = true,
+        _ name: StaticString, count: ClosedRange<Int> = 0...Int.max, of noun: String = "elements", required: Bool = true,
         _ read: (JSONNode) throws(ValidationFailure) -> T
     ) -> [T]? {
         nested(name, required: required) { value throws(ValidationFailure) in
@@ -177,7 +181,7 @@ public struct ObjectReader {
         for (place, member) in object.members.enumerated() {
             let isKnown = place < Self.maximumMembers && read & 1 << UInt64(place) != 0
             // A member given twice has been spoken of already.
-            if !isKnown, !repeated.contains(place) { issue(member.name, "is not a known field") }
+            if !isKnown, !repeated.contains(place) { issue(named: member.name, "is not a known field") }
             if issues.count >= ValidationFailure.maximumIssues { break }
         }
         guard issues.isEmpty else { throw ValidationFailure(issues) }

@@ -90,7 +90,7 @@ struct PaymentRefundRequest: Hashable, Sendable {
 
 extension ObjectReader {
     /// One of a few words.
-    fileprivate mutating func word<Word: RawRepresentable>(_ name: String, of words: [Word]) -> Word?
+    fileprivate mutating func word<Word: RawRepresentable>(_ name: StaticString, of words: [Word]) -> Word?
     where Word.RawValue == String {
         guard let text = string(name, length: 1...64) else { return nil }
         let word = words.first { $0.rawValue == text }

@@ -97,7 +97,7 @@ extension ObjectReader {
 
     /// An amount: a decimal of the message's currency, or an object that names its own, which must then be the same.
     mutating func money(
-        _ name: String, in range: ClosedRange<Int64>, _ currency: Currency?, required: Bool = true
+        _ name: StaticString, in range: ClosedRange<Int64>, _ currency: Currency?, required: Bool = true
     ) -> Money? {
         let money = nested(name, required: required) { value throws(ValidationFailure) in
             try Money(json: value, in: range, default: currency ?? .usd)

@@ -28,7 +28,7 @@ package enum ClientID {
 
 extension ObjectReader {
     /// An id that the client has chosen, or asks about; anything else is a fault.
-    public mutating func clientID(_ name: String, required: Bool = true) -> String? {
+    public mutating func clientID(_ name: StaticString, required: Bool = true) -> String? {
         guard let value = required ? requiredValue(name) : value(name) else { return nil }
         guard let text = value.string, ClientID.isValid(text) else {
             issue(name, ClientID.rule)
@@ -39,7 +39,7 @@ extension ObjectReader {
 
     /// The id of something that is there already, perhaps since a version that took ids of any characters: what was made under such a one must be
     /// given back or handed over all the same. Who then makes something under it checks it first.
-    public mutating func earlierID(_ name: String) -> String? { string(name, length: ClientID.lengths) }
+    public mutating func earlierID(_ name: StaticString) -> String? { string(name, length: ClientID.lengths) }
 }
 
 extension ValidationFailure {
