@@ -7,8 +7,8 @@ import Synchronization
 ///
 /// Redirects are refused (they come back as the response they are), proxies from the environment are ignored, and bodies
 /// are capped. libcurl sends a request once more by itself when a kept connection turns out to have been closed before
-/// any byte of an answer. That is safe where every answer holds for the command, whichever copy it was given to; a request of which that
-/// is not true has a connection of its own (`ServiceRequest.isSentOnce`).
+/// any byte of an answer. That is safe where an answer to the second copy is never taken for one to the first; any other request has a
+/// connection of its own (`ServiceRequest.isSentOnce`).
 ///
 /// A cancelled task does not abort its transfer: what was sent may have its effect, so the answer is still awaited,
 /// within the request's time-out.
@@ -259,7 +259,10 @@ private final class CurlTransfer: @unchecked Sendable {
         _ = ccurl_set_long(easy, CURLOPT_FOLLOWLOCATION, 0)
         _ = ccurl_set_long(easy, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
         _ = ccurl_set_long(easy, CURLOPT_TIMEOUT_MS, left)
-        if request.isSentOnce { _ = ccurl_set_long(easy, CURLOPT_FRESH_CONNECT, 1) }
+        if request.isSentOnce {
+            _ = ccurl_set_long(easy, CURLOPT_FRESH_CONNECT, 1)
+            _ = ccurl_set_long(easy, CURLOPT_FORBID_REUSE, 1)
+        }
         _ = ccurl_set_pointer(easy, CURLOPT_HTTPHEADER, headerList)
         if request.method == "POST" {
             _ = ccurl_set_long(easy, CURLOPT_POST, 1)

@@ -257,7 +257,18 @@ struct CurlTransportTests {
         #expect(server.requests.count == 2)
     }
 
-    @Test("a request is sent again when its kept connection breaks before an answer, unless it is to be sent once")
+    @Test("a request that is to be sent once has a connection of its own, which nobody uses after it")
+    func ownConnection() async throws {
+        let server = try await LoopbackServer(.response("200 OK", body: "{}"))
+        for isSentOnce in [false, true, true, false, false] {
+            _ = try await transport.send(request(server.url, isSentOnce: isSentOnce))
+        }
+        #expect(server.connections == 3)
+    }
+
+    @Test(
+        "a request is sent again when its kept connection breaks before an answer, unless it is to be sent once (hazard 12)"
+    )
     func sentOnce() async throws {
         for isSentOnce in [false, true] {
             let server = try await LoopbackServer(
