@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+import documents
 import fakes
 import raw
 from api import Background, assert_json, assert_problem, money, new_key, values
@@ -30,12 +31,28 @@ WHO = ("--as", "ann", "--reason", "the customer called")
 TOOLS = {"sagas": ("list", "show", "retry", "compensate", "park"), "reservations": ("list", "show", "release"),
          "charges": ("list", "show", "settle"), "payments": ("list", "show", "settle"),
          "dead-letters": ("list", "show", "retry", "discard"), "audit": (), "top": (), "load": ()}
+ADDRESSES = {"sagas": ("--order", "ORDER_OPERATOR_URL"), "reservations": ("--stock", "STOCK_OPERATOR_URL"),
+             **{kind: ("--payment", "PAYMENT_OPERATOR_URL") for kind in ("charges", "payments", "dead-letters")}}
 
 
 def tool(*args: str, env: dict | None = None, within: float = 60) -> tuple[int, str, str]:
+    """A run of the operator's tools. The JSON of a service that it prints is what the service's document says."""
     done = subprocess.run([str(binary()), *args], env=clean_environment(env or {}), stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=within)
+    if done.returncode == 0 and "--json" in args and args[0] in ADDRESSES:
+        flag, variable = ADDRESSES[args[0]]
+        url = args[args.index(flag) + 1] if flag in args else env[variable]
+        documents.check(documents.of_operators(url), json.loads(done.stdout), *described(*args))
     return done.returncode, done.stdout, done.stderr
+
+
+def described(kind: str, verb: str, *args: str) -> tuple[str, str]:
+    """The path and method of the request that a tool makes."""
+    if verb == "list":
+        return f"/{kind}", "get"
+    if verb == "show":
+        return f"/{kind}/{{id}}", "get"
+    return (f"/{kind}/{{id}}/{verb}", "post") if verb == "settle" or "--commit" in args else (f"/{kind}/{{id}}/plan", "get")
 
 
 class Desk:

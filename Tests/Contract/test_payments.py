@@ -8,6 +8,7 @@ import uuid
 
 import pytest
 
+import documents
 import raw
 from api import Api, assert_first, assert_invalid, assert_json, assert_problem, at_once, money, new_key, values
 from provider import Provider, event, signed
@@ -50,7 +51,11 @@ class Bench:
         return self.api.call("POST", "payment", f"/payments/{payment}/refund", body, key or new_key(), user)
 
     def letters(self, path: str = ""):
-        return raw.request(self.payment.operator_url, "GET", f"/dead-letters{path}")
+        answer = raw.request(self.payment.operator_url, "GET", f"/dead-letters{path}")
+        if answer.status_code == 200:
+            described = re.sub(r"^/[^/]+", "/{id}", path.split("?")[0])
+            documents.check(documents.of_operators(self.payment.operator_url), answer.json(), f"/dead-letters{described}")
+        return answer
 
     def letter_ids(self, state: str = "open") -> list[str]:
         page = assert_json(self.letters(f"?limit=100&state={state}"))

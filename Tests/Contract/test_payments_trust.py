@@ -51,6 +51,7 @@ def test_T_an_answer_about_another_amount_settles_nothing_until_an_operator_has_
         return out
     assert payment in tools("list") and payment in tools("list", "--user", ann)
     assert "charge of 100 USD instead of charge of 10000 USD" in tools("show", payment)
+    assert json.loads(tools("list", "--json"))["payments"] and json.loads(tools("show", payment, "--json"))["events"]
     bench.provider.payments[payment]["amount"] = money(10_000)
     code, out, err = tool("payments", "settle", payment, *WHO, "--json", env=env)
     assert code == 0 and json.loads(out)["paymentId"] == payment or "payment-state-conflict" in err
