@@ -283,6 +283,8 @@ final class WholeRequestHandler: ChannelDuplexHandler {
     private func end(_ context: ChannelHandlerContext, lingers: Bool = true) {
         if case .ended = state { return }
         state = .ended
+        request = nil
+        body = ByteBuffer()
         waiting.removeAll()
         patience?.cancel()
         closeUnlessTaken(context)
