@@ -24,39 +24,39 @@ public struct ProviderClient: Sendable {
     }
 
     /// Has a payment made.
-    public func pay(_ command: ProviderCommand, _ context: CallContext) async -> PaymentOutcome {
+    public func pay(_ command: ProviderCommand, _ context: CallContext) async -> ProviderReply {
         let answer = await ask(
             "POST", "/v1/payments", command.reference, movesMoney: true, body: command.json(), context)
-        return PaymentOutcome(answer, about: command)
+        return ProviderReply(answer, about: command)
     }
 
     /// Learns where a payment stands.
-    public func payment(_ command: ProviderCommand, _ context: CallContext) async -> PaymentOutcome {
+    public func payment(_ command: ProviderCommand, _ context: CallContext) async -> ProviderReply {
         let answer = await ask("GET", "/v1/payments/:reference", command.reference, context)
         if case .problem(404, let refusal) = answer, refusal.code == Self.notFoundCode { return .notFound }
-        return PaymentOutcome(answer, about: command)
+        return ProviderReply(answer, about: command)
     }
 
     /// Makes sure that nothing is ever taken under a reference under which nothing was; answers how the payment stands
     /// otherwise.
-    public func cancel(_ command: ProviderCommand, _ context: CallContext) async -> PaymentOutcome {
+    public func cancel(_ command: ProviderCommand, _ context: CallContext) async -> ProviderReply {
         let answer = await ask(
             "POST", "/v1/payments/:reference/cancel", command.reference, body: Array("{}".utf8), context)
-        return PaymentOutcome(answer, about: command)
+        return ProviderReply(answer, about: command)
     }
 
     /// Has money given back.
-    public func refund(_ command: ProviderRefundCommand, _ context: CallContext) async -> RefundOutcome {
+    public func refund(_ command: ProviderRefundCommand, _ context: CallContext) async -> ProviderReply {
         let answer = await ask(
             "POST", "/v1/refunds", command.reference, movesMoney: true, body: command.json(), context)
-        return RefundOutcome(answer, about: command)
+        return ProviderReply(answer, about: command)
     }
 
     /// Learns whether a refund was made.
-    public func refundStatus(_ command: ProviderRefundCommand, _ context: CallContext) async -> RefundOutcome {
+    public func refundStatus(_ command: ProviderRefundCommand, _ context: CallContext) async -> ProviderReply {
         let answer = await ask("GET", "/v1/refunds/:reference", command.reference, context)
         if case .problem(404, let refusal) = answer, refusal.code == Self.notFoundCode { return .notFound }
-        return RefundOutcome(answer, about: command)
+        return ProviderReply(answer, about: command)
     }
 
     // MARK: - Answers
@@ -67,9 +67,8 @@ public struct ProviderClient: Sendable {
     enum Answer {
         case value(JSONNode)
         case problem(Int, Refusal)
-        case throttled(Duration?)
-        case notSent(CallTrouble)
-        case unknown(CallTrouble, Duration?)
+        /// None that could be about one: what stood in its way.
+        case noAnswer(ProviderReply)
     }
 
     /// - Parameters:
@@ -82,7 +81,7 @@ public struct ProviderClient: Sendable {
     ) async -> Answer {
         precondition(ProviderReference.isValid(reference), "a reference is part of a path")
         let remaining = context.deadline.remaining(on: time)
-        guard remaining > .zero else { return .notSent(.timedOut) }
+        guard remaining > .zero else { return .noAnswer(.notSent(.timedOut)) }
         var headers = [
             ServiceRequest.Header("X-Request-ID", context.requestID.value),
             ServiceRequest.Header("traceparent", context.trace.child().header),
@@ -96,12 +95,12 @@ public struct ProviderClient: Sendable {
             return Self.answer(try await transport.send(request))
         } catch {
             switch error {
-            case .notSent: return .notSent(.unreachable)
-            case .queueFull: return .notSent(.queueFull)
-            case .notSentInTime: return .notSent(.timedOut)
-            case .timedOut: return .unknown(.timedOut, nil)
-            case .connectionLost: return .unknown(.connectionLost, nil)
-            case .notHTTP, .responseTooLarge: return .unknown(.garbled, nil)
+            case .notSent: return .noAnswer(.notSent(.unreachable))
+            case .queueFull: return .noAnswer(.notSent(.queueFull))
+            case .notSentInTime: return .noAnswer(.notSent(.timedOut))
+            case .timedOut: return .noAnswer(.unknown(.timedOut))
+            case .connectionLost: return .noAnswer(.unknown(.connectionLost))
+            case .notHTTP, .responseTooLarge: return .noAnswer(.unknown(.garbled))
             }
         }
     }
@@ -111,26 +110,28 @@ public struct ProviderClient: Sendable {
     private static func answer(_ response: ServiceResponse) -> Answer {
         let json = try? JSONParser.parse(response.body)
         switch response.status {
-        case 200: return json.map { .value($0) } ?? .unknown(.garbled, nil)
+        case 200: return json.map { .value($0) } ?? .noAnswer(.unknown(.garbled))
         case 400..<500:
             guard let problem = json.flatMap({ ProblemReader($0) }), problem.status == response.status else {
                 // Too many requests for whoever stands there, which is heeded; whether the provider had the command all the same is not
                 // known.
-                return .unknown(response.status == 429 ? .unavailable : .garbled, response.retryAfter)
+                return .noAnswer(.unknown(response.status == 429 ? .unavailable : .garbled, after: response.retryAfter))
             }
             switch problem.refusal.code {
-            case "too-many-requests": return .throttled(response.retryAfter)
-            case "request-in-progress": return .unknown(.inProgress, response.retryAfter)
-            case "request-timeout": return .unknown(.timedOut, response.retryAfter)
+            case "too-many-requests": return .noAnswer(.throttled(after: response.retryAfter))
+            case "request-in-progress": return .noAnswer(.unknown(.inProgress, after: response.retryAfter))
+            case "request-timeout": return .noAnswer(.unknown(.timedOut, after: response.retryAfter))
             case "payment-declined", "payment-canceled", "refund-exceeds-payment":
                 return .problem(problem.status, problem.refusal)
-            case _ where response.status == 429: return .unknown(.unavailable, response.retryAfter)
+            case _ where response.status == 429: return .noAnswer(.unknown(.unavailable, after: response.retryAfter))
             default:
                 let mayPass = passing.contains(response.status) || response.retryAfter != nil
-                return mayPass ? .unknown(.garbled, response.retryAfter) : .problem(problem.status, problem.refusal)
+                return mayPass
+                    ? .noAnswer(.unknown(.garbled, after: response.retryAfter))
+                    : .problem(problem.status, problem.refusal)
             }
-        case 500..<600: return .unknown(.unavailable, response.retryAfter)
-        default: return .unknown(.garbled, nil)
+        case 500..<600: return .noAnswer(.unknown(.unavailable, after: response.retryAfter))
+        default: return .noAnswer(.unknown(.garbled))
         }
     }
 

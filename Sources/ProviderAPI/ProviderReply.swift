@@ -2,49 +2,31 @@ import Money
 import ServiceClient
 import StrictJSON
 
-/// What one attempt to have a payment made, or to learn of one, has brought.
-public enum PaymentOutcome: Equatable, Sendable {
+/// What a provider has said to one asking, or has not.
+public enum ProviderReply: Hashable, Sendable {
     /// The money has moved, and is where it was moved to.
-    case succeeded(ProviderPayment)
+    case succeeded
     /// The provider has taken it up and settles it by itself: ask again, or wait for its message.
-    case pending(ProviderPayment)
-    /// No money has moved and none will, says the provider of this reference.
+    case pending
+    /// No money has moved and none will; the provider keeps that under the reference.
     case declined(code: String)
-    /// Nothing was taken under this reference, and nothing ever will be.
+    /// Nothing was taken under the reference, and nothing ever will be.
     case canceled
-    /// Nothing was taken under this reference so far. An earlier attempt may still arrive: only `cancel` makes that harmless.
+    /// Nothing was taken under the reference so far. An earlier asking may still arrive: only a cancel makes that harmless.
     case notFound
-    /// The provider does not take this command, and will not. Whether an earlier attempt was taken it does not say.
-    case refused(Refusal)
-    /// This attempt took nothing; ask again after the wait.
-    case throttled(retryAfter: Duration?)
-    /// This attempt never left this process.
-    case unavailable(CallTrouble)
-    /// This attempt may have been taken: ask, never guess.
-    case unknown(CallTrouble, retryAfter: Duration? = nil)
-    /// The answer is about other money than was asked about, as is said for a person: it proves nothing.
+    /// Another refusal, by the code of its problem. It says nothing of what an earlier asking did, unless the code does.
+    case refused(code: String, detail: String)
+    /// This asking took nothing; ask again after the wait.
+    case throttled(after: Duration?)
+    /// This asking never left this process.
+    case notSent(CallTrouble)
+    /// This asking may have been taken: ask, never guess.
+    case unknown(CallTrouble, after: Duration? = nil)
+    /// An answer about other money than was asked about, as is said for a person: a fault of the provider's, which settles nothing.
     case contradicted(String)
 }
 
-/// What one attempt to have a refund made, or to learn of one, has brought.
-public enum RefundOutcome: Equatable, Sendable {
-    /// The money was given back.
-    case succeeded(ProviderRefund)
-    /// Nothing was given back under this reference so far.
-    case notFound
-    /// The provider does not give this back, and will not.
-    case refused(Refusal)
-    /// This attempt gave nothing back; ask again after the wait.
-    case throttled(retryAfter: Duration?)
-    /// This attempt never left this process.
-    case unavailable(CallTrouble)
-    /// This attempt may have given the money back: ask, never guess.
-    case unknown(CallTrouble, retryAfter: Duration? = nil)
-    /// The answer is about other money than was asked about, as is said for a person: it proves nothing.
-    case contradicted(String)
-}
-
-extension PaymentOutcome {
+extension ProviderReply {
     private static let unspecifiedDecline = "unspecified"
 
     /// What a payment at the provider says of the command that it should be about.
@@ -64,8 +46,8 @@ extension PaymentOutcome {
             return
         }
         switch payment.status {
-        case .pending: self = .pending(payment)
-        case .succeeded, .refunded: self = .succeeded(payment)
+        case .pending: self = .pending
+        case .succeeded, .refunded: self = .succeeded
         case .declined: self = .declined(code: payment.declineCode ?? Self.unspecifiedDecline)
         }
     }
@@ -83,21 +65,11 @@ extension PaymentOutcome {
         case .problem(402, let refusal) where refusal.code == "payment-declined":
             self = .declined(code: refusal.bounded.declineCode ?? Self.unspecifiedDecline)
         case .problem(409, let refusal) where refusal.code == "payment-canceled": self = .canceled
-        case .problem(_, let refusal): self = .refused(refusal.bounded)
-        case .throttled(let retryAfter): self = .throttled(retryAfter: retryAfter)
-        case .notSent(let trouble): self = .unavailable(trouble)
-        case .unknown(let trouble, let retryAfter): self = .unknown(trouble, retryAfter: retryAfter)
+        case .problem(_, let refusal): self.init(refusal)
+        case .noAnswer(let reply): self = reply
         }
     }
 
-    private static func isCanceled(_ json: JSONNode, reference: String) -> Bool {
-        guard var reader = try? ObjectReader(json) else { return false }
-        return reader.reference("reference") == reference
-            && reader.string("status", length: 1...64) == ProviderPayment.canceledStatus
-    }
-}
-
-extension RefundOutcome {
     init(_ answer: ProviderClient.Answer, about command: ProviderRefundCommand) {
         switch answer {
         case .value(let json):
@@ -105,15 +77,22 @@ extension RefundOutcome {
                 self = .unknown(.garbled)
                 return
             }
-            self =
-                refund.command == command
-                ? .succeeded(refund)
-                : .contradicted("\(refund.command.summary) instead of \(command.summary)")
-        case .problem(_, let refusal): self = .refused(refusal.bounded)
-        case .throttled(let retryAfter): self = .throttled(retryAfter: retryAfter)
-        case .notSent(let trouble): self = .unavailable(trouble)
-        case .unknown(let trouble, let retryAfter): self = .unknown(trouble, retryAfter: retryAfter)
+            let isThis = refund.command == command
+            self = isThis ? .succeeded : .contradicted("\(refund.command.summary) instead of \(command.summary)")
+        case .problem(_, let refusal): self.init(refusal)
+        case .noAnswer(let reply): self = reply
         }
+    }
+
+    private init(_ refusal: Refusal) {
+        let refusal = refusal.bounded
+        self = .refused(code: refusal.code, detail: refusal.detail)
+    }
+
+    private static func isCanceled(_ json: JSONNode, reference: String) -> Bool {
+        guard var reader = try? ObjectReader(json) else { return false }
+        return reader.reference("reference") == reference
+            && reader.string("status", length: 1...64) == ProviderPayment.canceledStatus
     }
 }
 

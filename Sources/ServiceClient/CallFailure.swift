@@ -1,5 +1,4 @@
 import Resilience
-import StrictJSON
 
 /// What another service said no to, from its problem document. The no is recorded there under the command's id: asking
 /// again with that id brings the same answer.

@@ -150,7 +150,8 @@ public struct ObjectReader {
     ///   - noun: what they are, for a person.
     ///   - read: one element; its pointers begin at the element.
     public mutating func elements<T>(
-        _ name: StaticString, count: ClosedRange<Int> = 0...Int.max, of noun: String = "elements", required: Bool = true,
+        _ name: StaticString, count: ClosedRange<Int> = 0...Int.max, of noun: String = "elements",
+        required: Bool = true,
         _ read: (JSONNode) throws(ValidationFailure) -> T
     ) -> [T]? {
         nested(name, required: required) { value throws(ValidationFailure) in

@@ -1,5 +1,3 @@
-import Idempotency
-import NIOPosix
 import ServiceKit
 import StockAPI
 import Storage
@@ -62,9 +60,7 @@ struct OrderMigrationTests {
     ]
 
     private func store(_ migrations: some Sequence<Migration>) throws -> SQLiteStore {
-        try SQLiteStore(
-            path: path, migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + migrations,
-            loop: MultiThreadedEventLoopGroup.singleton.any())
+        try .ofService(at: path, migrations)
     }
 
     @Test("is brought up to date, its unfinished orders are taken up, and the others stay as they are")

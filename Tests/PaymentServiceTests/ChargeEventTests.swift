@@ -3,8 +3,8 @@ import Testing
 
 @testable import PaymentService
 
-@Suite("The trail of a payment", .timeLimit(.minutes(5)))
-struct PaymentEventTests {
+@Suite("The trail of a charge", .timeLimit(.minutes(5)))
+struct ChargeEventTests {
     private func types(_ client: RouteClient, _ charge: String, user: String? = nil) async throws -> [String] {
         let answer = try await client.get("/charges/\(charge)/events", user: user)
         return (0..<(answer.count("events") ?? 0)).compactMap { answer.text("events/\($0)/type") }

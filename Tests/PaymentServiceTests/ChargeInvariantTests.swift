@@ -7,7 +7,7 @@ import Testing
 @testable import PaymentService
 
 @Suite("What always holds in Payment", .timeLimit(.minutes(5)))
-struct PaymentInvariantTests {
+struct ChargeInvariantTests {
     @Test(
         "after any mix of commands the records say what the provider has done, to the cent (INV-3, INV-4)",
         arguments: [(1, false), (2, false), (3, false), (4, false), (5, true), (6, true)] as [(UInt64, Bool)])

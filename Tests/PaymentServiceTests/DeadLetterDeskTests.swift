@@ -1,5 +1,6 @@
 import ProviderAPI
 import Resilience
+import ServiceClient
 import ServiceKit
 import Storage
 import StrictJSON
@@ -40,7 +41,7 @@ struct DeadLetterDeskTests {
 
     /// Payments of a dollar out of ann's account that the provider could not be asked for. - Returns: their ids.
     private func giveUp(_ count: Int, user: String = "ann") async throws -> [String] {
-        let none = ProviderReply.notSent("unreachable")
+        let none = ProviderReply.notSent(.unreachable)
         let giving = fixture.successor(ScriptedGateway(steps: (0..<count).map { _ in .reply(none) }), .givingUpAtOnce)
         return try await fixture.run { client in
             let account = try await client.openWallet(user, "100")

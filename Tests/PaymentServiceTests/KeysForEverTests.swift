@@ -1,5 +1,4 @@
 import Idempotency
-import NIOPosix
 import ServiceKit
 import Storage
 import TestSupport
@@ -120,13 +119,9 @@ struct KeysForEverTests {
     @Test("a store in which a key has moved money twice opens, and no key does so again")
     func migration() async throws {
         let directory = try TemporaryDirectory()
-        func store(_ migrations: some Sequence<Migration>) throws -> SQLiteStore {
-            try SQLiteStore(
-                path: directory.file("payment.sqlite"),
-                migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + migrations,
-                loop: MultiThreadedEventLoopGroup.singleton.any())
-        }
-        let old = try store(PaymentSchema.migrations.prefix { $0.name != KeysForEver.migration.name })
+        let path = directory.file("payment.sqlite")
+        let old = try SQLiteStore.ofService(
+            at: path, PaymentSchema.migrations.prefix { $0.name != KeysForEver.migration.name })
         try await old.transaction { transaction in
             for (id, key, status, time) in [
                 ("b", "k", "succeeded", 1), ("a", "k", "succeeded", 2), ("c", "l", "failed", 1),
@@ -148,7 +143,7 @@ struct KeysForEverTests {
             }
         }
         try old.close()
-        let new = try store(PaymentSchema.migrations)
+        let new = try SQLiteStore.ofService(at: path, PaymentSchema.migrations)
         let test = try TestEnvironment(migrations: PaymentSchema.migrations)
         let fixture = PaymentFixture(test, test.environment(on: new), ScriptedProvider())
         try await fixture.run { client in

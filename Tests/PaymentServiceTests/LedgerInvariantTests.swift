@@ -1,6 +1,4 @@
-import Idempotency
 import Money
-import NIOPosix
 import Resilience
 import SeededRandom
 import ServiceKit
@@ -26,10 +24,8 @@ struct LedgerInvariantTests {
         var random = SeededGenerator(seed: seed &+ 500)
         var outcomes: [String: Set<Int>] = [:]
         for life in 0..<8 {
-            let store = try SQLiteStore(
-                path: directory.file("payment.sqlite"),
-                migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + PaymentSchema.migrations,
-                loop: MultiThreadedEventLoopGroup.singleton.any())
+            let store = try SQLiteStore.ofService(
+                at: directory.file("payment.sqlite"), PaymentSchema.migrations)
             let gated = GatedStore(store)
             let fixture = PaymentFixture(test, test.environment(on: gated), provider)
             let steps = (0..<150).map { _ in Step(&random) }
@@ -43,10 +39,8 @@ struct LedgerInvariantTests {
             try store.close()
         }
 
-        let store = try SQLiteStore(
-            path: directory.file("payment.sqlite"),
-            migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + PaymentSchema.migrations,
-            loop: MultiThreadedEventLoopGroup.singleton.any())
+        let store = try SQLiteStore.ofService(
+            at: directory.file("payment.sqlite"), PaymentSchema.migrations)
         let fixture = PaymentFixture(test, test.environment(on: store), provider)
         try await fixture.settleAll()
         try await expectAgreement(fixture, provider, seed)

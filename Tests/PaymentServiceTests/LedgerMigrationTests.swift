@@ -1,6 +1,5 @@
 import Idempotency
 import Money
-import NIOPosix
 import Resilience
 import ServiceKit
 import Storage
@@ -54,9 +53,7 @@ struct LedgerMigrationTests {
     }
 
     private func store(_ migrations: some Sequence<Migration>) throws -> SQLiteStore {
-        try SQLiteStore(
-            path: path, migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + migrations,
-            loop: MultiThreadedEventLoopGroup.singleton.any())
+        try .ofService(at: path, migrations)
     }
 
     private func fixture(_ store: any Store) throws -> PaymentFixture {

@@ -1,5 +1,4 @@
-import Idempotency
-import NIOPosix
+import ProviderAPI
 import ServiceKit
 import Storage
 import StrictJSON
@@ -82,13 +81,8 @@ struct PaymentTrailTests {
     func migration() async throws {
         let directory = try TemporaryDirectory()
         let path = directory.file("payment.sqlite")
-        func store(_ migrations: some Sequence<Migration>) throws -> SQLiteStore {
-            try SQLiteStore(
-                path: path, migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + migrations,
-                loop: MultiThreadedEventLoopGroup.singleton.any())
-        }
         let before = PaymentSchema.migrations.prefix { $0.name != PaymentsCorrections.trail.name }
-        let old = try store(before)
+        let old = try SQLiteStore.ofService(at: path, before)
         try await old.transaction { transaction in
             for (id, refundOf) in [("p", String?.none), ("r", "p")] {
                 try transaction.run(
@@ -112,7 +106,7 @@ struct PaymentTrailTests {
             }
         }
         try old.close()
-        let new = try store(PaymentSchema.migrations)
+        let new = try SQLiteStore.ofService(at: path, PaymentSchema.migrations)
         let (payments, charges) = try await new.transaction { transaction in
             func all(_ table: String) throws -> [String] {
                 try transaction.all(

@@ -1,6 +1,7 @@
 import Money
 import ProviderAPI
 import Resilience
+import ServiceClient
 import ServiceKit
 import Storage
 import StrictJSON
@@ -20,7 +21,7 @@ struct PaymentWorkerTests {
 
     @Test("what the provider does not answer is asked again when its time has come, and not before")
     func retries() async throws {
-        let gateway = ScriptedGateway(.notSent("unreachable"), .unknown("timed_out"), .throttled(after: .seconds(20)))
+        let gateway = ScriptedGateway(.notSent(.unreachable), .unknown(.timedOut), .throttled(after: .seconds(20)))
         let fixture = try PaymentFixture.withGateway(gateway)
         try await fixture.run { client in
             let id = try await withdraw(client)
@@ -47,7 +48,7 @@ struct PaymentWorkerTests {
         "a time-out after the provider has taken the money is closed and found out, never paid twice and never given back"
     )
     func timeoutAfterCommit() async throws {
-        let unknown = ProviderReply.unknown("timed_out")
+        let unknown = ProviderReply.unknown(.timedOut)
         let gateway = ScriptedGateway(unknown, unknown, unknown, unknown, unknown, unknown, .succeeded)
         let fixture = try PaymentFixture.withGateway(gateway)
         try await fixture.run { client in
@@ -64,7 +65,7 @@ struct PaymentWorkerTests {
     @Test(
         "what the provider says it never took is a dead letter: the money is back, and an operator makes it anew, once")
     func deadLetter() async throws {
-        let unknown = ProviderReply.unknown("timed_out")
+        let unknown = ProviderReply.unknown(.timedOut)
         let gateway = ScriptedGateway(unknown, unknown, unknown, unknown, unknown, .canceled)
         let fixture = try PaymentFixture.withGateway(gateway)
         try await fixture.run { client in
@@ -97,7 +98,7 @@ struct PaymentWorkerTests {
 
     @Test("a dead letter can be discarded, and only that is then told of it; of another payment there is none")
     func discard() async throws {
-        let none = ProviderReply.notSent("unreachable")
+        let none = ProviderReply.notSent(.unreachable)
         let gateway = ScriptedGateway(none, none, none, none, none)
         let fixture = try PaymentFixture.withGateway(gateway)
         try await fixture.run { client in
@@ -169,7 +170,7 @@ struct PaymentWorkerTests {
 
     @Test("a dead letter is not made anew when its money was spent meanwhile")
     func spentMeanwhile() async throws {
-        let none = ProviderReply.notSent("unreachable")
+        let none = ProviderReply.notSent(.unreachable)
         let fixture = try PaymentFixture.withGateway(ScriptedGateway(none, none, none, none, none))
         try await fixture.run { client in
             let id = try await withdraw(client)
@@ -212,7 +213,7 @@ struct PaymentWorkerTests {
     @Test(
         "while another worker is at work on its payment, one that wakes neither ends it, puts it off, nor keeps it (hazard 18)",
         arguments: [
-            ProviderReply.declined(code: "card_declined"), .notSent("unreachable"), .unknown("timed_out"), .canceled,
+            ProviderReply.declined(code: "card_declined"), .notSent(.unreachable), .unknown(.timedOut), .canceled,
         ])
     func fencingMeanwhile(_ late: ProviderReply) async throws {
         let (early, gate) = (Gate(), Gate())
@@ -404,7 +405,7 @@ struct PaymentWorkerTests {
         let gateway = ScriptedGateway(
             // The one in the middle is paypal's answer.
             steps: Array(repeating: .reply(.throttled(after: .seconds(30))), count: 16) + [.reply(.succeeded)]
-                + Array(repeating: .reply(.unknown("unavailable", after: .seconds(45))), count: 4))
+                + Array(repeating: .reply(.unknown(.unavailable, after: .seconds(45))), count: 4))
         let fixture = try PaymentFixture.withGateway(
             gateway,
             PaymentsConfiguration(backoff: BackoffSchedule(maximumAttempts: 3), giveUpAfter: .zero, maximumInFlight: 16)
@@ -440,7 +441,7 @@ struct PaymentWorkerTests {
         "what a provider asks for about one payment is about that one, and a pause from before the clock was set back is over"
     )
     func pauseOfOne() async throws {
-        let gateway = ScriptedGateway(.unknown("inProgress", after: .seconds(60)), .throttled(after: .seconds(60)))
+        let gateway = ScriptedGateway(.unknown(.inProgress, after: .seconds(60)), .throttled(after: .seconds(60)))
         let fixture = try PaymentFixture.withGateway(gateway, isEager: false)
         try await fixture.run { client in
             let account = try await client.openWallet("ann", "0")
@@ -462,7 +463,7 @@ struct PaymentWorkerTests {
 
     @Test("a provider that fails is left alone for 30 s, then asked once; the other one is not held up")
     func breaker() async throws {
-        let gateway = ScriptedGateway(steps: (0..<10).map { _ in .reply(.unknown("timed_out")) })
+        let gateway = ScriptedGateway(steps: (0..<10).map { _ in .reply(.unknown(.timedOut)) })
         let fixture = try PaymentFixture.withGateway(
             gateway, PaymentsConfiguration(backoff: BackoffSchedule(maximumAttempts: 20), giveUpAfter: .zero))
         try await fixture.run { client in
@@ -502,7 +503,7 @@ struct PaymentWorkerTests {
 
     @Test("a payment that seems to be due in a year, as the clock was set back, is taken up now")
     func clockSetBack() async throws {
-        let gateway = ScriptedGateway(.notSent("unreachable"))
+        let gateway = ScriptedGateway(.notSent(.unreachable))
         let fixture = try PaymentFixture.withGateway(gateway)
         try await fixture.run { client in
             let id = try await withdraw(client)
@@ -546,7 +547,7 @@ struct PaymentWorkerTests {
         "while a breaker is open, what waits says when its provider is asked next, and what nobody has sent may be canceled"
     )
     func behindBreaker() async throws {
-        let gateway = ScriptedGateway(steps: (0..<10).map { _ in .reply(.unknown("timed_out")) })
+        let gateway = ScriptedGateway(steps: (0..<10).map { _ in .reply(.unknown(.timedOut)) })
         let fixture = try PaymentFixture.withGateway(
             gateway, PaymentsConfiguration(backoff: BackoffSchedule(maximumAttempts: 20), giveUpAfter: .zero))
         try await fixture.run { client in
@@ -578,7 +579,7 @@ struct PaymentWorkerTests {
         "a payment that was taken up and handed back unsent may be canceled, and one that may have been taken or is being sent may not"
     )
     func handedBack() async throws {
-        let fixture = try PaymentFixture.withGateway(ScriptedGateway(.unknown("timed_out")))
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway(.unknown(.timedOut)))
         let terms = PaymentRecords.Terms(
             owner: "w", lease: .seconds(30), maximumAttempts: 5, giveUpAfter: .zero, longestWait: .seconds(1200))
         try await fixture.run { client in
@@ -619,7 +620,7 @@ struct PaymentWorkerTests {
 
     @Test("what the worker logs of a payment names the request that made it")
     func story() async throws {
-        let fixture = try PaymentFixture.withGateway(ScriptedGateway(.notSent("unreachable")))
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway(.notSent(.unreachable)))
         try await fixture.run { client in
             _ = try await client.openWallet("ann", "0")
             let made = try await client.post(

@@ -1,6 +1,4 @@
-import Idempotency
 import Money
-import NIOPosix
 import ProviderAPI
 import Resilience
 import SeededRandom
@@ -54,10 +52,7 @@ struct PaymentsInvariantTests {
     }
 
     private func open(_ directory: TemporaryDirectory) throws -> SQLiteStore {
-        try SQLiteStore(
-            path: directory.file("payment.sqlite"),
-            migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + PaymentSchema.migrations,
-            loop: MultiThreadedEventLoopGroup.singleton.any())
+        try .ofService(at: directory.file("payment.sqlite"), PaymentSchema.migrations)
     }
 
     private func fixture(
@@ -192,13 +187,8 @@ struct PaymentsMigrationTests {
     @Test("goes on to work, with all that is in it, whichever version it is of", arguments: [1, 2, 3])
     func migrated(_ count: Int) async throws {
         let directory = try TemporaryDirectory()
-        func open(_ migrations: some Sequence<Migration>) throws -> SQLiteStore {
-            try SQLiteStore(
-                path: directory.file("payment.sqlite"),
-                migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + migrations,
-                loop: MultiThreadedEventLoopGroup.singleton.any())
-        }
-        let old = try open(PaymentSchema.migrations.prefix(count))
+        let path = directory.file("payment.sqlite")
+        let old = try SQLiteStore.ofService(at: path, PaymentSchema.migrations.prefix(count))
         let test = try TestEnvironment(migrations: PaymentSchema.migrations)
         try await old.transaction { transaction in
             _ = try transaction.run(
@@ -214,7 +204,7 @@ struct PaymentsMigrationTests {
         }
         try old.close()
 
-        let store = try open(PaymentSchema.migrations)
+        let store = try SQLiteStore.ofService(at: path, PaymentSchema.migrations)
         let fixture = PaymentFixture(
             test, test.environment(on: store), ScriptedProvider(), gateway: ScriptedGateway(), configuration: .steady)
         try await EarlierPayments(environment: fixture.environment).enterAll()

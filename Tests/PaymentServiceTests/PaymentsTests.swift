@@ -2,6 +2,7 @@ import Idempotency
 import Money
 import ProviderAPI
 import Resilience
+import ServiceClient
 import ServiceKit
 import Storage
 import StrictJSON
@@ -237,7 +238,7 @@ struct PaymentsTests {
         "a refund that may have been made is not given up because the provider's address says that nothing is there")
     func refundBehindAnotherAddress() async throws {
         let gateway = ScriptedGateway(
-            .succeeded, .unknown("timed_out"), .refused(code: "not-found", detail: "no such page"), .succeeded)
+            .succeeded, .unknown(.timedOut), .refused(code: "not-found", detail: "no such page"), .succeeded)
         let fixture = try PaymentFixture.withGateway(gateway)
         try await fixture.run { client in
             let account = try await client.openWallet("ann", "0")

@@ -3,6 +3,7 @@ import Money
 import ProviderAPI
 import Resilience
 import SeededRandom
+import ServiceClient
 import ServiceKit
 import Storage
 import Synchronization
@@ -69,7 +70,7 @@ final class OutageGateway: ProviderGateway {
         _ call: ProviderCall, at provider: Provider, as requestID: RequestID, in trace: TraceContext
     ) async -> ProviderReply {
         state.withLock { state in
-            guard state.every > 0 else { return .notSent("unreachable") }
+            guard state.every > 0 else { return .notSent(.unreachable) }
             state.asked += 1
             return state.asked.isMultiple(of: state.every) ? .succeeded : .throttled(after: nil)
         }
@@ -115,16 +116,16 @@ final class LedgerGateway: ProviderGateway {
     ) async -> ProviderReply {
         state.withLock { state in
             switch Int.random(in: 0..<10, using: &state.random) {
-            case 0: return .notSent("unreachable")
+            case 0: return .notSent(.unreachable)
             case 1: return .throttled(after: .seconds(2))
-            case 2: return .unknown("timed_out")
+            case 2: return .unknown(.timedOut)
             case 3:
                 // Lost on its way, or only late.
                 state.late.append((call, provider))
-                return .unknown("timed_out")
+                return .unknown(.timedOut)
             case 4:
                 _ = Self.carryOut(call, provider, &state)
-                return .unknown("connection_lost")
+                return .unknown(.connectionLost)
             default: return Self.carryOut(call, provider, &state)
             }
         }

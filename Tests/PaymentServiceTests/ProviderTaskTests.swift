@@ -1,4 +1,6 @@
+import ProviderAPI
 import Resilience
+import ServiceClient
 import Testing
 
 @testable import PaymentService
@@ -44,15 +46,15 @@ struct ProviderTaskTests {
             run(&task, .throttled(after: nil), .refused(code: "validation-failed", detail: "no"))
                 == .fail(declineCode: nil, because: "refused: validation-failed"))
         var unknown = ProviderTask(isRefund: false)
-        #expect(isWait(run(&unknown, .unknown("timed_out"), .refused(code: "unauthorized", detail: "no"))))
+        #expect(isWait(run(&unknown, .unknown(.timedOut), .refused(code: "unauthorized", detail: "no"))))
         #expect(unknown.phase == .close)
     }
 
     @Test("waits grow from 1 s, and a provider's own wait is kept, up to ten minutes")
     func waits() {
         var task = ProviderTask(isRefund: false)
-        #expect(isWait(run(&task, .notSent("unreachable")), .seconds(1)))
-        #expect(isWait(run(&task, .notSent("unreachable")), .seconds(2)))
+        #expect(isWait(run(&task, .notSent(.unreachable)), .seconds(1)))
+        #expect(isWait(run(&task, .notSent(.unreachable)), .seconds(2)))
         var throttled = ProviderTask(isRefund: false)
         #expect(isWait(run(&throttled, .throttled(after: .seconds(90))), .seconds(90)))
         #expect(isWait(run(&throttled, .throttled(after: .seconds(9000))), .seconds(600)))
@@ -61,7 +63,7 @@ struct ProviderTaskTests {
     @Test("when no attempt can have been taken, the last one gives up")
     func notTaken() {
         var task = ProviderTask(isRefund: false)
-        #expect(isGivenUp(run(&task, .notSent("unreachable"), .throttled(after: nil), .notSent("unreachable"))))
+        #expect(isGivenUp(run(&task, .notSent(.unreachable), .throttled(after: nil), .notSent(.unreachable))))
     }
 
     @Test(
@@ -71,13 +73,13 @@ struct ProviderTaskTests {
         var task = ProviderTask(isRefund: false)
         for _ in 0..<50 {
             task.begin(isAbandoned: isTaken, maximumAttempts: Self.schedule.maximumAttempts, mayEnd: false)
-            let reply = isTaken ? ProviderReply.unknown("timed_out") : .throttled(after: nil)
+            let reply = isTaken ? ProviderReply.unknown(.timedOut) : .throttled(after: nil)
             #expect(isWait(task.next(after: reply, Self.schedule, mayEnd: false)))
             #expect(task.phase == .send)
         }
-        #expect(isWait(task.next(after: .notSent("unreachable"), Self.schedule, mayEnd: false), .seconds(30)))
+        #expect(isWait(task.next(after: .notSent(.unreachable), Self.schedule, mayEnd: false), .seconds(30)))
         // Old enough at last.
-        let end = run(&task, .notSent("unreachable"))
+        let end = run(&task, .notSent(.unreachable))
         #expect(isTaken ? isWait(end) && task.phase == .close : isGivenUp(end))
     }
 
@@ -86,10 +88,10 @@ struct ProviderTaskTests {
     )
     func closing() {
         var task = ProviderTask(isRefund: false)
-        #expect(isWait(run(&task, .unknown("timed_out"), .notSent("unreachable"), .notSent("unreachable"))))
+        #expect(isWait(run(&task, .unknown(.timedOut), .notSent(.unreachable), .notSent(.unreachable))))
         #expect(task.phase == .close && task.attempts == 3)
         // However long it takes.
-        for _ in 0..<50 { #expect(isWait(run(&task, .unknown("timed_out")))) }
+        for _ in 0..<50 { #expect(isWait(run(&task, .unknown(.timedOut)))) }
         #expect(task.attempts == 3)
         var taken = task
         #expect(run(&taken, .succeeded) == .succeed)
@@ -101,7 +103,7 @@ struct ProviderTaskTests {
     @Test("closing waits at most the longest backoff, and a refusal to close says nothing")
     func closingPace() {
         var task = ProviderTask(phase: .close, attempts: 3, rounds: 20, mayBeTaken: true, isRefund: false)
-        #expect(isWait(run(&task, .notSent("unreachable")), .seconds(30)))
+        #expect(isWait(run(&task, .notSent(.unreachable)), .seconds(30)))
         #expect(isWait(run(&task, .refused(code: "unauthorized", detail: "")), .seconds(30)))
         #expect(task.phase == .close)
     }
@@ -112,7 +114,7 @@ struct ProviderTaskTests {
         #expect(isWait(run(&task, .pending)))
         #expect(task.phase == .ask)
         for _ in 0..<20 { #expect(isWait(run(&task, .pending))) }
-        #expect(isWait(run(&task, .unknown("timed_out"))))
+        #expect(isWait(run(&task, .unknown(.timedOut))))
         #expect(task.attempts == 1 && task.phase == .ask)
         #expect(run(&task, .succeeded) == .succeed)
     }
@@ -191,8 +193,8 @@ struct ProviderTaskTests {
     @Test("a refund that may have been made is asked for until its outcome is known; only then is it given up")
     func refund() {
         var task = ProviderTask(isRefund: true)
-        #expect(isWait(run(&task, .unknown("timed_out"))))
-        for _ in 0..<50 { #expect(isWait(run(&task, .notSent("unreachable")))) }
+        #expect(isWait(run(&task, .unknown(.timedOut))))
+        for _ in 0..<50 { #expect(isWait(run(&task, .notSent(.unreachable)))) }
         // That there is nothing of the name, any router says that lacks the route.
         for code in ["unauthorized", "not-found"] {
             #expect(isWait(run(&task, .refused(code: code, detail: ""))))
@@ -202,6 +204,6 @@ struct ProviderTaskTests {
         #expect(isGivenUp(run(&refused, .refused(code: "refund-exceeds-payment", detail: ""))))
         #expect(run(&task, .succeeded) == .succeed)
         var unreached = ProviderTask(isRefund: true)
-        #expect(isGivenUp(run(&unreached, .notSent("x"), .notSent("x"), .notSent("x"))))
+        #expect(isGivenUp(run(&unreached, .notSent(.unreachable), .notSent(.unreachable), .notSent(.unreachable))))
     }
 }

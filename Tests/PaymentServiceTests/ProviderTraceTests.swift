@@ -1,5 +1,7 @@
 import Correlation
 import Money
+import ProviderAPI
+import ServiceClient
 import ServiceKit
 import Storage
 import TestSupport
@@ -11,7 +13,7 @@ import Tracing
 @Suite("Traces of payments through providers", .timeLimit(.minutes(5)))
 struct ProviderTraceTests {
     private let tracer = RecordingTracer()
-    private let gateway = ScriptedGateway(.unknown("timed_out"), .succeeded)
+    private let gateway = ScriptedGateway(.unknown(.timedOut), .succeeded)
     private let fixture: PaymentFixture
 
     init() throws {

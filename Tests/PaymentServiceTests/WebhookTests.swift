@@ -1,5 +1,6 @@
 import ProviderAPI
 import Resilience
+import ServiceClient
 import ServiceKit
 import Storage
 import StrictJSON
@@ -106,7 +107,7 @@ struct WebhookTests {
     )
     func early() async throws {
         let refused = ProviderReply.refused(code: "unauthorized", detail: "no")
-        let gateway = ScriptedGateway(.notSent("unreachable"), refused, .succeeded)
+        let gateway = ScriptedGateway(.notSent(.unreachable), refused, .succeeded)
         let fixture = try fixture(gateway)
         try await fixture.run { client in
             let id = try await withdraw(client)
@@ -206,8 +207,8 @@ struct WebhookTests {
     )
     func pace() async throws {
         let gateway = ScriptedGateway(
-            .notSent("unreachable"), .pending, .throttled(after: .seconds(20)),
-            .unknown("unavailable", after: .seconds(9)))
+            .notSent(.unreachable), .pending, .throttled(after: .seconds(20)),
+            .unknown(.unavailable, after: .seconds(9)))
         let fixture = try fixture(gateway)
         try await fixture.run { client in
             let id = try await deposit(client, fixture)

@@ -32,10 +32,7 @@ public struct TestEnvironment: Sendable {
         let time = ManualTime()
         let sleeper = RecordingSleeper(advancing: time, maximum: maximumSleeps)
         let log = LogRecorder()
-        store = try SQLiteStore(
-            path: nil,
-            migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + migrations,
-            loop: MultiThreadedEventLoopGroup.singleton.any())
+        store = try .ofService(at: nil, migrations)
         let seed = Mutex<UInt64>(0)
         environment = ServiceEnvironment(
             store: store, keys: keys, time: time, sleeper: sleeper,
@@ -51,6 +48,19 @@ public struct TestEnvironment: Sendable {
         self.time = time
         self.sleeper = sleeper
         self.log = log
+    }
+}
+
+extension SQLiteStore {
+    /// The store of a service, with its own tables and those that every service has.
+    ///
+    /// - Parameters:
+    ///   - path: nil is in memory.
+    ///   - migrations: of its own tables; fewer than there are make a store that an earlier version has left.
+    public static func ofService(at path: String?, _ migrations: some Sequence<Migration>) throws -> SQLiteStore {
+        try SQLiteStore(
+            path: path, migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + migrations,
+            loop: MultiThreadedEventLoopGroup.singleton.any())
     }
 }
 

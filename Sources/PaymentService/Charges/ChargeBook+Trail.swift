@@ -4,14 +4,14 @@ import Storage
 
 /// The trails of charges.
 extension ChargeBook {
-    func record(_ event: PaymentEvent, of paymentID: String) throws {
+    func record(_ event: PaymentEvent, of chargeID: String) throws {
         try transaction.run(
             """
             INSERT INTO payment_events (payment_id, sequence, type, refund_id, amount, code, at)
             VALUES (?1, (SELECT ifnull(max(sequence), 0) + 1 FROM payment_events WHERE payment_id = ?1), ?2, ?3, ?4, ?5, ?6)
             """,
             [
-                .text(paymentID), .text(event.kind.rawValue), SQLValue(event.refundID), SQLValue(event.amount),
+                .text(chargeID), .text(event.kind.rawValue), SQLValue(event.refundID), SQLValue(event.amount),
                 SQLValue(event.code), .integer(event.at.milliseconds),
             ])
     }
@@ -29,12 +29,12 @@ extension ChargeBook {
             ])
     }
 
-    /// The events of a payment, oldest first.
+    /// The events of a charge, oldest first.
     ///
     /// - Parameters:
-    ///   - user: whose payment it is now. Of charges that had the id before and were dropped, only this user's are shown (INV-15).
+    ///   - user: whose charge it is now. Of charges that had the id before and were dropped, only this user's are shown (INV-15).
     ///   - cursor: only events after this one.
-    func events(of paymentID: String, for user: String, after cursor: Int64, limit: Int) throws -> [RecordedEvent] {
+    func events(of chargeID: String, for user: String, after cursor: Int64, limit: Int) throws -> [RecordedEvent] {
         try transaction.all(
             """
             SELECT event.sequence, event.type, event.refund_id, event.amount, event.code, event.at, ending.currency
@@ -45,7 +45,7 @@ extension ChargeBook {
             WHERE event.payment_id = ?1 AND event.sequence > ?2 AND (ending.sequence IS NULL OR ending.user_id = ?4)
             ORDER BY event.sequence LIMIT ?3
             """,
-            [.text(paymentID), .integer(cursor), .integer(Int64(limit)), .text(user)]
-        ) { try RecordedEvent($0, of: paymentID) }
+            [.text(chargeID), .integer(cursor), .integer(Int64(limit)), .text(user)]
+        ) { try RecordedEvent($0, of: chargeID) }
     }
 }

@@ -3,7 +3,6 @@ import Idempotency
 import Money
 import ServiceKit
 import Storage
-import StrictJSON
 
 /// Payment's routes for charges and their refunds, which checkouts use.
 struct ChargeRoutes: Sendable {

@@ -64,25 +64,29 @@ struct DeadLetterPlan: Equatable, Sendable {
     }
 
     private var summary: String {
+        let warning =
+            letter.contradictions > 0
+            ? "The provider has said in a message, before or since, that the money of this payment HAS MOVED; its answers did not say so: look at its books first. "
+            : letter.isDoubtful
+                ? "Whether the provider has taken it is NOT CERTAIN: look at its books first. " : ""
         switch action {
-        case .retry where letter.contradictions > 0:
-            """
-            The provider has said in a message that the money of this payment HAS MOVED, and then denied it: look at its books first. The \
-            payment is made anew, once, under an id of its own: if the message was true, it is paid twice.
-            """
+        case .retry where !warning.isEmpty:
+            return """
+                \(warning)The payment is made anew, once, under an id of its own: if the old one has moved, it is paid twice.
+                """
         case .retry:
-            """
-            The payment is made anew, once, under an id of its own; under the old one the provider takes nothing any more. If its \
-            customer has paid again meanwhile, both are paid.
-            """
-        case .discard where letter.contradictions > 0:
-            """
-            The provider has said in a message that the money of this payment HAS MOVED, and then denied it: look at its books first. Nothing \
-            moves here: the payment has failed, and with us its money is where it was before; if the message was true, it has moved at the \
-            provider all the same. It cannot be retried then.
-            """
+            return """
+                The payment is made anew, once, under an id of its own; under the old one the provider takes nothing any more. If its \
+                customer has paid again meanwhile, both are paid.
+                """
+        case .discard where !warning.isEmpty:
+            return """
+                \(warning)Nothing moves here: the payment has failed, and with us its money is where it was before; if it has moved at the \
+                provider, it stays there and is entered nowhere. It cannot be retried then.
+                """
         case .discard:
-            "Nothing moves: the payment has failed, and its money is where it was before. It cannot be retried then."
+            return
+                "Nothing moves: the payment has failed, and its money is where it was before. It cannot be retried then."
         }
     }
 

@@ -109,12 +109,20 @@ enum PaymentsCorrections {
         END;
         """)
 
-    /// Earlier versions took "too many requests" from anybody for proof that the provider took nothing, and forgot messages that said
-    /// otherwise. What they have sent and not settled may have been taken: it is asked about, or closed, before anything is given back.
+    /// Earlier versions took "too many requests" from anybody, a proxy too, for proof that the provider took nothing, and forgot messages
+    /// that said otherwise. What was sent so and is not settled may have been taken: it is asked about, or closed, before anything is given
+    /// back. What was given up so says that of itself. An asking that never left took nothing.
     static let evidence = Migration(
         "payments that were sent may have been taken",
         """
-        UPDATE payments SET may_be_taken = 1 WHERE status = 'processing' AND attempts > 0;
+        UPDATE payments SET may_be_taken = 1 WHERE status = 'processing' AND attempts > 0 AND (
+            attempts > 100
+            OR EXISTS (SELECT 1 FROM payments_trail AS event WHERE event.payment_id = payments.payment_id
+                AND event.type = 'unanswered' AND event.code NOT LIKE 'the provider cannot be reached:%'));
+        UPDATE dead_letters SET reason = '\(DeadLetter.doubt)' || reason
+        WHERE resolution IS NULL AND reason LIKE '%none of which was taken' AND EXISTS (
+            SELECT 1 FROM payments_trail AS event WHERE event.payment_id = dead_letters.payment_id
+                AND event.type = 'unanswered' AND event.code NOT LIKE 'the provider cannot be reached:%');
         """)
 
     private static let eventsOfPayments = """

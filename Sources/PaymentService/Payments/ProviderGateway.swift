@@ -49,50 +49,21 @@ struct HTTPProviderGateway: ProviderGateway {
     func perform(
         _ call: ProviderCall, at provider: Provider, as requestID: RequestID, in trace: TraceContext
     ) async -> ProviderReply {
-        guard let client = clients[provider] else { return .notSent("no address") }
+        guard let client = clients[provider] else { return .notSent(.unreachable) }
         let context = CallContext(
             requestID: requestID, trace: trace, user: "",
             deadline: Deadline(after: timeout, on: time))
         switch call {
-        case .pay(let command): return ProviderReply(await client.pay(command, context))
-        case .payment(let command): return ProviderReply(await client.payment(command, context))
-        case .cancel(let command): return ProviderReply(await client.cancel(command, context))
-        case .refund(let command): return ProviderReply(await client.refund(command, context))
-        case .refundStatus(let command): return ProviderReply(await client.refundStatus(command, context))
+        case .pay(let command): return await client.pay(command, context)
+        case .payment(let command): return await client.payment(command, context)
+        case .cancel(let command): return await client.cancel(command, context)
+        case .refund(let command): return await client.refund(command, context)
+        case .refundStatus(let command): return await client.refundStatus(command, context)
         }
     }
 }
 
 extension ProviderReply {
-    package init(_ outcome: PaymentOutcome) {
-        self =
-            switch outcome {
-            case .succeeded: .succeeded
-            case .pending: .pending
-            case .declined(let code): .declined(code: code)
-            case .canceled: .canceled
-            case .notFound: .notFound
-            case .refused(let refusal): .refused(code: refusal.code, detail: refusal.detail)
-            case .throttled(let after): .throttled(after: after)
-            case .unavailable(let trouble): .notSent(trouble.rawValue)
-            case .unknown(let trouble, let after): .unknown(trouble.rawValue, after: after)
-            case .contradicted(let how): .contradicted(how)
-            }
-    }
-
-    fileprivate init(_ outcome: RefundOutcome) {
-        self =
-            switch outcome {
-            case .succeeded: .succeeded
-            case .notFound: .notFound
-            case .refused(let refusal): .refused(code: refusal.code, detail: refusal.detail)
-            case .throttled(let after): .throttled(after: after)
-            case .unavailable(let trouble): .notSent(trouble.rawValue)
-            case .unknown(let trouble, let after): .unknown(trouble.rawValue, after: after)
-            case .contradicted(let how): .contradicted(how)
-            }
-    }
-
     /// In one word, for metrics.
     var name: String {
         switch self {

@@ -1,5 +1,6 @@
 import Correlation
 import ProviderAPI
+import ServiceClient
 import Tracing
 
 /// The span of one asking of a provider, in a trace of its own that points to the request by which the payment was made: that
@@ -26,7 +27,7 @@ struct ProviderSpan {
         span.updateAttributes { $0["checkout.provider.answer"] = reply.name }
         switch reply {
         case .succeeded, .pending, .declined, .canceled, .notFound, .refused, .throttled: span.end()
-        case .notSent(let trouble), .unknown(let trouble, _): span.fail(trouble)
+        case .notSent(let trouble), .unknown(let trouble, _): span.fail(trouble.rawValue)
         case .contradicted(let how): span.fail("contradicted", how)
         }
     }

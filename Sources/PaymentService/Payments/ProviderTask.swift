@@ -1,29 +1,8 @@
+import ProviderAPI
 import Resilience
 import ServiceClient
 
-/// What the provider has said, or has not.
-package enum ProviderReply: Hashable, Sendable {
-    /// The money has moved.
-    case succeeded
-    /// It will say later.
-    case pending
-    /// No money has moved and none will; the provider keeps that under the reference.
-    case declined(code: String)
-    /// Nothing was taken under the reference and nothing ever will be.
-    case canceled
-    /// Nothing was taken under the reference so far.
-    case notFound
-    /// Another refusal, by the code of its problem. It says nothing of what an earlier asking did, unless the code does.
-    case refused(code: String, detail: String)
-    /// This asking took nothing; ask again after the wait.
-    case throttled(after: Duration?)
-    /// This asking never left.
-    case notSent(String)
-    /// This asking may have been taken.
-    case unknown(String, after: Duration? = nil)
-    /// An answer about other money than was asked about: a fault of the provider's, which settles nothing.
-    case contradicted(String)
-
+extension ProviderReply {
     /// What the provider says in its own words: for the log and for operators, and not for customers, to whom the code is told.
     var detail: String? {
         switch self {
@@ -46,7 +25,7 @@ package enum ProviderReply: Hashable, Sendable {
     var pausesProvider: Bool {
         switch self {
         case .throttled: pause > .zero
-        case .unknown(let trouble, _): trouble == CallTrouble.unavailable.rawValue && pause > .zero
+        case .unknown(let trouble, _): trouble == .unavailable && pause > .zero
         case .succeeded, .pending, .declined, .canceled, .notFound, .refused, .notSent, .contradicted: false
         }
     }
@@ -148,10 +127,10 @@ struct ProviderTask: Hashable, Sendable {
         case .throttled:
             return notTaken(schedule, reply.pause, "the provider asks to be left alone for a while", mayEnd)
         case .notSent(let trouble):
-            return notTaken(schedule, .zero, "the provider cannot be reached: \(trouble)", mayEnd)
+            return notTaken(schedule, .zero, "the provider cannot be reached: \(trouble.rawValue)", mayEnd)
         case .unknown(let trouble, _):
             if phase == .send { mayBeTaken = true }
-            return notTaken(schedule, reply.pause, "the provider's answer is not known: \(trouble)", mayEnd)
+            return notTaken(schedule, reply.pause, "the provider's answer is not known: \(trouble.rawValue)", mayEnd)
         case .contradicted:
             // Whatever it has taken under our reference, it is not what we have asked for: nothing is entered, and nothing given
             // back, before it answers about our payment.

@@ -3,6 +3,7 @@ import Money
 import PaymentService
 import ProviderAPI
 import Resilience
+import ServiceClient
 
 /// What the outside providers of payments know to be true, by the references that they were asked under.
 final class ProviderBooks: Sendable {
@@ -77,14 +78,14 @@ struct SimulatedGateway: ProviderGateway {
     func perform(
         _ call: ProviderCall, at provider: Provider, as requestID: RequestID, in trace: TraceContext
     ) async -> ProviderReply {
-        guard incarnation.isAlive else { return await incarnation.wait(orOnDeath: .unknown("dead")) { _ in } }
+        guard incarnation.isAlive else { return await incarnation.wait(orOnDeath: .unknown(.connectionLost)) { _ in } }
         let books = world.books
         let (number, asking) = books.with(call.reference) { entry in
             entry.askings += 1
             return (entry.number, entry.askings)
         }
         let name = "payment>\(provider.rawValue) \(call.name) \(number) #\(asking)"
-        return await incarnation.wait(orOnDeath: .unknown("dead")) { answer in
+        return await incarnation.wait(orOnDeath: .unknown(.connectionLost)) { answer in
             _ = world.points.pass("\(name) before asking", incarnation)
             guard incarnation.isAlive else { return }
             let behaviour = behaviour(name, call, asking)
@@ -102,20 +103,20 @@ struct SimulatedGateway: ProviderGateway {
                     let reply = carryOut(call, provider)
                     give(call.isMixedUp && asking <= 7 ? call.aboutOtherMoney : reply, after: .milliseconds(5))
                 }
-            case .notSent: give(.notSent("unreachable"), after: time)
+            case .notSent: give(.notSent(.unreachable), after: time)
             case .elsewhere:
                 switch call {
                 case .payment, .refundStatus: give(.notFound, after: time)
                 case .pay, .cancel, .refund: give(.refused(code: "not-found", detail: "no such page"), after: time)
                 }
             case .throttled: give(.throttled(after: .seconds(2)), after: time)
-            case .unknownBefore: give(.unknown("timed_out"), after: .seconds(1))
+            case .unknownBefore: give(.unknown(.timedOut), after: .seconds(1))
             case .unknownAfter:
                 world.scheduler.after(time, nil) { _ = carryOut(call, provider) }
-                give(.unknown("timed_out"), after: .seconds(1))
+                give(.unknown(.timedOut), after: .seconds(1))
             case .lands:
                 world.scheduler.after(.seconds(7), nil) { _ = carryOut(call, provider) }
-                give(.unknown("timed_out"), after: .seconds(1))
+                give(.unknown(.timedOut), after: .seconds(1))
             }
             _ = world.points.pass("\(name) after asking", incarnation)
         }
@@ -249,10 +250,10 @@ extension ProviderCall {
     fileprivate var aboutOtherMoney: ProviderReply {
         guard let command,
             let other = try? command.amount.adding(Money(minorUnits: 1, currency: command.amount.currency))
-        else { return .unknown("garbled") }
+        else { return .unknown(.garbled) }
         let answered = ProviderCommand(reference: command.reference, kind: command.kind, amount: other)
         let payment = ProviderPayment(
             id: "mixed up", command: answered, status: .succeeded, refunded: .zero(other.currency))
-        return ProviderReply(PaymentOutcome(payment, about: command))
+        return ProviderReply(payment, about: command)
     }
 }

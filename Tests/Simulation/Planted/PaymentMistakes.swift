@@ -1,13 +1,14 @@
 import Correlation
 import PaymentService
 import ProviderAPI
+import ServiceClient
 import Storage
 
 extension PlantedMistakes {
     /// Mistakes with payments through outside providers.
     static let payments: [Mistake] = [
         gateway("payment-unknown-is-nothing", "An answer of a provider that never came is taken for nothing taken.") {
-            if case .unknown = $1 { return .notSent("unreachable") }
+            if case .unknown = $1 { return .notSent(.unreachable) }
             return $1
         },
         gateway("payment-unknown-is-success", "An answer of a provider that never came is taken for a yes.") {
