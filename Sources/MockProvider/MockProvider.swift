@@ -36,16 +36,12 @@ public enum MockProvider {
             configuration: configuration, identifiers: environment.identifiers,
             metrics: WebhookMetrics(environment.metrics), logger: environment.logger)
         let sender = WebhookSender(environment: environment, outbox: outbox, transport: transport)
-        func periodic(_ name: String, _ body: @escaping @Sendable () async throws -> Void) -> PeriodicTask {
-            PeriodicTask(
-                name: name, interval: interval, sleeper: environment.sleeper, logger: environment.logger, body: body)
-        }
         return BuiltService(
             routes: MockProviderRoutes(environment: environment, configuration: configuration, outbox: outbox)
                 .catalogue(),
             background: [
-                periodic("deliver webhooks") { try await sender.deliverDue() },
-                periodic("settle pending payments") { try await settleDue(environment, outbox) },
+                environment.periodic("deliver webhooks", interval) { try await sender.deliverDue() },
+                environment.periodic("settle pending payments", interval) { try await settleDue(environment, outbox) },
             ],
             measure: {
                 let count = try await environment.store.transaction { transaction in

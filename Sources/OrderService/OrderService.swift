@@ -39,9 +39,7 @@ public enum OrderService {
         for (name, baseURL, breaker) in dependencies {
             let probe = BreakerProbe(breaker) { await isReady(baseURL, transport) }
             service.background.append(
-                PeriodicTask(
-                    name: "probe of \(name)", interval: BreakerProbe.interval, sleeper: environment.sleeper,
-                    logger: environment.logger, body: { await probe.look() }))
+                environment.periodic("probe of \(name)", BreakerProbe.interval) { await probe.look() })
         }
         return service
     }
@@ -86,14 +84,6 @@ public enum OrderService {
 
         package func service(checks: [HealthCheck] = []) -> BuiltService {
             let routes = OrderRoutes(environment: environment, log: log, runner: runner, configuration: configuration)
-            func periodic(
-                _ name: String, _ interval: Duration, overlaps: Bool = false,
-                _ body: @escaping @Sendable () async throws -> Void
-            ) -> PeriodicTask {
-                PeriodicTask(
-                    name: name, interval: interval, overlaps: overlaps, sleeper: environment.sleeper,
-                    logger: environment.logger, body: body)
-            }
             let desk = SagaDesk(log: log, logger: environment.logger)
             return BuiltService(
                 routes: routes.catalogue(), operatorRoutes: SagaRoutes(desk: desk).catalogue(),
@@ -101,12 +91,16 @@ public enum OrderService {
                 background: [
                     // Services are stopped from the last to the first, each when the one after it has ended: leases are
                     // renewed for as long as anybody drives a saga.
-                    periodic("lease renewal", configuration.leaseDuration / 3) { [recovery] in
+                    environment.periodic("lease renewal", configuration.leaseDuration / 3) { [recovery] in
                         try await recovery.renewLeases()
                     },
-                    periodic("recovery", recoveryInterval, overlaps: true) { [recovery] in await recovery.takeUpDue() },
-                    periodic("waiting sagas", recoveryInterval) { [recovery] in try await recovery.makeWaitingDue() },
-                    periodic("orphaned sagas", configuration.leaseDuration) { [orphanNet] in
+                    environment.periodic("recovery", recoveryInterval, overlaps: true) { [recovery] in
+                        await recovery.takeUpDue()
+                    },
+                    environment.periodic("waiting sagas", recoveryInterval) { [recovery] in
+                        try await recovery.makeWaitingDue()
+                    },
+                    environment.periodic("orphaned sagas", configuration.leaseDuration) { [orphanNet] in
                         try await orphanNet.takeUp()
                     },
                 ],

@@ -3,6 +3,13 @@ import Money
 import Resilience
 import Storage
 
+/// The right to drive one saga. Every write to its record carries the epoch, so that an owner who was thought dead and was
+/// not cannot write any more once another has taken over (hazard 18, INV-13).
+struct Lease: Hashable, Sendable {
+    let orderID: String
+    let epoch: Int64
+}
+
 /// A saga that was put down and is due, or whose lease has run out by the clock on the wall: its owner may be dead, or
 /// be this process, which is late in renewing it or has lost its driver.
 struct WaitingSaga: Hashable, Sendable {

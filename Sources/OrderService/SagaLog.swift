@@ -6,13 +6,6 @@ import ServiceKit
 import StockAPI
 import Storage
 
-/// The right to drive one saga. Every write to its record carries the epoch, so that an owner who was thought dead and was
-/// not cannot write any more once another has taken over (hazard 18, INV-13).
-struct Lease: Hashable, Sendable {
-    let orderID: String
-    let epoch: Int64
-}
-
 /// What connects the story of a saga that is taken up again with its beginning (OP-03, OP-04).
 struct SagaOrigin: Equatable, Sendable {
     /// The request that began it, under which all its calls are logged, whoever makes them.

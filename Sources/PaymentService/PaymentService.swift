@@ -26,9 +26,9 @@ public enum PaymentService {
         var service = parts.service()
         let earlier = EarlierPayments(environment: environment)
         service.background.append(
-            periodic("enter earlier payments", .seconds(60), environment) { try await earlier.enterAll() })
+            environment.periodic("enter earlier payments", .seconds(60)) { try await earlier.enterAll() })
         service.background.append(
-            periodic("check the ledger", LedgerCheck.interval, environment) { await parts.ledgerCheck.begin() })
+            environment.periodic("check the ledger", LedgerCheck.interval) { await parts.ledgerCheck.begin() })
         return service
     }
 
@@ -139,15 +139,15 @@ public enum PaymentService {
                 routes: routes,
                 operatorRoutes: operatorRoutes,
                 background: [
-                    periodic("settle open charges", .seconds(2), environment) { [environment, charging, refunding] in
+                    environment.periodic("settle open charges", .seconds(2)) { [environment, charging, refunding] in
                         try await settleOpen(environment, charging, refunding)
                     },
                     // Services are stopped from the last to the first: leases are renewed for as long as anything is taken up.
-                    periodic("payment lease renewal", configuration.lease / 3, environment) { [worker] in
+                    environment.periodic("payment lease renewal", configuration.lease / 3) { [worker] in
                         try await worker.renewLeases()
                     },
-                    periodic("forget webhooks", .seconds(600), environment) { [inbox] in try await inbox.sweep() },
-                    periodic("payment worker", configuration.pollInterval, environment) { [worker] in
+                    environment.periodic("forget webhooks", .seconds(600)) { [inbox] in try await inbox.sweep() },
+                    environment.periodic("payment worker", configuration.pollInterval) { [worker] in
                         try await worker.fill()
                     },
                 ],
@@ -166,14 +166,6 @@ public enum PaymentService {
         Charges and refunds, users' accounts, and the ledger under them. A checkout charges by itself; use it directly to charge \
         for something else, to give money back of a completed order, or to put money into an account that checkouts are paid from.
         """)
-
-    private static func periodic(
-        _ name: String, _ interval: Duration, _ environment: ServiceEnvironment,
-        _ body: @escaping @Sendable () async throws -> Void
-    ) -> PeriodicTask {
-        PeriodicTask(
-            name: name, interval: interval, sleeper: environment.sleeper, logger: environment.logger, body: body)
-    }
 
     private static func measure(_ metrics: ChargeMetrics, _ environment: ServiceEnvironment) async throws {
         let (charges, refunds) = try await environment.store.transaction { transaction in

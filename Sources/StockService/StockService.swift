@@ -24,11 +24,7 @@ public enum StockService {
 
     package static func build(_ environment: ServiceEnvironment, reservationTimeToLive: Duration) -> BuiltService {
         let routes = StockRoutes(environment: environment, reservationTimeToLive: reservationTimeToLive)
-        let sweep = PeriodicTask(
-            name: "reservation sweep", interval: .seconds(1), sleeper: environment.sleeper, logger: environment.logger
-        ) {
-            try await Self.sweep(environment)
-        }
+        let sweep = environment.periodic("reservation sweep", .seconds(1)) { try await Self.sweep(environment) }
         return BuiltService(
             routes: routes.catalogue(), operatorRoutes: ReservationDesk(environment: environment).catalogue(),
             background: [sweep])

@@ -62,4 +62,13 @@ public final class ServiceEnvironment: Sendable {
     public func detach<T: Sendable>(_ work: @escaping @Sendable () async -> T) -> Task<T, Never> {
         Task(executorPreference: executor, operation: work)
     }
+
+    /// Does something at once and then again and again, until the service stops. - Parameters: as for `PeriodicTask`.
+    public func periodic(
+        _ name: String, _ interval: Duration, overlaps: Bool = false,
+        _ body: @escaping @Sendable () async throws -> Void
+    ) -> PeriodicTask {
+        PeriodicTask(
+            name: name, interval: interval, overlaps: overlaps, sleeper: sleeper, logger: logger, body: body)
+    }
 }

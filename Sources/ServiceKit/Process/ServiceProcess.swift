@@ -222,9 +222,7 @@ public struct ServiceProcess: Sendable {
 
     /// Forgets keys whose time is over, in steps between which requests are served.
     private func keySweeper(_ environment: ServiceEnvironment) -> PeriodicTask {
-        PeriodicTask(
-            name: "key sweep", interval: .seconds(10), sleeper: environment.sleeper, logger: environment.logger
-        ) {
+        environment.periodic("key sweep", .seconds(10)) {
             try await environment.stepByStep {
                 let deleted = try await environment.store.transaction { transaction in
                     try environment.keys.forgetExpired(
