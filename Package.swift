@@ -205,7 +205,7 @@ let package = Package(
                 "ServiceClient",
                 "ServiceKit",
                 "StockAPI", "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting,
-                lifecycle, logging, nioCore, nioPosix, tracing,
+                lifecycle, logging, nioCore, tracing,
             ]),
         tests(
             "ServiceKitTests",
@@ -236,7 +236,6 @@ let package = Package(
                 "Storage", "StrictJSON", "TestSupport", httpTypes, hummingbird, hummingbirdTesting, lifecycle, logging,
                 tracing,
                 nioCore,
-                nioPosix,
             ]),
     ]
 )

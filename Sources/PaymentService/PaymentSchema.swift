@@ -93,5 +93,6 @@ enum PaymentSchema {
             """
         ),
         PaymentsCorrections.evidence,
+        PaymentsCorrections.doubts,
     ]
 }

@@ -1,6 +1,3 @@
-import Idempotency
-import NIOPosix
-import ServiceKit
 import Storage
 
 /// The tables of a service's schema whose rules make SQLite build a temporary table at every write: a list of more than two
@@ -8,9 +5,7 @@ import Storage
 ///
 /// - Parameter migrations: those of the service, besides the ones that every service has.
 public func tablesWithListRules(_ migrations: [Migration]) async throws -> [String] {
-    let store = try SQLiteStore(
-        path: nil, migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + migrations,
-        loop: MultiThreadedEventLoopGroup.singleton.any())
+    let store = try SQLiteStore.ofService(at: nil, migrations)
     let tables = try await store.transaction { transaction in
         try transaction.all("SELECT name, sql FROM sqlite_schema WHERE type = 'table' LIMIT 1000", []) { row in
             (name: row.text(0), sql: row.text(1))

@@ -68,11 +68,12 @@ struct DeadLetterPlan: Equatable, Sendable {
             letter.contradictions > 0
             ? "The provider has said in a message, before or since, that the money of this payment HAS MOVED; its answers did not say so: look at its books first. "
             : letter.isDoubtful
-                ? "Whether the provider has taken it is NOT CERTAIN: look at its books first. " : ""
+                ? "Whether the provider has taken this payment is NOT CERTAIN: look at its books first. " : ""
         switch action {
         case .retry where !warning.isEmpty:
             return """
-                \(warning)The payment is made anew, once, under an id of its own: if the old one has moved, it is paid twice.
+                \(warning)The payment is made anew, once, under an id of its own: if the old one has moved, it is paid twice. If its \
+                customer has paid again meanwhile, both are paid.
                 """
         case .retry:
             return """

@@ -19,7 +19,7 @@ struct DeadLetter: Hashable, Sendable {
     /// How often the provider has said in a message, before or since, that the money has moved.
     let contradictions: Int64
 
-    /// How the reason begins of one that was given up on less evidence than is asked for now (`PaymentsCorrections.evidence`).
+    /// How the reason begins of one that was given up on less evidence than is asked for now (`PaymentsCorrections.doubts`).
     static let doubt = "not certain, as an earlier version decided it: "
     var isDoubtful: Bool { reason.hasPrefix(Self.doubt) }
 }

@@ -111,7 +111,7 @@ enum PaymentsCorrections {
 
     /// Earlier versions took "too many requests" from anybody, a proxy too, for proof that the provider took nothing, and forgot messages
     /// that said otherwise. What was sent so and is not settled may have been taken: it is asked about, or closed, before anything is given
-    /// back. What was given up so says that of itself. An asking that never left took nothing.
+    /// back. An asking that never left took nothing.
     static let evidence = Migration(
         "payments that were sent may have been taken",
         """
@@ -119,10 +119,21 @@ enum PaymentsCorrections {
             attempts > 100
             OR EXISTS (SELECT 1 FROM payments_trail AS event WHERE event.payment_id = payments.payment_id
                 AND event.type = 'unanswered' AND event.code NOT LIKE 'the provider cannot be reached:%'));
+        """)
+
+    /// What earlier versions gave up on such evidence says so of itself: after an answer that anybody may have given, the last of which
+    /// stands in the reason alone, or after more askings than the trail keeps.
+    static let doubts = Migration(
+        "payments that were given up may have been taken",
+        """
         UPDATE dead_letters SET reason = '\(DeadLetter.doubt)' || reason
-        WHERE resolution IS NULL AND reason LIKE '%none of which was taken' AND EXISTS (
-            SELECT 1 FROM payments_trail AS event WHERE event.payment_id = dead_letters.payment_id
-                AND event.type = 'unanswered' AND event.code NOT LIKE 'the provider cannot be reached:%');
+        WHERE resolution IS NULL AND reason <> 'the provider has taken nothing, and will take nothing any more'
+            AND reason NOT LIKE '%refund-exceeds-payment%' AND (
+                reason LIKE 'the provider asks to be left alone%'
+                OR reason LIKE 'refused: http-%' OR reason LIKE 'http-%'
+                OR EXISTS (SELECT 1 FROM payments WHERE payments.payment_id = dead_letters.payment_id AND attempts > 100)
+                OR EXISTS (SELECT 1 FROM payments_trail AS event WHERE event.payment_id = dead_letters.payment_id
+                    AND event.type = 'unanswered' AND event.code NOT LIKE 'the provider cannot be reached:%'));
         """)
 
     private static let eventsOfPayments = """
