@@ -21,7 +21,7 @@ DEPLOY = ROOT / "deploy"
 # OP-02, and where each must be.
 EVERYWHERE = ("http_server_request_duration_seconds", "checkout_build_info", "process_cpu_seconds_total",
               "process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds",
-              "store_transaction_duration_seconds")
+              "store_transaction_duration_seconds", "store_size_bytes", "store_disk_available_bytes", "store_disk_size_bytes")
 OF_ORDER = ("http_client_request_duration_seconds", "checkout_total", "checkout_saga_duration_seconds", "checkout_sagas",
             "checkout_limbo_minor_units", "idempotency_requests_total", "retry_attempts_total", "saga_compensations_total",
             "circuit_breaker_state")

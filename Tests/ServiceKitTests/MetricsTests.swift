@@ -1,4 +1,5 @@
 import CoreMetrics
+import Foundation
 import HTTPTypes
 import Hummingbird
 import Idempotency
@@ -139,6 +140,41 @@ struct MetricsTests {
             #expect(value("process_open_fds").flatMap { Double($0) }.map { $0 > 2 } == true)
             #expect(value("process_start_time_seconds").flatMap { Double($0) }.map { $0 > 1_600_000_000 } == true)
         #endif
+    }
+
+    @Test(
+        "a scrape says how large the store's files are and how much room their disk has; a store in memory has neither"
+    )
+    func storeFiles() async throws {
+        let test = try TestEnvironment(migrations: [])
+        func scrape(_ path: String?) async throws {
+            let environment = ServiceEnvironment(
+                store: test.store, storePath: path, keys: test.environment.keys, logger: test.environment.logger,
+                registry: registry)
+            let service = BuiltService(routes: RouteCatalogue())
+            #expect(try await service.test(in: environment) { try await $0.get("/metrics") }.status == 200)
+        }
+        try await scrape(nil)
+        #expect(value(#"store_size_bytes{file="database"}"#) == nil)
+        #expect(value("store_disk_available_bytes") == nil)
+
+        let directory = try TemporaryDirectory()
+        let path = "\(directory.path)/some.sqlite"
+        try Data(count: 8192).write(to: URL(filePath: path))
+        try await scrape(path)
+        #expect(value(#"store_size_bytes{file="database"}"#) == "8192")
+        #expect(value(#"store_size_bytes{file="log"}"#) == "0")
+        try Data(count: 4152).write(to: URL(filePath: "\(path)-wal"))
+        try await scrape(path)
+        #expect(value(#"store_size_bytes{file="log"}"#) == "4152")
+        let size = try #require(value("store_disk_size_bytes").flatMap { Double($0) })
+        let available = try #require(value("store_disk_available_bytes").flatMap { Double($0) })
+        #expect(available > 0 && available <= size && size > 8192)
+
+        try FileManager.default.removeItem(atPath: path)
+        try await scrape(path)
+        #expect(try test.log.events("some metrics cannot be read").count == 1)
+        #expect(value(#"store_size_bytes{file="database"}"#) == "8192")
     }
 
     @Test("what is not measured has no route")

@@ -25,6 +25,9 @@ public enum ServiceMetrics {
         MetricFamily(
             "store_transaction_failures_total", .counter,
             "Transactions that the store did not take, by why."),
+        MetricFamily("store_size_bytes", .gauge, "Size of the store's files: the database, and the log beside it."),
+        MetricFamily("store_disk_available_bytes", .gauge, "Room that is left on the disk of the store."),
+        MetricFamily("store_disk_size_bytes", .gauge, "Size of the disk of the store."),
         SpanCounters.family,
         MetricFamily("checkout_build_info", .gauge, "Always 1; the labels say which build this is."),
         MetricFamily("process_cpu_seconds_total", .total, "Processor time used, in user and system mode."),

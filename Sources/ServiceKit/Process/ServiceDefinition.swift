@@ -71,7 +71,9 @@ public struct BuiltService: Sendable {
         let storeCheck = HealthCheck.store(environment.store, time: environment.time)
         HealthRoutes(checks: [storeCheck] + checks, drain: drain, version: checkoutVersion).add(to: &routes)
         if let registry = environment.registry {
-            MetricsRoute(registry: registry, measure: measure, logger: environment.logger).add(to: &routes)
+            MetricsRoute(
+                registry: registry, storePath: environment.storePath, measure: measure, logger: environment.logger
+            ).add(to: &routes)
         }
         if let service = routes.service { DocumentRoutes(routes, of: service).add(to: &routes) }
         return routes

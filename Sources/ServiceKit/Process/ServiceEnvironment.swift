@@ -14,6 +14,8 @@ import Storage
 public final class ServiceEnvironment: Sendable {
     /// The service's database.
     public let store: any Store
+    /// The file of that database; nil if it is in memory.
+    public let storePath: String?
     /// What is known of each key; used inside the store's transactions.
     public let keys: any IdempotencyStore
     /// The clocks.
@@ -37,6 +39,7 @@ public final class ServiceEnvironment: Sendable {
     /// An environment; the defaults are the machine's.
     public init(
         store: any Store,
+        storePath: String? = nil,
         keys: any IdempotencyStore,
         time: any TimeSource = SystemTime(),
         sleeper: any Sleeper = ClockSleeper(),
@@ -47,6 +50,7 @@ public final class ServiceEnvironment: Sendable {
         traces: Traces? = nil
     ) {
         self.store = store
+        self.storePath = storePath
         self.keys = keys
         self.time = time
         self.sleeper = sleeper

@@ -136,7 +136,7 @@ public struct ServiceProcess: Sendable {
         let traces = exporter?.traces
         let measured = MeasuredStore(store, metrics: registry, time: SystemTime())
         let environment = ServiceEnvironment(
-            store: traces.map { TracedStore(measured, traces: $0) } ?? measured,
+            store: traces.map { TracedStore(measured, traces: $0) } ?? measured, storePath: lock?.databasePath,
             keys: MeasuredIdempotencyStore(keys, metrics: registry), logger: logger, executor: executor,
             registry: registry, traces: traces)
         let service = try await definition.build(settings, environment)
