@@ -99,12 +99,14 @@ final class GroupCommit: Sendable {
     /// One transaction on the connection. The hooks are told how it ends.
     private func inTransaction(_ body: (Database, _ hooks: inout TransactionHooks) throws -> Void) throws {
         var hooks = TransactionHooks()
+        var isCommitting = false
         do {
             try database.inDatabase { connection in
                 // Not the library's own transactions, which prepare these statements anew each time.
                 try connection.cachedStatement(sql: "BEGIN IMMEDIATE").execute()
                 do {
                     try body(connection, &hooks)
+                    isCommitting = true
                     try connection.cachedStatement(sql: "COMMIT").execute()
                 } catch {
                     // After some errors SQLite has rolled back by itself.
@@ -117,9 +119,11 @@ final class GroupCommit: Sendable {
             hooks.rolledBack()
             // The commit's own error comes from the library, which does not say what the system said.
             guard let error = error as? DatabaseError else { throw error }
-            throw StoreError(
-                code: error.extendedResultCode.rawValue, message: error.message ?? "no message",
-                systemError: database.inDatabase { sqlite3_system_errno($0.sqliteConnection) })
+            let (code, message) = (error.extendedResultCode.rawValue, error.message ?? "no message")
+            let systemError = database.inDatabase { sqlite3_system_errno($0.sqliteConnection) }
+            throw isCommitting
+                ? StoreError(ofCommit: code, message: message, systemError: systemError)
+                : StoreError(code: code, message: message, systemError: systemError)
         }
     }
 }

@@ -12,7 +12,7 @@ extension Store {
     /// its group throws, and the commit may fail after it has run: effects outside the transaction belong after this call or
     /// in `Transaction.onCommit`, or are taken back by `Transaction.onRollback`. It may run on another thread than its caller.
     ///
-    /// - Throws: what `body` throws, after its writes are undone; or a `StoreError`, and then nothing was written.
+    /// - Throws: what `body` throws, after its writes are undone; or a `StoreError`, whose cases say what of it may be stored all the same.
     @inlinable @inline(__always)
     public func transaction<T: Sendable>(
         _ body: @escaping @Sendable (any Transaction) throws -> T

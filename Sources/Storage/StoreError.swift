@@ -10,7 +10,7 @@ import GRDBSQLite
 /// SQLITE_IOERR_SHMSIZE, a macro that Swift cannot import.
 private let indexCannotGrow = SQLITE_IOERR | 19 << 8
 
-/// Why the store did not do what it was asked. In each case nothing was written.
+/// Why the store did not do what it was asked. Nothing was written, but where a case says otherwise.
 public enum StoreError: Error, Equatable, CustomStringConvertible {
     /// The disk, or the bound set on the file, is full.
     case full
@@ -24,6 +24,10 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
     case failed(String)
     /// The file is the store of something else, or lacks a step of the schema that came before one which it has.
     case foreign(String)
+    /// The disk was full when the commit was already in the log, whole and synchronised, and only its entry into the log's index was missing.
+    /// This process does not see it, and its next commit writes over it; but if the process ends before that, the next one finds it
+    /// there. So it is neither done nor undone: repeated under its key, it is done once.
+    case uncertain(String)
     /// The disk failed to write or to synchronise, or the file is damaged. What is on the disk is not known any more; the
     /// process must end and recover by reading it anew (hazard 53).
     ///
@@ -35,12 +39,24 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
         case .full: "the disk is full: make room; what was stored is safe"
         case .overloaded: "too much work is waiting for the store"
         case .closed: "the store is closed"
+        case .uncertain(let message):
+            "\(message): the disk is full, and whether this was stored is known to the next process; make room"
         case .constraint(let message), .failed(let message), .foreign(let message), .fatal(let message, _): message
         }
     }
 }
 
 extension StoreError {
+    /// The store's view of a commit that has failed.
+    ///
+    /// SQLite writes what is committed to the log, synchronises it, and enters it in the index then (`sqlite3WalFrames`). An index that
+    /// cannot grow leaves a whole commit in the log, which the next process to read it takes for one.
+    init(ofCommit code: Int32, message: String, systemError: Int32) {
+        self =
+            code == indexCannotGrow
+            ? .uncertain(message) : StoreError(code: code, message: message, systemError: systemError)
+    }
+
     /// The store's view of a result code of SQLite.
     ///
     /// - Parameter systemError: what the system said to the last failing call; 0 when it is not known.
@@ -85,10 +101,18 @@ extension StoreError {
         }
     }
 
+    /// Whether what was asked may be stored all the same.
+    public var leavesDoubt: Bool {
+        switch self {
+        case .uncertain, .fatal: true
+        case .full, .constraint, .failed, .foreign, .overloaded, .closed: false
+        }
+    }
+
     /// Whether the error concerns the whole transaction and not one statement of it.
     var failsGroup: Bool {
         switch self {
-        case .full, .fatal: true
+        case .full, .uncertain, .fatal: true
         case .constraint, .failed, .foreign, .overloaded, .closed: false
         }
     }

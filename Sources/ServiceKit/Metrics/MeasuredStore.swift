@@ -39,7 +39,7 @@ struct MeasuredStore: Store {
 
 extension StoreError {
     /// All that `label` may be.
-    static let labels = ["closed", "overloaded", "full", "constraint", "failed", "fatal"]
+    static let labels = ["closed", "overloaded", "full", "uncertain", "constraint", "failed", "fatal"]
 
     /// Which error it is, in one word.
     var label: String {
@@ -47,6 +47,7 @@ extension StoreError {
         case .closed: "closed"
         case .overloaded: "overloaded"
         case .full: "full"
+        case .uncertain: "uncertain"
         case .constraint: "constraint"
         // A store that is foreign is never opened, so nothing of it is measured.
         case .failed, .foreign: "failed"
