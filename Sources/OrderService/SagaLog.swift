@@ -108,7 +108,7 @@ final class SagaLog: Sendable {
         return last
     }
 
-    /// Stores where the saga stands. At an end that is what has become of its key as well.
+    /// Stores where the saga stands. At an end that is what has become of its key as well. Its rounds count anew: they are those of a step.
     ///
     /// - Parameter attempts: the failed ones since it was stored last; none, where all goes well.
     /// - Returns: false when another owner has taken over; nothing is stored then.
@@ -118,7 +118,7 @@ final class SagaLog: Sendable {
         return try await store.transaction { transaction in
             let changed = try transaction.run(
                 """
-                UPDATE orders SET status = ?, saga = ?, total = ?, currency = ?, updated_at = ?
+                UPDATE orders SET status = ?, saga = ?, total = ?, currency = ?, updated_at = ?, rounds = 0
                 WHERE order_id = ? AND status = 'pending' AND epoch = ?
                 """,
                 [

@@ -103,6 +103,21 @@ struct LeaseTests {
         #expect(try await step(left) == next)
     }
 
+    @Test(
+        "a step that is stored has had no rounds yet, whatever the one before it took: the next process counts from there"
+    )
+    func newStep() async throws {
+        let log = process()
+        let left = try await fixture.leave(.charging(.sample), in: log)
+        let lease = SagaLog.firstLease(left.plan.orderID)
+        #expect(
+            try await log.putDown(order(left, .charging(.sample)), lease, for: .zero, rounds: 7, parkedFor: nil))
+        let taken = try await taken(left, by: log)
+        #expect(try await fixture.row(left.plan.orderID).rounds == 7)
+        #expect(try await log.save(order(left, .releasing(.sample, then: .cancel)), taken.lease))
+        #expect(try await fixture.row(left.plan.orderID).rounds == 0)
+    }
+
     @Test("an order that has ended is not changed any more, not even under the epoch that has ended it (INV-17)")
     func ended() async throws {
         let log = process()
