@@ -99,6 +99,33 @@ struct UnansweredChargeTests {
         #expect(provider.charges.count == 1)
     }
 
+    @Test(
+        "a charge that comes while an earlier asking under its id is just being forgotten is not stored, and may come again"
+    )
+    func whileDropped() async throws {
+        let test = try TestEnvironment(migrations: PaymentSchema.migrations)
+        let store = GatedStore(test.store)
+        let provider = ScriptedProvider()
+        let fixture = PaymentFixture(test, test.environment(on: store), provider)
+        let (asked, dropped) = (Gate(), Gate())
+        provider.scriptCharges(.wait(asked, then: .unavailable), .answer(.unavailable))
+        try await fixture.run { client in
+            async let first = client.charge(id: "c", key: "a")
+            await asked.arrival()
+            store.holdNext(at: dropped)
+            asked.open()
+            await dropped.arrival()
+            #expect(try await client.charge(id: "c", key: "b").code == "request-in-progress")
+            #expect(try await client.get("/charges/c").status == 404)
+            dropped.open()
+            let forgotten = try await first
+            #expect(forgotten.code == "provider-unavailable")
+            // Asked for a first time, the provider's word that it has done nothing counts.
+            #expect(try await client.charge(id: "c", key: "b").code == "provider-unavailable")
+            #expect(try await client.charge(id: "c", key: "b").status == 200)
+        }
+    }
+
     // MARK: - The settler
 
     @Test("a charge that an earlier process left pending is settled without its client, and its key then replays it")

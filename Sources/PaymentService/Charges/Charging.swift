@@ -150,8 +150,13 @@ struct Charging: Sendable {
             let isItsOwnKey = id == key.value
             return .reply(isItsOwnKey ? Self.outcome(of: charge) : try settleKey(of: charge, now: now, in: transaction))
         case .unavailable, .unknown, nil:
-            try book.insert(charge)
-            return take(charge, isFirst: true, in: transaction)
+            // Before anything is stored: an earlier asking under this id, of which nothing is left, may not be over yet. Stored all the same, the
+            // charge would be pending, and nobody would ask for it a first time. Thrown, which undoes the claim.
+            guard case .ask(let taken, let isFirst) = take(charge, isFirst: true, in: transaction) else {
+                throw Problem.inProgress
+            }
+            try book.insert(taken)
+            return .ask(taken, isFirst: isFirst)
         }
     }
 
