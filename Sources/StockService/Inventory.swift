@@ -100,14 +100,23 @@ struct Inventory {
         return .success(tombstone)
     }
 
-    /// Cancels reservations whose time is over, at most `limit`. - Returns: how many.
+    /// The longest time that goods are held for, in seconds.
+    static let longestHold: Int64 = 86_400
+
+    /// Cancels reservations whose time is over, at most `limit`; and those whose time is further away than any may be, since they were made before
+    /// the clock was set back (hazard 37). - Returns: how many.
     func expire(limit: Int) throws -> Int {
-        let ids = try transaction.all(
-            "SELECT reservation_id FROM reservations WHERE status = 'reserved' AND expires_at <= ? LIMIT ?",
-            [.integer(now.milliseconds), .integer(Int64(limit))]
-        ) { $0.text(0) }
-        for id in ids { _ = try release(id: id) }
-        return ids.count
+        let reserved = "SELECT reservation_id FROM reservations WHERE status = 'reserved' AND expires_at"
+        func canceled(_ condition: String, _ time: Timestamp, _ limit: Int) throws -> Int {
+            let ids = try transaction.all(
+                "\(reserved) \(condition) ? LIMIT ?", [.integer(time.milliseconds), .integer(Int64(limit))]
+            ) { $0.text(0) }
+            for id in ids { _ = try release(id: id) }
+            return ids.count
+        }
+        let over = try canceled("<=", now, limit)
+        let strayed = try canceled(">", now.advanced(by: .seconds(Self.longestHold)), limit - over)
+        return over + strayed
     }
 
     /// Drops remembered refusals from before a point of time, at most `limit`. - Returns: how many.

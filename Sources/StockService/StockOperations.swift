@@ -35,7 +35,9 @@ enum StockOperations {
         """,
         body: Cart.schema([
             .optional("reservationId", .clientID("An id of the caller's own.")),
-            .optional("ttlSeconds", .integer("How long they are held at the most.", in: 1...86_400, example: 900)),
+            .optional(
+                "ttlSeconds",
+                .integer("How long they are held at the most.", in: 1...Inventory.longestHold, example: 900)),
         ]),
         example: #"{"itemId":1,"quantity":2}"#, answers: [.init("Reserved.", Reservation.schema)],
         problems: [.itemNotFound, .insufficientStock, .reservationStateConflict])

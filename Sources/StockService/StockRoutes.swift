@@ -38,7 +38,7 @@ struct StockRoutes: Sendable {
         var reader = try ObjectReader(command.body)
         let lines = Cart.lines(from: &reader)
         let reservationID = reader.clientID("reservationId", required: false)
-        let ttlSeconds = reader.integer("ttlSeconds", in: 1...86_400, required: false)
+        let ttlSeconds = reader.integer("ttlSeconds", in: 1...Inventory.longestHold, required: false)
         try reader.finish()
         guard let lines else { throw Problem(.validationFailed, "The command has no lines.") }
 

@@ -148,7 +148,7 @@ struct DeadLetterDeskTests {
 
 extension PaymentsConfiguration {
     /// One attempt, and no second.
-    fileprivate static let givingUpAtOnce = PaymentsConfiguration(
+    static let givingUpAtOnce = PaymentsConfiguration(
         backoff: BackoffSchedule(maximumAttempts: 1), giveUpAfter: .zero,
         breaker: CircuitBreaker.Settings(minimumCalls: 1000, consecutiveFailures: 1000))
 }

@@ -516,6 +516,19 @@ struct PaymentWorkerTests {
         }
     }
 
+    @Test("a payment made in the future, as the clock was set back, may be given up (hazard 37)")
+    func madeInTheFuture() async throws {
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway(.notSent(.unreachable)), .givingUpAtOnce)
+        try await fixture.run { client in
+            let id = try await withdraw(client)
+            try await fixture.environment.store.transaction { transaction in
+                _ = try transaction.run("UPDATE payments SET created_at = created_at + 31536000000", [])
+            }
+            try await fixture.work()
+            #expect(try await client.status(ofPayment: id, user: "ann") == "failed")
+        }
+    }
+
     @Test("the age of what is open grows while it is asked about, and is read from an index")
     func age() async throws {
         let gateway = ScriptedGateway(steps: (0..<10).map { _ in .reply(.pending) })

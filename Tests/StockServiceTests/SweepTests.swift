@@ -2,6 +2,7 @@ import Resilience
 import ServiceKit
 import ServiceLifecycle
 import StockAPI
+import Storage
 import TestSupport
 import Testing
 
@@ -64,6 +65,19 @@ struct SweepTests {
         #expect(try await fixture.levels(1) == Levels(onHand: Int64(count), reserved: Int64(count - 7)))
         try await StockService.sweep(fixture.test.environment)
         #expect(try await fixture.levels(1) == Levels(onHand: Int64(count), reserved: 0))
+    }
+
+    @Test("goods that seem to be held for longer than any may be, as the clock was set back, come back now (hazard 37)")
+    func clockSetBack() async throws {
+        try await fixture.stock(1, onHand: 5)
+        _ = try await fixture.reserve("longest", Self.one, timeToLive: .seconds(Inventory.longestHold))
+        try await StockService.sweep(fixture.test.environment)
+        #expect(try await fixture.levels(1)?.reserved == 1)
+        try await fixture.test.store.transaction { transaction in
+            _ = try transaction.run("UPDATE reservations SET expires_at = expires_at + 1", [])
+        }
+        try await StockService.sweep(fixture.test.environment)
+        #expect(try await fixture.levels(1)?.reserved == 0)
     }
 
     @Test("a remembered refusal is forgotten after a day, so many at a time")

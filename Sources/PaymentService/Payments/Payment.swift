@@ -106,6 +106,12 @@ struct Payment: Hashable, Sendable {
     /// payment counts as one that may have been taken.
     var isSaidToHaveMoved = false
 
+    /// Whether it is old enough to be given up for want of an answer; one that seems to be made further in the future than that was made before
+    /// the clock was set back (hazard 37).
+    func mayEnd(at now: Timestamp, after patience: Duration) -> Bool {
+        now >= createdAt.advanced(by: patience) || createdAt > now.advanced(by: patience)
+    }
+
     /// What can still be given back, in minor units.
     var refundable: Int64 { amount.minorUnits - refunding - refunded }
 

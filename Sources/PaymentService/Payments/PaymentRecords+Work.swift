@@ -66,7 +66,7 @@ extension PaymentRecords {
         if payment.isSaidToHaveMoved { taken.task.mayBeTaken = true }
         taken.task.begin(
             isAbandoned: isAbandoned, maximumAttempts: terms.maximumAttempts,
-            mayEnd: now >= payment.createdAt.advanced(by: terms.giveUpAfter))
+            mayEnd: payment.mayEnd(at: now, after: terms.giveUpAfter))
         taken.status = .processing
         taken.leaseOwner = terms.owner
         taken.dueAt = now.advanced(by: terms.lease)

@@ -166,7 +166,7 @@ package final class PaymentWorker: Sendable {
                 if try records.isSaidToHaveMoved(payment.id) { outcome.task.mayBeTaken = true }
                 let decision = outcome.task.next(
                     after: reply, configuration.backoff,
-                    mayEnd: now >= payment.createdAt.advanced(by: configuration.giveUpAfter))
+                    mayEnd: payment.mayEnd(at: now, after: configuration.giveUpAfter))
                 let settled = try records.settle(outcome, decision, pause: reply.pause, at: now)
                 return (outcome, decision, settled)
             }
