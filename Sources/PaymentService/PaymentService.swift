@@ -127,7 +127,7 @@ public enum PaymentService {
             var routes = ChargeDesk(environment: environment, charging: charging, refunding: refunding).catalogue()
             DeadLetterDesk(environment: environment, payments: payments).add(to: &routes)
             PaymentDesk(
-                environment: environment, wake: { [worker] in worker.wake() },
+                environment: environment, payments: payments, wake: { [worker] in worker.wake() },
                 openFor: { [worker] in worker.breakers[$0]?.openFor }
             ).add(to: &routes)
             return routes

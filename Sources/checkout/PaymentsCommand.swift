@@ -7,14 +7,16 @@ import StrictJSON
 struct PaymentsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "payments",
-        abstract: "See payments through providers, and have their provider asked at once: list, show, settle.",
+        abstract:
+            "See payments through providers, have their provider asked at once, or end them by hand: list, show, settle, moved, not-moved.",
         discussion: """
             A payment is open while its provider has not said what became of it. Payment asks again by itself, for as long as it \
-            takes; settle asks now.
+            takes; settle asks now. One that comes to no end all the same is ended by what its provider's own books show: moved, or \
+            not-moved.
 
             \(exitCodes)
             """,
-        subcommands: [List.self, Show.self, Settle.self])
+        subcommands: [List.self, Show.self, Settle.self, Moved.self, NotMoved.self])
 
     enum State: String, CaseIterable, ExpressibleByArgument {
         case open, succeeded, failed, canceled
@@ -75,5 +77,49 @@ struct PaymentsCommand: ParsableCommand {
                 try show(found, asJSON: actor.json) { RecordText.payment($0, now: now) }
             }
         }
+    }
+
+    /// What ending a payment by hand takes.
+    struct Verdict: ParsableArguments {
+        @OptionGroup var target: ChargesCommand.Target
+        @OptionGroup var actor: ActorOptions
+        @Argument(help: "The payment's id.", transform: recordID) var payment: String
+        @Option(help: ArgumentHelp("Carry this plan out, which a dry run has printed.", valueName: "plan"))
+        var commit: String?
+
+        func run(_ verdict: String) async throws {
+            try await actor.act(
+                verdict, on: "payments", payment, commit: commit, query: [("action", verdict)],
+                at: ("--payment", target.payment), client: target.client
+            ) { RecordText.payment($0, now: now) }
+        }
+    }
+
+    struct Moved: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "End an open payment whose money has moved, as its provider's own books show.",
+            discussion: """
+                Without --commit a dry run. The provider is not asked any more, and the payment is entered as it was made: only its own \
+                books are proof.
+
+                \(exitCodes)
+                """)
+        @OptionGroup var verdict: Verdict
+
+        func run() async throws { try await verdict.run("moved") }
+    }
+
+    struct NotMoved: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "End an open payment whose money has not moved, as its provider's own books show.",
+            discussion: """
+                Without --commit a dry run. The payment has failed then, its money is where it was before, and it is a dead letter, which can be \
+                made anew. If the money moves later all the same, it is there twice: make sure that the provider takes nothing any more.
+
+                \(exitCodes)
+                """)
+        @OptionGroup var verdict: Verdict
+
+        func run() async throws { try await verdict.run("not-moved") }
     }
 }

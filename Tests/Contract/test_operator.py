@@ -29,7 +29,7 @@ from stack import SERVICES, Service, binary, clean_environment, eventually, free
 
 WHO = ("--as", "ann", "--reason", "the customer called")
 TOOLS = {"sagas": ("list", "show", "retry", "compensate", "park"), "reservations": ("list", "show", "release"),
-         "charges": ("list", "show", "settle"), "payments": ("list", "show", "settle"),
+         "charges": ("list", "show", "settle"), "payments": ("list", "show", "settle", "moved", "not-moved"),
          "dead-letters": ("list", "show", "retry", "discard"), "audit": (), "top": (), "load": ()}
 ADDRESSES = {"sagas": ("--order", "ORDER_OPERATOR_URL"), "reservations": ("--stock", "STOCK_OPERATOR_URL"),
              **{kind: ("--payment", "PAYMENT_OPERATOR_URL") for kind in ("charges", "payments", "dead-letters")}}
@@ -388,7 +388,7 @@ def test_operator_help_says_what_a_command_does_and_how_it_ends(command):
     (("sagas", "retry", "x", "--as", ""), 64), (("sagas", "retry", "x", "--reason", "..."), 64), (("sagas", "retry", "x", "--reason", " "), 64),
     (("dead-letters", "retry", "x", "--commit", "y"), 64), (("dead-letters", "show", ""), 64), (("load", "--target", "foo"), 64),
     (("charges", "settle", "x"), 64), (("top", "--interval", "0"), 64), (("load", "--clients", "0"), 64), (("load", "--rate", "-1"), 64),
-    (("load", "--abandon", "2"), 64), (("payments", "show", ""), 64), (("payments", "settle", "", "--as", "ann", "--reason", "r"), 64),
+    (("load", "--abandon", "2"), 64), (("payments", "show", ""), 64), (("payments", "moved", "x", "--commit", "y"), 64), (("payments", "not-moved", ""), 64), (("payments", "settle", "", "--as", "ann", "--reason", "r"), 64),
     (("sagas", "list"), 69), (("reservations", "list"), 69), (("charges", "show", "x"), 69), (("dead-letters", "list"), 69), (("top", "--once", "--interval", "0.2"), 69),
     (("load", "--count", "1"), 69),
 ], ids=lambda v: " ".join(v) if isinstance(v, tuple) else str(v))

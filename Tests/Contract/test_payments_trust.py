@@ -63,6 +63,33 @@ def test_T_an_answer_about_another_amount_settles_nothing_until_an_operator_has_
     assert tool("payments", "show", "none", env=env)[0] == 1
 
 
+def test_operator_a_payment_that_comes_to_no_end_is_ended_by_what_its_providers_books_show(bench, ann, account):
+    env = {"PAYMENT_OPERATOR_URL": bench.payment.operator_url}
+    before = bench.api.balance(ann)
+    for verdict, status, more in (("moved", "succeeded", 9_800), ("not-moved", "failed", 0)):
+        bench.provider.faults[:] = ["other amount"]
+        payment = bench.made("deposit", account, 100, ann)
+        eventually(lambda: "other money" in (bench.payment_of(payment, ann).get("lastError") or ""), "it is contradicted", 20)
+
+        def decide():
+            # Refused for the moment in which the provider is being asked about it.
+            code, out, err = tool("payments", verdict, payment, *WHO, "--json", env=env)
+            if code == 1:
+                return None
+            assert code == 0, err
+            plan = json.loads(out)
+            assert plan["action"] == verdict and "books" in plan["summary"] and plan["calls"] == []
+            code, out, err = tool("payments", verdict, payment, "--commit", plan["plan"], *WHO, "--json", env=env)
+            assert code in (0, 1), err
+            return json.loads(out) if code == 0 else None
+        ended = eventually(decide, "it is ended", 20)
+        assert ended["status"] == status and ended["actions"][-1]["action"] == verdict
+        before += more
+        assert bench.api.balance(ann) == before
+        assert tool("payments", verdict, payment, *WHO, env=env)[0] == 1
+    assert assert_json(bench.api.call("GET", "payment", "/ledger/check"))["balanced"] is True
+
+
 def test_P_a_refusal_is_final_by_the_providers_own_word_alone_and_the_customer_reads_its_code(bench, ann, account):
     bench.provider.faults[:] = ["refuse", "forbid"]
     failed = bench.until(bench.made("withdraw", account, 1, ann), ann, "failed")

@@ -54,6 +54,30 @@ struct PaymentDeskTests {
         }
     }
 
+    @Test("the last events of a payment are shown, where there are more than are shown")
+    func lastEvents() async throws {
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway(.refused(code: "limit", detail: "over it")))
+        try await fixture.run { client in
+            let account = try await client.openWallet("bob", "0")
+            let id = try #require(
+                try await client.pay("deposit", from: account, "1", key: "k", user: "bob").text("paymentId"))
+            try await fixture.work()
+            try await fixture.records { records in
+                for _ in 0..<PaymentDesk.eventLimit {
+                    _ = try records.contradict(id, at: .stripe, isRefund: false, now: fixture.test.time.now)
+                }
+            }
+            let shown = try await operate(fixture) { try await $0.get("/payments/\(id)") }
+            let count = try #require(shown.count("events"))
+            #expect(count == PaymentDesk.eventLimit)
+            #expect(shown.integer("events/0/sequence") ?? 0 > 1)
+            #expect(
+                shown.integer("events/\(count - 1)/sequence") == Int64(count)
+                    + (shown.integer("events/0/sequence") ?? 0) - 1)
+            #expect(shown.text("events/\(count - 1)/type") == "contradicted")
+        }
+    }
+
     @Test("a provider's own words are for operators and the log, and its code for the customer")
     func words() async throws {
         let gateway = ScriptedGateway(.refused(code: "limit", detail: "your card 4242 is over its limit"))

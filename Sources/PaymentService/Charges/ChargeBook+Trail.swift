@@ -29,6 +29,14 @@ extension ChargeBook {
             ])
     }
 
+    /// The last events of a charge that a user may see, oldest first.
+    func lastEvents(of chargeID: String, for user: String, limit: Int) throws -> [RecordedEvent] {
+        let last = try transaction.first(
+            "SELECT ifnull(max(sequence), 0) FROM payment_events WHERE payment_id = ?", [.text(chargeID)]
+        ) { $0.integer(0) }
+        return try events(of: chargeID, for: user, after: (last ?? 0) - Int64(limit), limit: limit)
+    }
+
     /// The events of a charge, oldest first.
     ///
     /// - Parameters:

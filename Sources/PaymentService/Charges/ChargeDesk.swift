@@ -74,7 +74,7 @@ struct ChargeDesk: Sendable {
             guard let charge = try Self.charges([id], in: transaction).first else { throw Problem.chargeNotFound }
             return ChargeFile(
                 charge: charge,
-                events: try book.events(of: id, for: charge.charge.user, after: 0, limit: Self.eventLimit),
+                events: try book.lastEvents(of: id, for: charge.charge.user, limit: Self.eventLimit),
                 openRefunds: try transaction.all(
                     """
                     SELECT refund_id FROM refunds WHERE charge_id = ? AND status = 'pending' ORDER BY refund_id

@@ -11,10 +11,11 @@ import StrictJSON
 
 /// Payment's routes for operators about payments through providers: what is open, how far it is, and asking the provider now.
 struct PaymentDesk: Sendable {
-    /// How many events of one payment are shown, the first ones.
+    /// How many events of one payment are shown, the last ones: what both sides say now.
     static let eventLimit = 200
 
     let environment: ServiceEnvironment
+    let payments: Payments
     let wake: @Sendable () -> Void
     /// For how long a provider is left alone because it has failed; nil if it is not.
     let openFor: @Sendable (Provider) -> Duration?
@@ -26,6 +27,9 @@ struct PaymentDesk: Sendable {
         routes.get("/payments", as: Self.list, list)
         routes.get("/payments/:id", as: Self.show, show)
         routes.post("/payments/:id/settle", as: Self.settleOperation, settle)
+        routes.get("/payments/:id/plan", as: Self.plan, plan)
+        routes.post("/payments/:id/moved", as: Self.moved) { try await end($0, $1, .moved) }
+        routes.post("/payments/:id/not-moved", as: Self.notMoved) { try await end($0, $1, .notMoved) }
     }
 
     // MARK: - Routes
@@ -71,11 +75,26 @@ struct PaymentDesk: Sendable {
         return .json(file.json())
     }
 
+    private func plan(_ request: Request, _ context: ServiceContext) async throws -> Response {
+        let verdict: PaymentVerdict = try request.plannedAction()
+        let id = try context.pathParameter("id")
+        let plan = try await environment.store.transaction { try PaymentVerdictPlan(verdict, of: id, in: $0) }
+        return .json { plan.write(to: &$0) }
+    }
+
+    private func end(
+        _ request: Request, _ context: ServiceContext, _ verdict: PaymentVerdict
+    ) async throws -> Response {
+        let id = try context.pathParameter("id")
+        try await payments.end(id, verdict, try request.operatorCommand(context))
+        return .json(try await environment.store.transaction { try Self.file(id, in: $0) }.json())
+    }
+
     private static func file(_ id: String, in transaction: any Transaction) throws -> PaymentFile {
         let records = PaymentRecords(transaction: transaction)
         guard let payment = try records.payment(id) else { throw Problem.paymentNotFound }
         return PaymentFile(
-            payment: payment, events: try records.events(of: id, after: 0, limit: eventLimit),
+            payment: payment, events: try records.lastEvents(of: id, limit: eventLimit),
             actions: try OperatorLog(transaction).actions(on: id))
     }
 
@@ -128,6 +147,27 @@ struct PaymentDesk: Sendable {
         for: .operators, parameters: [.id("The payment.")], body: OperatorCommand.schema,
         answers: [.init("The payment before the answer.", paymentFile)],
         problems: [.paymentNotFound, .paymentStateConflict])
+
+    private static let plan = APIOperation(
+        "planPaymentEnd", "What it would do to end an open payment by hand, without doing it", for: .operators,
+        parameters: [
+            .id("The payment."), .query("action", "The verdict.", .word(of: PaymentVerdict.allCases.map(\.rawValue))),
+        ],
+        answers: [.init("The plan.", OperatorPlan.schema("paymentId"))],
+        problems: [.paymentNotFound, .paymentStateConflict])
+
+    private static let moved = end(
+        "endPaymentAsMoved", "End an open payment whose money has moved, as its provider's own books show")
+    private static let notMoved = end(
+        "endPaymentAsNotMoved", "End an open payment whose money has not moved, as its provider's own books show")
+
+    private static func end(_ id: String, _ summary: String) -> APIOperation {
+        APIOperation(
+            id, summary, "For one that comes to no end by itself. The provider is not asked.", for: .operators,
+            parameters: [.id("The payment.")], body: OperatorCommand.schema,
+            answers: [.init("The payment, which has ended.", paymentFile)],
+            problems: [.paymentNotFound, .paymentStateConflict, .planOutdated])
+    }
 }
 
 extension Payment {

@@ -21,6 +21,14 @@ extension PaymentRecords {
             ])
     }
 
+    /// The last events of a payment, oldest first.
+    func lastEvents(of id: String, limit: Int) throws -> [RecordedEvent] {
+        let last = try transaction.first(
+            "SELECT ifnull(max(sequence), 0) FROM payments_trail WHERE payment_id = ?", [.text(id)]
+        ) { $0.integer(0) }
+        return try events(of: id, after: (last ?? 0) - Int64(limit), limit: limit)
+    }
+
     /// The events of a payment, oldest first. - Parameter cursor: only events after this one.
     func events(of id: String, after cursor: Int64, limit: Int) throws -> [RecordedEvent] {
         try transaction.all(

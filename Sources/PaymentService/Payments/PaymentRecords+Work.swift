@@ -140,6 +140,19 @@ extension PaymentRecords {
             ]) == 1
     }
 
+    /// Takes an open payment that nobody is at work on away from whoever would ask about it next. - Returns: the payment as it is now.
+    func takeByHand(_ payment: Payment, at now: Timestamp) throws -> Payment {
+        let changed = try transaction.run(
+            """
+            UPDATE payments SET epoch = epoch + 1, updated_at = ?
+            WHERE payment_id = ? AND epoch = ? AND status = 'processing' AND lease_owner IS NULL
+            """, [.integer(now.milliseconds), .text(payment.id), .integer(payment.epoch)])
+        guard changed == 1 else { throw StoreError.failed("payment \(payment.id) was looked at and is not free") }
+        var taken = payment
+        taken.epoch += 1
+        return taken
+    }
+
     /// Extends the time of a worker for what it is at work on. - Returns: false when it is not the worker's any more.
     func renew(_ id: String, epoch: Int64, at now: Timestamp, on terms: Terms) throws -> Bool {
         try transaction.run(

@@ -9,7 +9,8 @@ import StrictJSON
 
 /// Takes the messages of providers. A message is a hint that there is an outcome to be asked for: it makes the payment due now,
 /// and what the provider then answers settles it. So a message that comes twice, late, out of order or from somebody who has
-/// stolen the secret can do no more than cause a question, or call a person when the provider's answer is another.
+/// stolen the secret moves nothing. The most that it can do is to hold a payment up: one that is said to have moved is given back only when
+/// the provider says that it will never take it, and where it never says so, a person has to (`PaymentVerdict`).
 package struct WebhookInbox: Sendable {
     /// How long a message is remembered, so that a repetition is known: longer than any provider repeats one.
     static let memory = Duration.seconds(3 * 86_400)
