@@ -139,7 +139,7 @@ let package = Package(
             name: "checkout",
             dependencies: [
                 "Audit", "AuditAPI", "MockProvider", "OperatorTools", "OrderService", "PaymentService", "Resilience",
-                "ServiceClient", "ServiceKit", "StockService", "StrictJSON", argumentParser,
+                "ServiceClient", "ServiceKit", "StockService", "Storage", "StrictJSON", argumentParser,
             ],
             swiftSettings: swiftSettings),
         .target(

@@ -28,22 +28,37 @@ public final class DataDirectoryLock: Sendable {
     /// The beginning of the line that says which file the store was.
     private static let fileMark = "file "
 
+    /// Whether the file must hold a store already: there was one, or somebody says so.
+    public var storeIsExpected: Bool { hadStore || mustExist }
+    private let mustExist: Bool
+
     /// Takes the lock; makes the directory when it is missing.
     ///
+    /// - Parameters:
+    ///   - mustExist: nothing is made, and a store that is missing is an error. The lock file remembers a store only as long as it is there
+    ///     itself: it goes with a disk, or hides behind one that is not mounted.
+    ///   - isToBeReplaced: the store is to be replaced by a copy, whatever has become of it.
     /// - Throws: `DataDirectoryError`.
-    public init(directory: String, service: String) throws(DataDirectoryError) {
+    public init(
+        directory: String, service: String, mustExist: Bool = false, isToBeReplaced: Bool = false
+    ) throws(DataDirectoryError) {
+        self.mustExist = mustExist
+        guard !mustExist || Self.hasContents("\(directory)/\(service).sqlite") else {
+            throw .storeMissing(path: "\(directory)/\(service).sqlite")
+        }
         try Self.makeDirectory(directory)
         path = "\(directory)/\(service).lock"
         databasePath = "\(directory)/\(service).sqlite"
         lockFile = try Self.lock(path, holder: Self.read)
         hadStore = Self.isMarked(lockFile)
         let noted = Self.noted(lockFile)
-        guard !hadStore || Self.hasContents(databasePath) else {
+        guard !hadStore || isToBeReplaced || Self.hasContents(databasePath) else {
             close(lockFile)
             throw .storeGone(path: databasePath, lock: path)
         }
         // SQLite would enter into it what was written to another, and damage it without a word.
-        if let noted, FileIdentity(at: databasePath)?.isSame(as: noted) != true, Self.hasContents("\(databasePath)-wal")
+        if let noted, !isToBeReplaced, FileIdentity(at: databasePath)?.isSame(as: noted) != true,
+            Self.hasContents("\(databasePath)-wal")
         {
             close(lockFile)
             throw .logOfAnother(path: databasePath, lock: path)
@@ -168,6 +183,8 @@ public enum DataDirectoryError: Error, Equatable, CustomStringConvertible {
     case locked(path: String, holder: String)
     /// The directory or the lock file cannot be made or written.
     case unusable(path: String, reason: String)
+    /// There is no store, and `STORE_MUST_EXIST` says that there is one.
+    case storeMissing(path: String)
     /// There was a store, says the lock file, and it is missing or empty.
     case storeGone(path: String, lock: String)
     /// The database is another file than it was, and beside it lies a log that was written for that one.
@@ -177,6 +194,11 @@ public enum DataDirectoryError: Error, Equatable, CustomStringConvertible {
         switch self {
         case .locked(let path, let holder): "\(path) is locked by \(holder)"
         case .unusable(let path, let reason): "\(path) cannot be used: \(reason)"
+        case .storeMissing(let path):
+            """
+            \(path) is missing or empty, and STORE_MUST_EXIST says that there is a store. Is its disk mounted? Else put a backup of it there \
+            (`checkout restore`). Nothing was made
+            """
         case .storeGone(let path, let lock):
             """
             \(path) is missing or empty, and \(lock) says that there was a store. Put it, or a backup of it, back; with a backup, first \

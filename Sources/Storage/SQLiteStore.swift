@@ -27,12 +27,22 @@ public final class SQLiteStore: Store {
 
     /// The connection. A simulation hands it to the store of the next process, as a disk outlives the process that wrote it.
     package let database: DatabaseQueue
+    /// What was done to the schema when the store was opened.
+    public let schema: SchemaChange
     private let loop: any EventLoop
     private let log = WriteAheadLog()
     private let groups: GroupCommit
     /// Where groups are committed; nil is the loop.
     private let aside: DispatchQueue?
     private let queue = Mutex(Queue())
+
+    /// What the opening of a store has found and done.
+    public struct SchemaChange: Equatable, Sendable {
+        /// The steps that it did not have, and has now.
+        public let steps: [String]
+        /// The steps that a newer version has made: this one writes what it knows, and they may want more.
+        public let unknown: [String]
+    }
 
     private struct Queue {
         var waiting: [Work] = []
@@ -66,6 +76,7 @@ public final class SQLiteStore: Store {
     ///   - migrations: every step of the schema, oldest first; those that have run are skipped.
     ///   - loop: where transactions begin and their callers go on.
     ///   - onOpen: called when the file is open and found to be ours, before anything is written to it.
+    ///   - isExpected: whether the file must hold a store already; one without a single table is then an error.
     ///   - maximumPages: a bound on the file's size in pages of 4096 bytes; for tests of a full disk.
     ///   - onFatal: told of a `StoreError.fatal` before the callers are; a service ends its process there.
     /// - Throws: `StoreError`.
@@ -73,6 +84,7 @@ public final class SQLiteStore: Store {
         path: String?,
         migrations: [Migration],
         loop: any EventLoop,
+        isExpected: Bool = false,
         maximumPages: Int? = nil,
         onOpen: () throws -> Void = {},
         onFatal: @escaping @Sendable (StoreError) -> Void = { _ in }
@@ -108,7 +120,12 @@ public final class SQLiteStore: Store {
             for migration in migrations {
                 migrator.registerMigration(migration.name) { try $0.execute(sql: migration.sql) }
             }
-            try Self.checkOwner(of: database, migrator, path)
+            let done = try database.read(migrator.appliedIdentifiers)
+            try Self.checkOwner(
+                path ?? "the store", done: done, ours: Set(migrator.migrations), isExpected: isExpected)
+            schema = SchemaChange(
+                steps: migrator.migrations.filter { !done.contains($0) },
+                unknown: done.subtracting(migrator.migrations).sorted())
             try onOpen()
             try migrator.migrate(database)
             database.inDatabase(log.watch)
@@ -120,13 +137,21 @@ public final class SQLiteStore: Store {
 
     /// A file that somebody has put in the place of ours, as a backup under a wrong name, would be brought up to date as if it were an empty one:
     /// every key would be new again. A store of a newer version has all the steps that we know, and more.
-    private static func checkOwner(of database: DatabaseQueue, _ migrator: DatabaseMigrator, _ path: String?) throws {
-        let done = try database.read(migrator.appliedIdentifiers)
-        let ours = Set(migrator.migrations)
+    ///
+    /// - Parameters:
+    ///   - done: the steps of a schema that have run in the file.
+    ///   - ours: those of this service.
+    ///   - isExpected: whether an empty file is an error as well: `sqlite3` makes one of any name that it does not find.
+    static func checkOwner(_ path: String, done: Set<String>, ours: Set<String>, isExpected: Bool) throws {
+        if isExpected, done.isEmpty {
+            throw StoreError.foreign(
+                "\(path) is empty: it has no store in it. Put this service's own file, or a backup of it, in its place (docs/operations.md, Backup and restore)"
+            )
+        }
         guard let other = done.subtracting(ours).min(), let missing = ours.subtracting(done).min() else { return }
         throw StoreError.foreign(
             """
-            \(path ?? "the store") is the store of something else: it has "\(other)" and lacks "\(missing)". Nothing was changed in it. Put \
+            \(path) is the store of something else: it has "\(other)" and lacks "\(missing)". Nothing was changed in it. Put \
             this service's own file, or a backup of it, in its place (docs/operations.md, Backup and restore)
             """)
     }
@@ -139,6 +164,7 @@ public final class SQLiteStore: Store {
     ) {
         self.database = database
         self.loop = loop
+        schema = SchemaChange(steps: [], unknown: [])
         aside = nil
         groups = GroupCommit(database, log, onFatal: onFatal)
     }

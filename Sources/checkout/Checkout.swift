@@ -21,7 +21,8 @@ struct Checkout: AsyncParsableCommand {
                 subcommands: [
                     SagasCommand.self, ReservationsCommand.self, ChargesCommand.self, PaymentsCommand.self,
                     DeadLettersCommand.self, AuditCommand.self, TopCommand.self, LoadCommand.self,
-                ])
+                ]),
+            CommandGroup(name: "Where the stores are", subcommands: [BackupCommand.self, RestoreCommand.self]),
         ]
     )
 

@@ -21,6 +21,7 @@ struct ServiceConfigurationTests {
         #expect(configuration.dataDirectory == "./var")
         #expect(configuration.logLevel == .info)
         #expect(configuration.backend == .file)
+        #expect(!configuration.storeMustExist)
         #expect(configuration.keyTimeToLive == .seconds(86_400))
         #expect(configuration.shutdownTimeout == .seconds(30))
     }
@@ -49,7 +50,8 @@ struct ServiceConfigurationTests {
             ("HOST", ""), ("PORT", "65536"), ("PORT", "-1"), ("PORT", "http"), ("DATA_DIR", ""),
             ("OPERATOR_HOST", ""), ("OPERATOR_PORT", "65536"),
             ("LOG_LEVEL", "verbose"),
-            ("LOG_LEVEL", "INFO"), ("IDEMPOTENCY_BACKEND", "redis"), ("IDEMPOTENCY_TTL_SECONDS", "0"),
+            ("LOG_LEVEL", "INFO"), ("IDEMPOTENCY_BACKEND", "redis"), ("STORE_MUST_EXIST", "yes"),
+            ("IDEMPOTENCY_TTL_SECONDS", "0"),
             ("IDEMPOTENCY_TTL_SECONDS", "31536001"), ("IDEMPOTENCY_TTL_SECONDS", "1d"),
             ("SHUTDOWN_TIMEOUT_SECONDS", "-1"), ("SHUTDOWN_TIMEOUT_SECONDS", "3601"),
         ])
@@ -59,17 +61,26 @@ struct ServiceConfigurationTests {
         #expect(error.description.hasPrefix("\(name): "))
     }
 
+    @Test("a store that must exist is one in a file")
+    func storeMustExist() throws {
+        #expect(try configuration(["STORE_MUST_EXIST": "true"]).storeMustExist)
+        let error = try #require(throws: ConfigurationError.self) {
+            try configuration(["STORE_MUST_EXIST": "true", "IDEMPOTENCY_BACKEND": "memory"])
+        }
+        #expect(error.name == "STORE_MUST_EXIST")
+    }
+
     @Test("each flag stands for its variable and wins over it")
     func flags() throws {
         let options = try ServiceOptions.parse([
             "--host", "h", "--port", "1", "--data-dir", "d", "--log-level", "error", "--idempotency-backend", "memory",
-            "--idempotency-ttl-seconds", "2", "--shutdown-timeout-seconds", "3",
+            "--idempotency-ttl-seconds", "2", "--shutdown-timeout-seconds", "3", "--store-must-exist", "false",
         ])
         let flags = options.flags.compactMapValues { $0 }
         #expect(
             flags == [
                 "HOST": "h", "PORT": "1", "DATA_DIR": "d", "LOG_LEVEL": "error", "IDEMPOTENCY_BACKEND": "memory",
-                "IDEMPOTENCY_TTL_SECONDS": "2", "SHUTDOWN_TIMEOUT_SECONDS": "3",
+                "IDEMPOTENCY_TTL_SECONDS": "2", "SHUTDOWN_TIMEOUT_SECONDS": "3", "STORE_MUST_EXIST": "false",
             ])
         let configuration = try configuration(flags: flags, ["PORT": "2", "LOG_LEVEL": "nonsense"])
         #expect(configuration.port == 1)

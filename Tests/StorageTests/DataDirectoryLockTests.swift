@@ -94,6 +94,25 @@ struct DataDirectoryLockTests {
         #expect(throws: Never.self) { _ = try lock() }
     }
 
+    @Test("where a store must exist, nothing is made when there is none")
+    func storeMissing() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.file("mount")
+        func lock() throws -> DataDirectoryLock {
+            try DataDirectoryLock(directory: path, service: "stock", mustExist: true)
+        }
+        let missing = DataDirectoryError.storeMissing(path: "\(path)/stock.sqlite")
+        #expect(throws: missing) { try lock() }
+        #expect(!FileManager.default.fileExists(atPath: path))
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        try directory.write("", to: "mount/stock.sqlite")
+        #expect(throws: missing) { try lock() }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: path) == ["stock.sqlite"])
+        try directory.write("a store", to: "mount/stock.sqlite")
+        #expect(try lock().storeIsExpected)
+        #expect(try !DataDirectoryLock(directory: directory.path, service: "other").storeIsExpected)
+    }
+
     @Test("a backup beside the log of the store that it replaces is refused: the log would be entered into it")
     func logOfAnother() throws {
         let directory = try TemporaryDirectory()

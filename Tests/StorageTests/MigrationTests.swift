@@ -47,6 +47,39 @@ struct MigrationTests {
         await #expect(throws: StoreError.self) { try await items(path, [Self.first, other]) }
     }
 
+    @Test("a store says which steps it was given at its opening, and which it has from a newer version")
+    func change() throws {
+        let directory = try TemporaryDirectory()
+        func open(_ migrations: [Migration]) throws -> ([String], [String]) {
+            let store = try SQLiteStore(
+                path: directory.file("a.sqlite"), migrations: migrations,
+                loop: MultiThreadedEventLoopGroup.singleton.any())
+            defer { try? store.close() }
+            return (store.schema.steps, store.schema.unknown)
+        }
+        #expect(try open([Self.first]) == (["first"], []))
+        #expect(try open([Self.first, Self.second]) == (["second"], []))
+        #expect(try open([Self.first, Self.second]) == ([], []))
+        #expect(try open([Self.first]) == ([], ["second"]))
+    }
+
+    @Test("a database without a store in it is refused where there was one, as sqlite3 makes it of any name")
+    func empty() throws {
+        let directory = try TemporaryDirectory()
+        let loop = MultiThreadedEventLoopGroup.singleton.any()
+        func open(isExpected: Bool) throws {
+            try SQLiteStore(
+                path: directory.file("a.sqlite"), migrations: [Self.first], loop: loop, isExpected: isExpected
+            ).close()
+        }
+        try SQLiteStore(path: directory.file("a.sqlite"), migrations: [], loop: loop).close()
+        guard case .foreign(let reason)? = #expect(throws: StoreError.self, performing: { try open(isExpected: true) })
+        else { return }
+        #expect(reason.contains("is empty"))
+        try open(isExpected: false)
+        try open(isExpected: true)
+    }
+
     @Test("a step that fails stops the store from opening and leaves nothing of itself")
     func failing() async throws {
         let directory = try TemporaryDirectory()

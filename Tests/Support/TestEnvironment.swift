@@ -59,7 +59,7 @@ extension SQLiteStore {
     ///   - migrations: of its own tables; fewer than there are make a store that an earlier version has left.
     public static func ofService(at path: String?, _ migrations: some Sequence<Migration>) throws -> SQLiteStore {
         try SQLiteStore(
-            path: path, migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + migrations,
+            path: path, migrations: ServiceDefinition.sharedMigrations + migrations,
             loop: MultiThreadedEventLoopGroup.singleton.any())
     }
 }

@@ -1,4 +1,5 @@
 import Hummingbird
+import Idempotency
 import Logging
 import Prometheus
 import ServiceLifecycle
@@ -16,6 +17,11 @@ public struct ServiceDefinition: Sendable {
     public let metrics: [MetricFamily]
     /// Makes the service from its environment. - Throws: `ConfigurationError`, or what stops it from starting.
     public let build: @Sendable (Settings, ServiceEnvironment) async throws -> BuiltService
+
+    /// Those, and before them the tables that every service has.
+    public var allMigrations: [Migration] { Self.sharedMigrations + migrations }
+    /// The tables that every service has.
+    package static var sharedMigrations: [Migration] { SQLIdempotencyStore.migrations + [HealthCheck.migration] }
 
     /// A definition.
     public init(

@@ -37,6 +37,12 @@ public struct ServiceOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "Whether a missing store stops the start, where otherwise a new one is made, true or false (STORE_MUST_EXIST; default false).",
+            valueName: "flag"))
+    var storeMustExist: String?
+
+    @Option(
+        help: ArgumentHelp(
             "How long a settled key is remembered (IDEMPOTENCY_TTL_SECONDS; default 86400).", valueName: "seconds"))
     var idempotencyTtlSeconds: String?
 
@@ -54,7 +60,8 @@ public struct ServiceOptions: ParsableArguments {
         [
             "HOST": host, "PORT": port, "OPERATOR_HOST": operatorHost, "OPERATOR_PORT": operatorPort,
             "DATA_DIR": dataDir, "LOG_LEVEL": logLevel,
-            "IDEMPOTENCY_BACKEND": idempotencyBackend, "IDEMPOTENCY_TTL_SECONDS": idempotencyTtlSeconds,
+            "IDEMPOTENCY_BACKEND": idempotencyBackend, "STORE_MUST_EXIST": storeMustExist,
+            "IDEMPOTENCY_TTL_SECONDS": idempotencyTtlSeconds,
             "SHUTDOWN_TIMEOUT_SECONDS": shutdownTimeoutSeconds,
         ]
     }
@@ -84,6 +91,8 @@ public struct ServiceConfiguration: Sendable {
     public let logLevel: LogLevel
     /// Where keys and data are kept.
     public let backend: Backend
+    /// Whether a missing store stops the start.
+    public let storeMustExist: Bool
     /// How long a settled key is remembered.
     public let keyTimeToLive: Duration
     /// How long a stop may wait for requests in flight.
@@ -96,8 +105,8 @@ public struct ServiceConfiguration: Sendable {
         case trace, debug, info, notice, warning, error, critical
     }
 
-    /// Reads `HOST`, `PORT`, `OPERATOR_HOST`, `OPERATOR_PORT`, `DATA_DIR`, `LOG_LEVEL`, `IDEMPOTENCY_BACKEND`, `IDEMPOTENCY_TTL_SECONDS`,
-    /// `SHUTDOWN_TIMEOUT_SECONDS`, and OpenTelemetry's variables.
+    /// Reads `HOST`, `PORT`, `OPERATOR_HOST`, `OPERATOR_PORT`, `DATA_DIR`, `LOG_LEVEL`, `IDEMPOTENCY_BACKEND`, `STORE_MUST_EXIST`,
+    /// `IDEMPOTENCY_TTL_SECONDS`, `SHUTDOWN_TIMEOUT_SECONDS`, and OpenTelemetry's variables.
     ///
     /// - Parameter name: the service's, for its spans.
     public init(_ settings: Settings, defaultPort: Int, name: String = "checkout") throws(ConfigurationError) {
@@ -108,6 +117,11 @@ public struct ServiceConfiguration: Sendable {
         dataDirectory = try settings.text("DATA_DIR", default: "./var")
         logLevel = try settings.choice("LOG_LEVEL", default: .info)
         backend = try settings.choice("IDEMPOTENCY_BACKEND", default: .file)
+        storeMustExist = try settings.flag("STORE_MUST_EXIST", default: false)
+        if storeMustExist, backend == .memory {
+            throw ConfigurationError(
+                "STORE_MUST_EXIST", "is true, but IDEMPOTENCY_BACKEND is memory, which keeps no store")
+        }
         keyTimeToLive = try settings.seconds("IDEMPOTENCY_TTL_SECONDS", default: 86_400, in: 0.1...31_536_000)
         shutdownTimeout = try settings.seconds("SHUTDOWN_TIMEOUT_SECONDS", default: 30, in: 0...3600)
         tracing = try OTLPConfiguration(settings, service: name)

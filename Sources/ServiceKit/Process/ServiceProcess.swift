@@ -90,7 +90,9 @@ public struct ServiceProcess: Sendable {
 
         let lock =
             try configuration.backend == .file
-            ? DataDirectoryLock(directory: configuration.dataDirectory, service: definition.name) : nil
+            ? DataDirectoryLock(
+                directory: configuration.dataDirectory, service: definition.name,
+                mustExist: configuration.storeMustExist) : nil
         if lock == nil, DataDirectoryLock.hasStore(in: configuration.dataDirectory, of: definition.name) {
             throw ConfigurationError(
                 "IDEMPOTENCY_BACKEND",
@@ -103,8 +105,9 @@ public struct ServiceProcess: Sendable {
         LogOutput.standard.gather(on: loop)
         let store = try SQLiteStore(
             path: lock?.databasePath,
-            migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + definition.migrations,
+            migrations: definition.allMigrations,
             loop: loop,
+            isExpected: lock?.storeIsExpected ?? false,
             onOpen: { try lock?.noteFile() },
             onFatal: { error in
                 let isDamaged = if case .fatal(_, isDamaged: true) = error { true } else { false }
@@ -119,6 +122,7 @@ public struct ServiceProcess: Sendable {
                 exit(ExitCode.internalError.rawValue)
             }
         )
+        tell(store.schema, hadStore: lock?.storeIsExpected ?? false, logger)
         try lock?.noteStore()
         let keys: any IdempotencyStore
         switch configuration.backend {
@@ -172,6 +176,20 @@ public struct ServiceProcess: Sendable {
         logger.info("stopped")
         try store.close()
         withExtendedLifetime(lock) {}
+    }
+
+    /// What nobody can go back from is in the log: an older version may not be able to work on the store any more.
+    private func tell(_ schema: SQLiteStore.SchemaChange, hadStore: Bool, _ logger: Logger) {
+        if hadStore {
+            for step in schema.steps {
+                logger.notice("the store's schema is of a newer step", metadata: ["step": .string(step)])
+            }
+        }
+        if !schema.unknown.isEmpty {
+            logger.warning(
+                "the store was written by a newer version; whether this one can work on it is not known",
+                metadata: ["steps": .string(schema.unknown.joined(separator: ", "))])
+        }
     }
 
     private func server(

@@ -13,7 +13,7 @@ final class Disk: Sendable {
 
     init(_ migrations: [Migration]) throws {
         store = try SQLiteStore(
-            path: nil, migrations: SQLIdempotencyStore.migrations + [HealthCheck.migration] + migrations,
+            path: nil, migrations: ServiceDefinition.sharedMigrations + migrations,
             loop: SimulatedLoop { _ in })
         database = store.database
         // The disk is emptied between runs. That no service deletes what may not be deleted is looked at in `Audit`.
