@@ -205,7 +205,7 @@ final class SagaRunner: Sendable {
             do {
                 if try await write(log) { return true }
                 environment.logger.warning(
-                    "another process has taken this saga over", metadata: logMetadata(drive, [:]))
+                    "somebody else has taken this saga over, or has ended it", metadata: logMetadata(drive, [:]))
                 try await tellStoredEnd(drive)
                 return false
             } catch StoreError.closed {

@@ -17,7 +17,8 @@ import Synchronization
 public final class DataDirectoryLock: Sendable {
     /// The file of the service's database; made, empty, when it is missing.
     public let databasePath: String
-    private let path: String
+    /// The lock file.
+    let path: String
     private let hadStore: Bool
     private let lockFile: Int32
     private let database: Int32

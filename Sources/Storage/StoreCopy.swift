@@ -97,6 +97,7 @@ public struct StoreCopy: Sendable {
         unlink("\(store)-shm")
         try Self.move(fresh, to: store)
         try lock.noteStore()
+        Self.giveAway(lock.path, toOwnerOf: Self.parent(of: lock.path))
         if hadStore { return old }
         unlink(old)
         return nil
@@ -118,7 +119,11 @@ public struct StoreCopy: Sendable {
             configuration.readonly = true
             configuration.busyMode = .timeout(patience)
             let database = try DatabaseQueue(path: path, configuration: configuration)
-            defer { try? database.close() }
+            defer {
+                try? database.close()
+                // A reader leaves the files beside a database that nobody else has open.
+                for beside in ["\(path)-wal", "\(path)-shm"] { giveAway(beside, toOwnerOf: path) }
+            }
             return try database.inDatabase(body)
         } catch let error as StoreCopyError {
             throw error
@@ -153,9 +158,14 @@ public struct StoreCopy: Sendable {
                 rest = rest.dropFirst(written)
             }
         }
-        // Who restores may be root, and the service is not.
-        var directory = stat()
-        if geteuid() == 0, stat(parent(of: to), &directory) == 0 { fchown(target, directory.st_uid, directory.st_gid) }
+        giveAway(to, toOwnerOf: parent(of: to))
+    }
+
+    /// Who copies and restores may be root, and the service is not: it could not write what root has made.
+    private static func giveAway(_ path: String, toOwnerOf other: String) {
+        var owner = stat()
+        guard geteuid() == 0, stat(other, &owner) == 0 else { return }
+        lchown(path, owner.st_uid, owner.st_gid)
     }
 
     private static func synchronise(_ path: String) throws(StoreCopyError) {

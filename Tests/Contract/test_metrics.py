@@ -59,11 +59,20 @@ class Prometheus:
         self.url = f"http://127.0.0.1:{free_ports(1)[0]}"
         configuration = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
         configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        exporter = f"127.0.0.1:{free_ports(1)[0]}"
         for job in configuration["scrape_configs"]:
-            job["static_configs"] = [{"targets": [f"127.0.0.1:{stack.port(job['job_name'])}"]}]
+            name = job["job_name"]
+            job["static_configs"] = [{"targets": [exporter if name == "edge" else f"127.0.0.1:{stack.port(name)}"]}]
+            if name == "edge":
+                [asked] = job["params"]["target"]
+                job["params"]["target"] = [asked.replace("http://nginx", stack.base)]
         shutil.copy(DEPLOY / "prometheus" / "alerts.yml", directory)
         (directory / "prometheus.yml").write_text(yaml.safe_dump(configuration))
         self.log = open(directory / "prometheus.log", "wb")
+        # As it comes, with the modules of its own.
+        self.exporter = subprocess.Popen(
+            ["prometheus-blackbox-exporter", "--config.file=/etc/prometheus/blackbox.yml", f"--web.listen-address={exporter}"],
+            env=clean_environment({}), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.process = subprocess.Popen(
             ["prometheus", f"--config.file={directory}/prometheus.yml", f"--storage.tsdb.path={directory}/data",
              f"--web.listen-address={self.url.removeprefix('http://')}"],
@@ -83,8 +92,9 @@ class Prometheus:
         return httpx.get(f"{self.url}/-/ready", timeout=10, trust_env=False).status_code == 200
 
     def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(20)
+        for process in (self.process, self.exporter):
+            process.terminate()
+            process.wait(20)
         self.log.close()
 
 
@@ -253,6 +263,7 @@ def test_OP_02_the_alert_rules_are_loaded_and_quiet(watched):
     answer = httpx.get(f"{prometheus.url}/api/v1/rules", timeout=10, trust_env=False).json()
     rules = [r for g in answer["data"]["groups"] for r in g["rules"]]
     assert len(rules) >= 8
+    assert prometheus.number('probe_success{job="edge"}') == 1
     for rule in rules:
         assert rule["health"] == "ok" and rule["state"] == "inactive", rule
 

@@ -128,7 +128,7 @@ struct PaymentDesk: Sendable {
     ).named("PaymentFile")
 
     private static let list = APIOperation(
-        "listOpenPayments", "Payments through providers by state, age and user",
+        "listPayments", "Payments through providers by state, age and user",
         "Open ones by id, and so by age; others in the opposite order.", for: .operators,
         parameters: OperatorSelection.parameters(states),
         answers: [

@@ -79,7 +79,7 @@ extension Payments {
     /// Ends an open payment by what a person has found out. - Throws: `Problem` when the plan is not the one that would be made now, or
     /// `StoreError`. Nothing was done then.
     func end(_ id: String, _ verdict: PaymentVerdict, _ command: OperatorCommand) async throws {
-        let (plan, settled) = try await environment.store.transaction { [environment] transaction in
+        let plan = try await environment.store.transaction { [environment] transaction in
             let records = PaymentRecords(transaction: transaction)
             let now = environment.time.now
             let plan = try PaymentVerdictPlan(verdict, of: id, in: transaction)
@@ -89,13 +89,14 @@ extension Payments {
                 case .moved: .succeed
                 case .notMoved: .giveUp(because: "not moved, as an operator has found out")
                 }
-            let settled = try records.settle(try records.takeByHand(plan.payment, at: now), decision, at: now)
-            guard settled != .lost else { throw StoreError.failed("payment \(id) was looked at and has ended") }
+            // That it contradicts a message is in the trail; nobody has to be called for what they have just decided.
+            guard try records.settle(records.takeByHand(plan.payment, at: now), decision, at: now) != .lost else {
+                throw StoreError.failed("payment \(id) was looked at and has ended")
+            }
             try OperatorLog(transaction).record(command.action(verdict.rawValue, plan: plan.id, at: now), on: id)
-            return (plan, settled)
+            return plan
         }
         metrics.count(plan.payment, verdict == .moved ? .succeeded : .failed)
-        if settled == .contradicted { metrics.received(plan.payment.provider, .contradicted) }
         command.tell(environment.logger, verdict.rawValue, of: ("payment_id", id), plan: plan.id)
     }
 }

@@ -64,7 +64,7 @@ struct Payments: Sendable {
         }
     }
 
-    /// Cancels a payment that nobody has sent; repeated, it answers the same. - Throws: `Problem`, or `StoreError`.
+    /// Cancels a payment that its provider cannot have taken; repeated, it answers the same. - Throws: `Problem`, or `StoreError`.
     func cancel(_ id: String, caller: String) async throws -> Payment {
         let result: Result<(Payment, Bool), Problem> = try await environment.store.transaction {
             [environment] transaction in
@@ -76,7 +76,8 @@ struct Payments: Sendable {
             guard try records.cancel(payment, at: environment.time.now), let canceled = try records.payment(id) else {
                 return .failure(
                     .paymentConflict(
-                        "The payment is \(payment.status.rawValue); only one that was not sent is canceled."))
+                        "The payment is \(payment.status.rawValue); only one that the provider cannot have taken is canceled."
+                    ))
             }
             return .success((canceled, true))
         }

@@ -78,7 +78,7 @@ enum PaymentsOperations {
         problems: [.paymentNotFound, .paymentStateConflict, .refundExceedsPayment, .paymentDeclined, .accountNotFound])
 
     static let cancel = APIOperation(
-        "cancelPayment", "Cancel a payment that no worker has taken up",
+        "cancelPayment", "Cancel a payment that its provider cannot have taken",
         "Whatever was set aside is back in the account. Repeating it changes nothing.",
         parameters: [id], answers: [.init("It is canceled.", Payment.schema)],
         problems: [.paymentNotFound, .paymentStateConflict])
