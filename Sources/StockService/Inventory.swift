@@ -102,6 +102,8 @@ struct Inventory {
 
     /// The longest time that goods are held for, in seconds.
     static let longestHold: Int64 = 86_400
+    /// How far a clock may be set back without a reservation seeming to be held for longer.
+    private static let clockMargin = Duration.seconds(3600)
 
     /// Cancels reservations whose time is over, at most `limit`; and those whose time is further away than any may be, since they were made before
     /// the clock was set back (hazard 37). - Returns: how many.
@@ -115,7 +117,7 @@ struct Inventory {
             return ids.count
         }
         let over = try canceled("<=", now, limit)
-        let strayed = try canceled(">", now.advanced(by: .seconds(Self.longestHold)), limit - over)
+        let strayed = try canceled(">", now.advanced(by: .seconds(Self.longestHold) + Self.clockMargin), limit - over)
         return over + strayed
     }
 

@@ -72,7 +72,8 @@ public final class DataDirectoryLock: Sendable {
         }
         do throws(DataDirectoryError) {
             // Which file it is is noted once it has been opened, and found to be ours.
-            try write(hadStore ? Self.storeMark : "", noted)
+            // A restore that ends before its end leaves no store, and the next start is to know that there must be one.
+            try write(hadStore || isToBeReplaced ? Self.storeMark : "", noted)
         } catch {
             close(database)
             close(lockFile)

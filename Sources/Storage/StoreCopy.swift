@@ -25,6 +25,8 @@ public struct StoreCopy: Sendable {
     /// - Throws: `StoreCopyError`.
     public init(checking path: String, _ migrations: [Migration]) throws(StoreCopyError) {
         let size = try Self.size(of: path)
+        // A part of the store would be read with it here, and left behind when the file alone is put in place.
+        for kind in ["-wal", "-journal"] where (try? Self.size(of: path + kind)) != nil { throw .hasLog(path: path) }
         let (done, complaints) = try Self.reading(path) { connection in
             (
                 try DatabaseMigrator().appliedIdentifiers(connection),
@@ -69,39 +71,49 @@ public struct StoreCopy: Sendable {
         path = copy
     }
 
-    /// Puts the copy in the place of a service's store. What was there, its log included, is kept beside it under another name.
+    /// Brings the copy to the disk of a service's store, beside it: what may find no room is done before any store is touched.
     ///
-    /// At whatever moment this ends, the next start finds the store as it was, or the copy, or nothing, which it refuses.
-    ///
-    /// - Parameters:
-    ///   - lock: of the service's files, made for a store that is to be replaced.
-    ///   - suffix: for the names of what was there, for example a time.
-    /// - Returns: the name under which the old store is kept; nil if there was none.
-    /// - Throws: `StoreCopyError`, `DataDirectoryError`.
-    public func replaceStore(heldBy lock: DataDirectoryLock, keepingOldAs suffix: String) throws -> String? {
-        let store = lock.databasePath
-        let fresh = "\(store).restoring"
-        unlink(fresh)
+    /// - Parameter lock: of the service's files, made for a store that is to be replaced.
+    /// - Throws: `StoreCopyError`.
+    public func stage(besideStoreOf lock: DataDirectoryLock) throws(StoreCopyError) {
+        let staged = Self.staged(lock)
+        unlink(staged)
         do throws(StoreCopyError) {
-            try Self.copyBytes(path, to: fresh)
-            try Self.synchronise(fresh)
+            try Self.copyBytes(path, to: staged)
+            try Self.synchronise(staged)
         } catch {
-            unlink(fresh)
+            unlink(staged)
             throw error
         }
+    }
+
+    /// Puts the copy that was staged in the place of the store. What was there, its log included, is kept beside it under another name.
+    ///
+    /// At whatever moment this ends, the next start finds the store as it was, or the copy, or nothing, which it refuses. If it ends between the
+    /// store and its log, and is done again, the log is kept under the later name.
+    ///
+    /// - Parameter suffix: for the names of what was there, for example a time.
+    /// - Returns: the name under which the old store is kept; nil if there was none.
+    /// - Throws: `StoreCopyError`, `DataDirectoryError`.
+    public static func replaceStore(heldBy lock: DataDirectoryLock, keepingOldAs suffix: String) throws -> String? {
+        let store = lock.databasePath
         let old = "\(store).before-\(suffix)"
-        let hadStore = (try? Self.size(of: store)) != nil
+        guard access(old, F_OK) != 0 else { throw StoreCopyError.exists(path: old) }
+        let hadStore = (try? size(of: store)) != nil
         // The store before its log: a store without its log would be opened as if it were whole.
-        if access(store, F_OK) == 0 { try Self.move(store, to: old) }
-        if access("\(store)-wal", F_OK) == 0 { try Self.move("\(store)-wal", to: "\(old)-wal") }
+        for kind in ["", "-wal", "-journal"] where access(store + kind, F_OK) == 0 {
+            try move(store + kind, to: old + kind)
+        }
         unlink("\(store)-shm")
-        try Self.move(fresh, to: store)
+        try move(staged(lock), to: store)
         try lock.noteStore()
-        Self.giveAway(lock.path, toOwnerOf: Self.parent(of: lock.path))
+        giveAway(lock.path, toOwnerOf: parent(of: lock.path))
         if hadStore { return old }
         unlink(old)
         return nil
     }
+
+    private static func staged(_ lock: DataDirectoryLock) -> String { "\(lock.databasePath).restoring" }
 
     // MARK: - Steps
 
@@ -196,6 +208,8 @@ public enum StoreCopyError: Error, Equatable, CustomStringConvertible {
     case unwritable(path: String, String)
     /// There is something already where the copy is to be.
     case exists(path: String)
+    /// Beside the file lies a log with a part of it.
+    case hasLog(path: String)
     /// It is the store of something else, or of nothing.
     case foreign(String)
     /// SQLite has found it damaged: the first of its complaints.
@@ -206,6 +220,8 @@ public enum StoreCopyError: Error, Equatable, CustomStringConvertible {
         case .unreadable(let path, let reason): "\(path) cannot be read: \(reason)"
         case .unwritable(let path, let reason): "\(path) cannot be written: \(reason)"
         case .exists(let path): "\(path) is there already; nothing was written over it"
+        case .hasLog(let path):
+            "\(path) has a log beside it, which holds a part of it: make one file of both with `checkout backup --data-dir`"
         case .foreign(let reason): reason
         case .damaged(let path, let complaints): "\(path) is damaged: \(complaints.joined(separator: "; "))"
         }

@@ -9,6 +9,9 @@ import GRDBSQLite
 
 /// SQLITE_IOERR_SHMSIZE, a macro that Swift cannot import.
 private let indexCannotGrow = SQLITE_IOERR | 19 << 8
+/// SQLITE_IOERR_WRITE and SQLITE_IOERR_FSYNC, the same.
+private let notWritten = SQLITE_IOERR | 3 << 8
+private let notSynchronised = SQLITE_IOERR | 4 << 8
 
 /// Why the store did not do what it was asked. Nothing was written, but where a case says otherwise.
 public enum StoreError: Error, Equatable, CustomStringConvertible {
@@ -50,11 +53,15 @@ extension StoreError {
     /// The store's view of a commit that has failed.
     ///
     /// SQLite writes what is committed to the log, synchronises it, and enters it in the index then (`sqlite3WalFrames`). An index that
-    /// cannot grow leaves a whole commit in the log, which the next process to read it takes for one.
+    /// cannot grow leaves a whole commit in the log, which the next process to read it takes for one; and what could not be synchronised for want
+    /// of room, as where a file system finds room only then, is as unknown as behind any other failure to (hazard 53).
     init(ofCommit code: Int32, message: String, systemError: Int32) {
-        self =
-            code == indexCannotGrow
-            ? .uncertain(message) : StoreError(code: code, message: message, systemError: systemError)
+        let error = StoreError(code: code, message: message, systemError: systemError)
+        switch error {
+        case .full where code == notSynchronised: self = StoreError(code: code, message: message)
+        case .full where code & 0xFF == SQLITE_IOERR && code != notWritten: self = .uncertain(message)
+        default: self = error
+        }
     }
 
     /// The store's view of a result code of SQLite.

@@ -87,7 +87,7 @@ struct RestoreCommand: ParsableCommand {
         commandName: "restore",
         abstract: "Put copies of stores in the place of those of services that do not run.",
         discussion: """
-            All copies are read before the first store is touched. What was there is kept beside the store, as <service>.sqlite.before-TIME, with \
+            All copies are read, and brought to the stores' disk, before the first store is touched. What was there is kept beside the store, as <service>.sqlite.before-TIME, with \
             its log: remove it when it is not needed any more. Keep nginx stopped until the audit has been read: what customers \
             did after the copies were made is unknown to the services again (docs/operations.md, Backup and restore).
 
@@ -109,8 +109,9 @@ struct RestoreCommand: ParsableCommand {
                 try DataDirectoryLock(directory: directory, service: service.rawValue, isToBeReplaced: true)
             }
             let time = Date.now.formatted(.iso8601.timeSeparator(.omitted).dateSeparator(.omitted))
+            for (copy, lock) in zip(copies, locks) { try copy.stage(besideStoreOf: lock) }
             for (copy, lock) in zip(copies, locks) {
-                let old = try copy.replaceStore(heldBy: lock, keepingOldAs: time)
+                let old = try StoreCopy.replaceStore(heldBy: lock, keepingOldAs: time)
                 try show("\(lock.databasePath): \(copy.bytes) bytes from \(copy.path)")
                 if let old { try show("  what was there is kept as \(old)") }
             }

@@ -131,6 +131,30 @@ struct PaymentVerdictTests {
         }
     }
 
+    @Test(
+        "a plan is outdated when the provider has said meanwhile that the money has moved, or another operator has acted"
+    )
+    func outdatedByNews() async throws {
+        let fixture = try PaymentFixture.withGateway(stuckGateway())
+        try await fixture.run { client in
+            let (_, refund) = try await stuckRefund(client, fixture)
+            @Sendable func plan() async throws -> String? {
+                try await fixture.operate { try await $0.get("/payments/\(refund)/plan?action=not-moved") }.text("plan")
+            }
+            let first = try #require(try await plan())
+            #expect(try await fixture.records { try $0.noteMoved(refund, at: .stripe, isRefund: true) })
+            let body = #"{"operator":"eve","reason":"their books","plan":"\#(first)"}"#
+            let refused = try await fixture.operate { try await $0.post("/payments/\(refund)/not-moved", body) }
+            #expect(refused.code == "plan-outdated")
+            let second = try #require(try await plan())
+            let settled = try await fixture.operate {
+                try await $0.post("/payments/\(refund)/settle", #"{"operator":"ann","reason":"ask"}"#)
+            }
+            #expect(settled.status == 200)
+            #expect(try await plan() != second)
+        }
+    }
+
     @Test("a commit needs the plan that would be made now")
     func outdated() async throws {
         let fixture = try PaymentFixture.withGateway(stuckGateway())

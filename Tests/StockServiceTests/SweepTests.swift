@@ -74,7 +74,7 @@ struct SweepTests {
         try await StockService.sweep(fixture.test.environment)
         #expect(try await fixture.levels(1)?.reserved == 1)
         try await fixture.test.store.transaction { transaction in
-            _ = try transaction.run("UPDATE reservations SET expires_at = expires_at + 1", [])
+            _ = try transaction.run("UPDATE reservations SET expires_at = expires_at + 3600001", [])
         }
         try await StockService.sweep(fixture.test.environment)
         #expect(try await fixture.levels(1)?.reserved == 0)

@@ -1,10 +1,37 @@
-import Storage
+import Foundation
+import GRDBSQLite
 import TestSupport
 import Testing
+
+@testable import Storage
 
 @Suite("SQLite store: failures")
 struct SQLiteStoreFailureTests {
     private let stores = NoteStores()
+
+    /// A result code of SQLite's own, and what the system said.
+    private static let commitFailures: [(code: Int32, system: Int32, label: String)] = [
+        (SQLITE_FULL, 0, "full"), (SQLITE_IOERR | 3 << 8, ENOSPC, "full"), (SQLITE_IOERR | 3 << 8, EDQUOT, "full"),
+        (SQLITE_IOERR | 19 << 8, 0, "uncertain"), (SQLITE_IOERR | 21 << 8, ENOSPC, "uncertain"),
+        (SQLITE_IOERR | 4 << 8, ENOSPC, "fatal"), (SQLITE_IOERR | 4 << 8, EDQUOT, "fatal"),
+        (SQLITE_IOERR | 4 << 8, EIO, "fatal"), (SQLITE_IOERR | 3 << 8, EIO, "fatal"), (SQLITE_BUSY, 0, "failed"),
+    ]
+
+    @Test(
+        "a commit is undone only if it is not in the log: not when the log's index, or the synchronisation, found no room (hazard 52)",
+        arguments: commitFailures)
+    func commit(_ code: Int32, _ system: Int32, _ label: String) {
+        let error = StoreError(ofCommit: code, message: "no", systemError: system)
+        let found =
+            switch error {
+            case .full: "full"
+            case .uncertain: "uncertain"
+            case .fatal(_, let isDamaged): isDamaged ? "damaged" : "fatal"
+            default: "failed"
+            }
+        #expect(found == label)
+        #expect(error.leavesDoubt == (label == "uncertain" || label == "fatal"))
+    }
 
     @Test("a constraint of the schema is reported as such and undoes the body")
     func constraint() async throws {

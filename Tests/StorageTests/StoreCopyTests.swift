@@ -34,6 +34,12 @@ struct StoreCopyTests {
         try FileManager.default.copyItem(atPath: directory.file(from), toPath: directory.file(to))
     }
 
+    private func restore(_ copy: StoreCopy) throws -> String? {
+        let lock = try lock()
+        try copy.stage(besideStoreOf: lock)
+        return try StoreCopy.replaceStore(heldBy: lock, keepingOldAs: "today")
+    }
+
     private func lock() throws -> DataDirectoryLock {
         try DataDirectoryLock(directory: directory.path, service: "stock", isToBeReplaced: true)
     }
@@ -106,6 +112,21 @@ struct StoreCopyTests {
     }
 
     @Test(
+        "a file beside which its log lies is no copy: a part of the store would be left behind; a copy of both is one")
+    func withLog() async throws {
+        let store = try open("stock.sqlite")
+        try await write("in the log", to: store)
+        try copyFile("stock.sqlite", to: "cold.sqlite")
+        try copyFile("stock.sqlite-wal", to: "cold.sqlite-wal")
+        try store.close()
+        #expect(throws: StoreCopyError.hasLog(path: directory.file("cold.sqlite"))) {
+            try StoreCopy(checking: directory.file("cold.sqlite"), tables)
+        }
+        _ = try StoreCopy(of: directory.file("cold.sqlite"), to: directory.file("copy"), tables)
+        #expect(try await notes(in: "copy") == ["in the log"])
+    }
+
+    @Test(
         "a copy takes the place of a store, whose files are kept with its log, and the next start takes it for its own")
     func restored() async throws {
         let first = try open("stock.sqlite")
@@ -121,7 +142,7 @@ struct StoreCopyTests {
             try copyFile(from, to: to)
         }
 
-        let old = try copy.replaceStore(heldBy: try lock(), keepingOldAs: "today")
+        let old = try restore(copy)
         #expect(old == directory.file("stock.sqlite.before-today"))
         #expect(!exists("stock.sqlite-wal") && !exists("stock.sqlite-shm") && !exists("stock.sqlite.restoring"))
         #expect(try await notes(in: "stock.sqlite.before-today") == ["backed up", "later"])
@@ -140,9 +161,28 @@ struct StoreCopyTests {
         #expect(throws: DataDirectoryError.self) {
             try DataDirectoryLock(directory: directory.path, service: "stock")
         }
-        #expect(try copy.replaceStore(heldBy: try lock(), keepingOldAs: "today") == nil)
+        #expect(try restore(copy) == nil)
         #expect(exists("stock.sqlite.before-today-wal") && !exists("stock.sqlite.before-today"))
         #expect(throws: Never.self) { _ = try DataDirectoryLock(directory: directory.path, service: "stock") }
+        #expect(try await notes(in: "stock.sqlite") == [])
+    }
+
+    @Test(
+        "a restore that ends before it has put the copy in place leaves no directory that a service would begin anew in"
+    )
+    func interrupted() throws {
+        _ = try lock()
+        #expect(throws: DataDirectoryError.self) {
+            try DataDirectoryLock(directory: directory.path, service: "stock")
+        }
+    }
+
+    @Test("what an earlier restore has kept is not written over")
+    func keptTwice() async throws {
+        try open("stock.sqlite").close()
+        let copy = try StoreCopy(of: directory.file("stock.sqlite"), to: directory.file("copy"), tables)
+        #expect(try restore(copy) != nil)
+        #expect(throws: StoreCopyError.exists(path: directory.file("stock.sqlite.before-today"))) { try restore(copy) }
         #expect(try await notes(in: "stock.sqlite") == [])
     }
 

@@ -18,7 +18,8 @@ enum PaymentVerdict: String, CaseIterable, Sendable {
 struct PaymentVerdictPlan: Equatable, Sendable {
     let payment: Payment
     let verdict: PaymentVerdict
-    /// Names the plan. That the provider was asked once more, and said the same, makes no other plan.
+    /// Names the plan. That the provider was asked once more, and it came to the same, makes no other plan; what it says in its own words may
+    /// be another each time.
     let id: String
 
     /// - Throws: `Problem` when there is no such payment, or it ends by itself.

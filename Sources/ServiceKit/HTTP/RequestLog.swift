@@ -106,7 +106,7 @@ extension Problem {
             log.error("the store may have stored what it refused", error)
             self.init(
                 .internalError,
-                "The disk is full, and it is not certain whether the request was executed; send it again with its key.")
+                "It is not certain whether the request was executed; send it again with its key.")
         case let error as StoreError:
             log.error("the store refused a transaction", error)
             self.init(.storeUnavailable, "The store cannot be written at the moment; nothing was executed.")
