@@ -108,8 +108,8 @@ struct OrderRoutes: Sendable {
         let (limit, cursor) = try request.page()
         guard cursor.map(IdentifierSource.isIdentifier) ?? true else { throw Problem.badCursor }
         let found = try await log.orders(user: context.user, before: cursor, limit: limit + 1)
-        return Page(found, limit: limit, id: \.record.plan.orderID).response("orders") { order, json in
-            order.write(to: &json, withHistory: false)
+        return Page(found, limit: limit, id: \.id).response("orders") { listed, json in
+            listed.order?.write(to: &json, withHistory: false)
         }
     }
 

@@ -141,16 +141,30 @@ final class SagaLog: Sendable {
         }
     }
 
+    /// An order in a list.
+    struct Listed: Sendable {
+        let id: String
+        /// Nil if a newer version has stored it, and this one cannot read it: it hides none of the others.
+        let order: Order?
+    }
+
     /// A user's orders, newest first, beginning before `before`.
-    func orders(user: String, before: String?, limit: Int) async throws -> [Order] {
+    func orders(user: String, before: String?, limit: Int) async throws -> [Listed] {
         try await store.transaction { transaction in
             try transaction.all(
                 """
-                SELECT saga, operation_key, created_at, updated_at FROM orders
+                SELECT saga, operation_key, created_at, updated_at, order_id FROM orders
                 WHERE user_id = ? AND order_id < ? ORDER BY order_id DESC LIMIT ?
                 """,
                 // Ids are hexadecimal digits and dashes: a tilde sorts after every one of them.
-                [.text(user), .text(before ?? "~"), .integer(Int64(limit))], Self.order)
+                [.text(user), .text(before ?? "~"), .integer(Int64(limit))]
+            ) { row in
+                do {
+                    return Listed(id: row.text(4), order: try Self.order(row))
+                } catch is Unreadable {
+                    return Listed(id: row.text(4), order: nil)
+                }
+            }
         }
     }
 

@@ -65,6 +65,35 @@ struct OrderListTests {
         }
     }
 
+    @Test("an order that only a newer version can read hides none of the others, on whatever page it is")
+    func unreadable() async throws {
+        let fixture = try OrderFixture()
+        try await fixture.run { client in
+            var made: [String] = []
+            for number in 0..<5 {
+                made.append(
+                    try #require(try await client.checkout(key: "key-\(number)", user: "ada").text("orderId")))
+                fixture.test.time.advance(by: .seconds(1))
+            }
+            try await fixture.test.store.transaction { [made] transaction in
+                for id in [made[0], made[3]] {
+                    _ = try transaction.run(
+                        "UPDATE orders SET saga = '{\"version\":99}' WHERE order_id = ?", [.text(id)])
+                }
+            }
+            var (listed, cursor) = ([String](), "")
+            for _ in 0..<5 {
+                let page = try await client.get("/orders?limit=2\(cursor)", user: "ada")
+                #expect(page.status == 200)
+                let count = page.count("orders") ?? 0
+                listed += (0..<count).compactMap { page.text("orders/\($0)/orderId") }
+                guard let next = page.text("nextCursor") else { break }
+                cursor = "&cursor=\(next)"
+            }
+            #expect(listed == [made[4], made[2], made[1]])
+        }
+    }
+
     @Test("a full last page has no cursor")
     func fullLastPage() async throws {
         let fixture = try OrderFixture()
