@@ -229,7 +229,7 @@ def test_OP_02_every_failure_of_the_store_has_its_series_from_the_start(watched)
     """A rate does not see the first failure of a series that begins with it."""
     for service in SERVICES:
         found = samples(scrape(watched[0].direct(service)), "store_transaction_failures_total")
-        assert {dict(k)["error_type"] for k in found} == {"closed", "overloaded", "full", "constraint", "failed", "fatal"}
+        assert {dict(k)["error_type"] for k in found} == {"closed", "overloaded", "full", "uncertain", "constraint", "failed", "fatal"}
 
 
 def test_OP_02_the_ledger_is_checked_without_being_asked(watched):

@@ -516,6 +516,26 @@ struct PaymentWorkerTests {
         }
     }
 
+    @Test("nothing is overdue while its provider wants to be left alone, nor for that time when it is over")
+    func pausedIsNotOverdue() async throws {
+        let fixture = try PaymentFixture.withGateway(ScriptedGateway(.throttled(after: .seconds(500))))
+        @Sendable func overdue() async throws -> Duration {
+            try await fixture.records { try $0.backlog(of: .stripe, at: fixture.test.time.now) }.oldestDue
+        }
+        try await fixture.run { client in
+            let account = try await client.openWallet("bob", "0")
+            _ = try await client.pay("deposit", from: account, "1", key: "one", user: "bob")
+            try await fixture.work()
+            _ = try await client.pay("deposit", from: account, "1", key: "another", user: "bob")
+            fixture.test.time.advance(by: .seconds(499))
+            #expect(try await overdue() == .zero)
+            fixture.test.time.advance(by: .seconds(31))
+            #expect(try await overdue() == .seconds(30))
+            try await fixture.work()
+            #expect(try await overdue() == .zero)
+        }
+    }
+
     @Test("a payment made in the future, as the clock was set back, may be given up (hazard 37)")
     func madeInTheFuture() async throws {
         let fixture = try PaymentFixture.withGateway(ScriptedGateway(.notSent(.unreachable)), .givingUpAtOnce)

@@ -7,7 +7,8 @@ import Storage
 struct Backlog: Hashable, Sendable {
     /// How many payments, up to `PaymentRecords.maximumCounted`.
     let count: Int64
-    /// For how long the one has been due that has waited longest: whether the worker keeps up.
+    /// For how long the one has been due that has waited longest, the time not counted in which its provider has asked to be left alone: whether
+    /// the worker keeps up.
     let oldestDue: Duration
     /// How old the oldest is, however often it was asked about: whether its provider ever brings it to an end.
     let oldestOpen: Duration
@@ -25,7 +26,8 @@ extension PaymentRecords {
             """, [.text(provider.rawValue), .integer(Int64(Self.maximumCounted))]
         ) { ($0.integer(0), $0.optionalInteger(1)) }
         let oldest = try transaction.first(Self.oldest, [.text(provider.rawValue)]) { $0.optionalInteger(0) }
-        return Backlog(count: due?.0 ?? 0, oldestDue: age(due?.1), oldestOpen: age(oldest ?? nil))
+        let dueSince = try due?.1.map { max($0, try lastPauseEnd(of: provider, at: now)?.milliseconds ?? $0) }
+        return Backlog(count: due?.0 ?? 0, oldestDue: age(dueSince), oldestOpen: age(oldest ?? nil))
     }
 
     static let oldest = "SELECT min(created_at) FROM payments WHERE provider = ? AND status IN ('new', 'processing')"

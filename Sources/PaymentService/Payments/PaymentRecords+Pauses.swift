@@ -21,10 +21,15 @@ extension PaymentRecords {
 
     /// Until when a provider wants to be left alone; nil if it does not.
     func pauseEnd(of provider: Provider, at now: Timestamp) throws -> Timestamp? {
+        try lastPauseEnd(of: provider, at: now).flatMap { $0 > now ? $0 : nil }
+    }
+
+    /// When the pause that a provider has asked for last ends, or has ended; nil if it never has.
+    func lastPauseEnd(of provider: Provider, at now: Timestamp) throws -> Timestamp? {
         try transaction.first(
-            "SELECT until FROM provider_pauses WHERE provider = ? AND until > ? AND until <= ?",
+            "SELECT until FROM provider_pauses WHERE provider = ? AND until <= ?",
             [
-                .text(provider.rawValue), .integer(now.milliseconds),
+                .text(provider.rawValue),
                 .integer(now.advanced(by: ProviderTask.longestRetryAfter).milliseconds),
             ]
         ) { Timestamp(milliseconds: $0.integer(0)) }
