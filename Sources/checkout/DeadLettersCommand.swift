@@ -54,23 +54,8 @@ struct DeadLettersCommand: ParsableCommand {
         }
     }
 
-    /// A dry run, or its plan carried out.
-    struct Action: ParsableArguments {
-        @OptionGroup var target: ChargesCommand.Target
-        @OptionGroup var actor: ActorOptions
-        @Argument(help: "The payment's id.", transform: recordID) var payment: String
-        @Option(help: ArgumentHelp("Carry this plan out, which a dry run has printed.", valueName: "plan"))
-        var commit: String?
-
-        func run(_ action: String) async throws {
-            try await actor.act(
-                action, on: "dead-letters", payment, commit: commit, query: [("action", action)],
-                at: ("--payment", target.payment), client: target.client
-            ) { done in
-                done.text("retriedAs").map { "Done: the payment is made anew as \($0)." }
-                    ?? "Done: the payment is let be."
-            }
-        }
+    private static func done(_ letter: JSONNode) -> String {
+        letter.text("retriedAs").map { "Done: the payment is made anew as \($0)." } ?? "Done: the payment is let be."
     }
 
     struct Retry: AsyncParsableCommand {
@@ -82,17 +67,17 @@ struct DeadLettersCommand: ParsableCommand {
 
                 \(exitCodes)
                 """)
-        @OptionGroup var action: Action
+        @OptionGroup var action: PlannedPaymentAction
 
-        func run() async throws { try await action.run("retry") }
+        func run() async throws { try await action.run("retry", on: "dead-letters", DeadLettersCommand.done) }
     }
 
     struct Discard: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Let a payment be that was given up.",
             discussion: "Nothing moves. It cannot be retried then.\n\n\(exitCodes)")
-        @OptionGroup var action: Action
+        @OptionGroup var action: PlannedPaymentAction
 
-        func run() async throws { try await action.run("discard") }
+        func run() async throws { try await action.run("discard", on: "dead-letters", DeadLettersCommand.done) }
     }
 }

@@ -79,22 +79,6 @@ struct PaymentsCommand: ParsableCommand {
         }
     }
 
-    /// What ending a payment by hand takes.
-    struct Verdict: ParsableArguments {
-        @OptionGroup var target: ChargesCommand.Target
-        @OptionGroup var actor: ActorOptions
-        @Argument(help: "The payment's id.", transform: recordID) var payment: String
-        @Option(help: ArgumentHelp("Carry this plan out, which a dry run has printed.", valueName: "plan"))
-        var commit: String?
-
-        func run(_ verdict: String) async throws {
-            try await actor.act(
-                verdict, on: "payments", payment, commit: commit, query: [("action", verdict)],
-                at: ("--payment", target.payment), client: target.client
-            ) { RecordText.payment($0, now: now) }
-        }
-    }
-
     struct Moved: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "End an open payment whose money has moved, as its provider's own books show.",
@@ -104,9 +88,9 @@ struct PaymentsCommand: ParsableCommand {
 
                 \(exitCodes)
                 """)
-        @OptionGroup var verdict: Verdict
+        @OptionGroup var action: PlannedPaymentAction
 
-        func run() async throws { try await verdict.run("moved") }
+        func run() async throws { try await action.run("moved", on: "payments") { RecordText.payment($0, now: now) } }
     }
 
     struct NotMoved: AsyncParsableCommand {
@@ -118,8 +102,28 @@ struct PaymentsCommand: ParsableCommand {
 
                 \(exitCodes)
                 """)
-        @OptionGroup var verdict: Verdict
+        @OptionGroup var action: PlannedPaymentAction
 
-        func run() async throws { try await verdict.run("not-moved") }
+        func run() async throws {
+            try await action.run("not-moved", on: "payments") { RecordText.payment($0, now: now) }
+        }
+    }
+}
+
+/// What an operator does with one payment by a plan: a dry run, or its plan carried out.
+struct PlannedPaymentAction: ParsableArguments {
+    @OptionGroup var target: ChargesCommand.Target
+    @OptionGroup var actor: ActorOptions
+    @Argument(help: "The payment's id.", transform: recordID) var payment: String
+    @Option(help: ArgumentHelp("Carry this plan out, which a dry run has printed.", valueName: "plan"))
+    var commit: String?
+
+    /// - Parameters:
+    ///   - kind: whose routes: `payments`, `dead-letters`.
+    ///   - tell: what to say of the service's answer.
+    func run(_ action: String, on kind: String, _ tell: (JSONNode) -> String) async throws {
+        try await actor.act(
+            action, on: kind, payment, commit: commit, query: [("action", action)],
+            at: ("--payment", target.payment), client: target.client, tell: tell)
     }
 }

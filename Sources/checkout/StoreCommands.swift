@@ -48,6 +48,17 @@ private let storeExitCodes = """
     variable is wrong.
     """
 
+/// Does what may be refused; why is said on standard error then. - Throws: how the process ends.
+private func sayingWhyNot(_ work: () throws -> Void) throws {
+    do {
+        try work()
+    } catch let error as ArgumentParser.ExitCode {
+        throw error
+    } catch {
+        throw ended("\(error)", .failure)
+    }
+}
+
 struct BackupCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "backup",
@@ -66,7 +77,7 @@ struct BackupCommand: ParsableCommand {
 
     func run() throws {
         let directory = try stores.directory()
-        do {
+        try sayingWhyNot {
             try FileManager.default.createDirectory(atPath: to, withIntermediateDirectories: true)
             for service in stores.inOrder {
                 let file = "\(service.rawValue).sqlite"
@@ -74,10 +85,6 @@ struct BackupCommand: ParsableCommand {
                     of: "\(directory)/\(file)", to: "\(to)/\(file)", service.definition.allMigrations)
                 try show("\(copy.path): \(copy.bytes) bytes, sound, as of \(copy.steps) steps of its schema")
             }
-        } catch let error as ArgumentParser.ExitCode {
-            throw error
-        } catch {
-            throw ended("\(error)", .failure)
         }
     }
 }
@@ -101,7 +108,7 @@ struct RestoreCommand: ParsableCommand {
 
     func run() throws {
         let directory = try stores.directory()
-        do {
+        try sayingWhyNot {
             let copies = try stores.inOrder.map { service in
                 try StoreCopy(checking: "\(from)/\(service.rawValue).sqlite", service.definition.allMigrations)
             }
@@ -115,10 +122,6 @@ struct RestoreCommand: ParsableCommand {
                 try show("\(lock.databasePath): \(copy.bytes) bytes from \(copy.path)")
                 if let old { try show("  what was there is kept as \(old)") }
             }
-        } catch let error as ArgumentParser.ExitCode {
-            throw error
-        } catch {
-            throw ended("\(error)", .failure)
         }
     }
 }
