@@ -21,6 +21,22 @@ struct ChargeDeskTests {
         try await fixture.service.testOperators(in: fixture.environment, body)
     }
 
+    @Test("the last events of a charge are shown, where there are more than are shown")
+    func lastEvents() async throws {
+        let id = try #require(try await fixture.run { try await $0.charge() }.text("chargeId"))
+        let now = fixture.test.time.now
+        try await fixture.book { book in
+            for number in 1...ChargeDesk.eventLimit {
+                try book.record(PaymentEvent(kind: .refunded, refundID: "r\(number)", amount: 1, at: now), of: id)
+            }
+        }
+        let shown = try await operate { try await $0.get("/charges/\(id)") }
+        let count = try #require(shown.count("events"))
+        #expect(count == ChargeDesk.eventLimit)
+        #expect(shown.text("events/\(count - 1)/refundId") == "r\(count)")
+        #expect(shown.text("events/0/type") == "refunded")
+    }
+
     private func openCharges() async throws -> RouteResponse { try await operate { try await $0.get("/charges") } }
 
     @Test(

@@ -11,7 +11,7 @@ import StrictJSON
 struct ChargeDesk: Sendable {
     /// How many refunds of one charge are shown and settled at once.
     static let refundLimit = 100
-    /// How many events of one charge are shown, the first ones.
+    /// How many events of one charge are shown, the last ones.
     static let eventLimit = 100
 
     let environment: ServiceEnvironment
