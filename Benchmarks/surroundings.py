@@ -20,7 +20,8 @@ SYNCS = 50
 # Settings of the services that, when they are in the environment, change what is measured.
 SETTINGS = re.compile(
     r"(LOG_LEVEL|IDEMPOTENCY_\w+|CHECKOUT_(?!BIN)\w+|GATEWAY_\w+|RESERVATION_\w+|PAYMENT_TEST_METHODS|STOCK_INITIAL_QUANTITY"
-    r"|SHUTDOWN_TIMEOUT_SECONDS|GLIBC_TUNABLES)")
+    r"|SHUTDOWN_TIMEOUT_SECONDS|GLIBC_TUNABLES|CLIENT_RATE|BREAKER_\w+|SAGA_\w+|WORKER_\w+|PROVIDER_\w+|TRANSACTION_FEE"
+    r"|OTEL_(?!\w*HEADERS)\w+)")  # Headers hold secrets.
 
 
 def output_of(*command: str) -> str | None:

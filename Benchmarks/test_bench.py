@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import re
 import sqlite3
 import tempfile
 import unittest
 from contextlib import closing
 from pathlib import Path
+from unittest import mock
 
 import bench
 import fill
@@ -53,6 +56,22 @@ class ReadingTheKernel(unittest.TestCase):
     def test_the_model_of_the_processor(self):
         self.assertEqual(surroundings.parse_cpu_model("processor\t: 0\nmodel name\t: Fast One\n"), "Fast One")
         self.assertIsNone(surroundings.parse_cpu_model("processor\t: 0\n"))
+
+    def test_every_setting_of_the_services_is_noted_that_is_not_of_the_run_itself(self):
+        documented = (system.ROOT / "docs/settings.md").read_text().split("## Every service")[1].split("## The mock provider")[0]
+        rows = [line.split("|")[1] for line in documented.splitlines() if line.startswith("| `")]
+        names = {name for row in rows for name in re.findall(r"`([A-Z][A-Z_]+)`", row)}
+        of_the_run = re.compile(r"\w*(HOST|PORT|_BASE_URL|_SECRET)|DATA_DIR|STORE_MUST_EXIST")
+        self.assertLess(20, len(names))
+        self.assertEqual({name for name in names if not of_the_run.fullmatch(name) and not surroundings.SETTINGS.fullmatch(name)}, set())
+        self.assertFalse(surroundings.SETTINGS.fullmatch("OTEL_EXPORTER_OTLP_HEADERS"))
+
+    def test_a_run_reaches_nobody_outside(self):
+        theirs = {"STRIPE_BASE_URL": "https://stripe", "WEBHOOK_URL": "https://payment", "LOG_LEVEL": "warning"}
+        with tempfile.TemporaryDirectory() as base, mock.patch.dict(os.environ, theirs):
+            environment = system.System(Path(base)).environment
+        self.assertEqual(environment["LOG_LEVEL"], "warning")
+        self.assertEqual({"STRIPE_BASE_URL", "WEBHOOK_URL"} & set(environment), set())
 
 
 class CountingInstructions(unittest.TestCase):

@@ -184,11 +184,8 @@ class Run:
                     recovery.unsettled))
 
     async def _audit(self) -> list[checks.Violation]:
-        """What the project's own auditor says, if this executable has one."""
+        """What the project's own auditor says."""
         binary = str(self.binary)
-        # An executable without it answers with the help of the whole, and 0.
-        if "--stock" not in (await _output_of(binary, "audit", "--help"))[1]:
-            return []
         flags = {PROVIDER: "--provider-url"}
         urls = [part for name, service in self.system.services.items()
                 for part in (flags.get(name, f"--{name}"), f"http://127.0.0.1:{service.port}")]
@@ -254,11 +251,18 @@ async def run_all(options: Options, binary: Path, data_dir: Path) -> Report:
         run.say("")
 
 
+def directory_of_its_own(chosen: str | None) -> Path:
+    """For the stores and logs of one run, which removes it. In the directory that was chosen there may be anything, a system's stores even."""
+    if not chosen:
+        return Path(tempfile.mkdtemp(prefix="checkout-chaos."))
+    Path(chosen).mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="chaos.", dir=Path(chosen).absolute()))
+
+
 def main() -> int:
     options = parse(sys.argv[1:])
     binary = Path(os.environ["CHECKOUT_BIN"]).absolute()
-    chosen = os.environ.get("DATA_DIR")
-    data_dir = Path(chosen).absolute() if chosen else Path(tempfile.mkdtemp(prefix="checkout-chaos."))
+    data_dir = directory_of_its_own(os.environ.get("DATA_DIR"))
     keep = True
     try:
         report = asyncio.run(run_all(options, binary, data_dir))

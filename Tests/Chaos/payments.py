@@ -82,16 +82,12 @@ class PaymentLoad:
     edge: Client
     rng: random.Random
     run: str
-    enabled: bool = False
     moves: list[Move] = field(default_factory=list)
     _stopping: bool = False
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def open_accounts(self) -> None:
-        """An executable whose Payment has no providers yet is asked for none."""
-        answer = await self.edge.request("GET", "/payment/payments", headers={"X-User-ID": self._user(0)})
-        self.enabled = answer.status == 200
-        for number in range(PAYERS if self.enabled else 0):
+        for number in range(PAYERS):
             body = json.dumps({"initialBalance": {"amount": INITIAL, "currency": "USD"}}).encode()
             answer = await self.edge.request("POST", "/payment/accounts", body, {"X-User-ID": self._user(number)})
             if answer.status != 201:
@@ -102,7 +98,7 @@ class PaymentLoad:
 
     async def run_customers(self) -> None:
         """Until `stop` is called, and everybody knows or has left."""
-        while self.enabled and not self._stopping:
+        while not self._stopping:
             await asyncio.sleep(self.rng.uniform(0.5, 1.5) / RATE)
             if len(self._under_way) < UNDER_WAY:
                 task = asyncio.create_task(self._drive(self._new()))
@@ -149,8 +145,6 @@ class PaymentLoad:
 async def collect(system: System, load: PaymentLoad, until: float) -> Books:
     """Asks every key again when all is quiet, waits until no payment is open, and then asks for everything. - Raises CannotTell."""
     books = Books(load.moves)
-    if not load.enabled:
-        return books
     await at_most(CONCURRENT, load.moves, lambda move: load.settle(move, until))
     users = sorted({move.user for move in load.moves})
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import tempfile
 import unittest
 from pathlib import Path
 
+import chaos
 import options
 from checks import Violation
 from killer import Recovery
@@ -65,6 +67,15 @@ class OptionsTest(unittest.TestCase):
             with self.subTest(arguments), self.assertRaises(SystemExit) as end, contextlib.redirect_stderr(io.StringIO()):
                 options.parse(arguments.split())
             self.assertEqual(end.exception.code, options.EX_USAGE)
+
+
+class DirectoryTest(unittest.TestCase):
+    def test_a_run_has_a_new_directory_within_the_one_that_was_chosen(self) -> None:
+        with tempfile.TemporaryDirectory() as chosen:
+            first, second = chaos.directory_of_its_own(chosen + "/there"), chaos.directory_of_its_own(chosen + "/there")
+            self.assertEqual([path.parent for path in (first, second)], [Path(chosen + "/there")] * 2)
+            self.assertNotEqual(first, second)
+            self.assertEqual(list(first.iterdir()), [])
 
 
 if __name__ == "__main__":

@@ -525,6 +525,14 @@ def test_scripts_up_starts_a_service_again_also_where_its_pid_cannot_be_written(
         file.rmdir()
 
 
+def test_scripts_up_lets_order_find_only_what_it_has_started_itself():
+    """In a shell that is set up for the tools, these are the addresses of a system in use."""
+    (nobody,) = free_ports(1)
+    theirs = f"http://127.0.0.1:{nobody}"
+    with Stack({"STOCK_BASE_URL": theirs, "PAYMENT_BASE_URL": theirs}) as stack:
+        assert_first(Api.through_nginx(stack).checkout(new_key()))
+
+
 def test_scripts_up_detached_leaves_pid_files_and_down_stops_all():
     # Numbers that a shell may take for octal ones, and a setting that makes its `cd` print.
     stack = Stack({"SHUTDOWN_TIMEOUT_SECONDS": "08", "CDPATH": "."})
