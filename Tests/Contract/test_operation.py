@@ -14,6 +14,7 @@ import uuid
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -477,6 +478,27 @@ def test_OP_07_what_does_not_finish_in_time_belongs_to_nobody_so_that_no_success
         with closing(sqlite3.connect(held.order.data_dir / "order.sqlite")) as db:
             assert db.execute("SELECT owner FROM orders WHERE status = 'pending'").fetchall() == [("",)]
         assert_json(held.outcome_after_a_restart())
+
+
+@pytest.mark.parametrize(("signals", "code", "within"), [(1, 0, 3.0), (2, 128 + signal.SIGTERM, 1.0)])
+def test_OP_07_a_service_ends_also_while_nobody_reads_its_log(signals, code, within):
+    """As with a pager that stands still: the pipe is full, and whatever writes a line waits."""
+    service = Service("stock", {"SHUTDOWN_TIMEOUT_SECONDS": "1"})
+    try:
+        service.process = subprocess.Popen([str(binary()), "stock"], env=clean_environment(service.env), cwd=service.data_dir,
+                                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        service.wait_ready()
+        with pytest.raises(httpx.TimeoutException):
+            for _ in range(5000):
+                get(f"{service.url}/items/1", 1)
+        started = time.monotonic()
+        for _ in range(signals):
+            service.signal(signal.SIGTERM)
+            time.sleep(0.2)
+        assert service.process.wait(within + 5) == code
+        assert within - 0.5 < time.monotonic() - started < within + 2
+    finally:
+        service.stop()
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -162,7 +162,7 @@ public struct ServiceProcess: Sendable {
                 router, configuration.operatorHost, configuration.operatorPort, most: ConnectionLimit.operators,
                 isReady: "ready for operators", on: group, executor, logger, libraryLogger)
         }
-        endAtOnceOnSecondSignal(logger)
+        StopSignals.endProcess(within: configuration.shutdownTimeout + Self.handOverTimeout, logger)
         let groupConfiguration = ServiceGroupConfiguration(
             // Stopped from the last to the first: spans are sent when nobody makes any more.
             services: (exporter.map { [$0] } ?? []) + service.background + [keySweeper(environment)]
@@ -285,35 +285,5 @@ public struct ServiceProcess: Sendable {
             try? await Task.sleep(for: Self.handOverTimeout)
             exit(ExitCode.success.rawValue)
         }
-    }
-
-    /// The first signal begins the graceful stop; whoever sends a second does not want to wait (OP-07).
-    private func endAtOnceOnSecondSignal(_ logger: Logger) {
-        let count = SignalCount()
-        for number in [SIGTERM, SIGINT] {
-            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-            source.setEventHandler {
-                guard count.increment() > 1 else { return logger.info("stopping") }
-                exit(128 + number)
-            }
-            source.resume()
-            count.keep(source)
-        }
-    }
-}
-
-/// Counts signals and keeps their sources alive as long as one of their handlers.
-private final class SignalCount: Sendable {
-    private let state = Mutex((count: 0, sources: [any DispatchSourceSignal]()))
-
-    func increment() -> Int {
-        state.withLock { state in
-            state.count += 1
-            return state.count
-        }
-    }
-
-    func keep(_ source: sending any DispatchSourceSignal) {
-        state.withLock { $0.sources.append(source) }
     }
 }
