@@ -76,8 +76,7 @@ struct MockProviderConfiguration: Sendable {
             let url = template.replacing("{provider}", with: provider.rawValue)
             guard Settings.isAddress(url, mayHavePath: true) else {
                 throw ConfigurationError(
-                    "WEBHOOK_URL",
-                    "is '\(template)', but must be an address such as http://127.0.0.1:3132/webhooks/{provider}")
+                    "WEBHOOK_URL", isNoAddress: template, suchAs: "http://127.0.0.1:3132/webhooks/{provider}")
             }
             targets[provider] = WebhookTarget(url: url, secrets: secrets)
         }

@@ -145,7 +145,7 @@ struct SettingsTests {
         arguments: [
             "stock:3133", "127.0.0.1:3133", "ftp://stock", "http://", "http:///path", "http://stock/path",
             "http://stock//", "http://stock?a=b",
-            "http://stock#part", "http://user:secret@stock", "http://stock:", "http://stock:99999", "file:///etc",
+            "http://stock#part", "http://stock:", "http://stock:99999", "file:///etc",
             "/stock", "http://sto ck",
         ])
     func badBaseURL(text: String) {
@@ -155,6 +155,18 @@ struct SettingsTests {
         }
         #expect(error?.name == "STOCK_BASE_URL")
         #expect(error?.description.hasPrefix("STOCK_BASE_URL: is '") == true)
+        #expect(error?.description.hasSuffix("', but must be an address such as http://d") == true)
+    }
+
+    @Test("an address with a password in it is refused, and the password not repeated (OP-03)")
+    func passwordInAddress() {
+        let name = "STOCK_BASE_URL"
+        for text in ["http://user:s3cret@stock:3133", "http://s3cret@stock", "ftp://user:s3cret@stock"] {
+            let settings = Settings(flags: [:], environment: [name: text])
+            let expected = ConfigurationError(
+                name, "must be an address such as http://d, without a user or a password in it")
+            #expect(throws: expected) { try settings.baseURL(name, default: "http://d") }
+        }
     }
 
     @Test("an address may have a path where that is said, and then it ends without a slash")

@@ -15,6 +15,15 @@ public struct ConfigurationError: Error, Equatable, CustomStringConvertible {
         self.reason = reason
     }
 
+    /// A setting that should be an address. Its value is not repeated where a user and a password may stand in it (OP-03).
+    public init(_ name: String, isNoAddress value: String, suchAs example: String) {
+        self.init(
+            name,
+            value.contains("@")
+                ? "must be an address such as \(example), without a user or a password in it"
+                : "is '\(value)', but must be an address such as \(example)")
+    }
+
     public var description: String { "\(name): \(reason)" }
 }
 
@@ -123,7 +132,7 @@ public struct Settings: Sendable {
         var value = try text(name, default: defaultValue)
         if value.hasSuffix("/") { value.removeLast() }
         guard Self.isAddress(value, mayHavePath: mayHavePath) else {
-            throw ConfigurationError(name, "is '\(value)', but must be an address such as \(defaultValue)")
+            throw ConfigurationError(name, isNoAddress: value, suchAs: defaultValue)
         }
         return value
     }

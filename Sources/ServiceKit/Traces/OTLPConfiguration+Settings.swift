@@ -53,7 +53,7 @@ extension Settings {
             url.fragment == nil, url.user == nil, url.password == nil,
             url.port.map({ (1...65_535).contains($0) }) ?? true
         else {
-            throw ConfigurationError(name, "is '\(value)', but must be an address such as http://127.0.0.1:4318")
+            throw ConfigurationError(name, isNoAddress: value, suchAs: "http://127.0.0.1:4318")
         }
         guard name == "OTEL_EXPORTER_OTLP_ENDPOINT" else { return value }
         return value + (value.hasSuffix("/") ? "" : "/") + "v1/traces"
