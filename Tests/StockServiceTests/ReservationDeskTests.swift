@@ -43,7 +43,7 @@ struct ReservationDeskTests {
         #expect(outside.status == 404)
     }
 
-    @Test("a release by hand puts the goods back, once, by a plan, and says who did it and why")
+    @Test("a release by hand puts the goods back, once, by a plan, says who did it and why, and is for no web page")
     func release() async throws {
         let plan = try await operate { try await $0.get("/reservations/r-1/plan") }
         #expect(plan.text("calls/0/effect") == "2 of item 1: back into the stock")
@@ -53,6 +53,11 @@ struct ReservationDeskTests {
             let refused = try await operate { try await $0.post("/reservations/r-1/release", command) }
             #expect(refused.code == code)
         }
+        let page = try await operate {
+            try await $0.post(
+                "/reservations/r-1/release", Self.command(id), headers: ["Origin": "http://localhost:3143"])
+        }
+        #expect((page.status, page.code) == (400, "bad-request"))
         let released = try await operate { try await $0.post("/reservations/r-1/release", Self.command(id)) }
         #expect(released.text("status") == "canceled")
         let line = try #require(try fixture.test.log.events("an operator has acted").first)

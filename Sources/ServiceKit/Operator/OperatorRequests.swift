@@ -191,7 +191,13 @@ extension Request {
     }
 
     /// The operator's command in the body. - Throws: `Problem` or `ValidationFailure`.
+    ///
+    /// No page in a browser may act, also not one whose name was made to lead to this port (DNS rebinding): a browser names the page with every
+    /// `POST`, and no tool does.
     public func operatorCommand(_ context: ServiceContext) throws -> OperatorCommand {
-        try OperatorCommand(json: try json(context))
+        guard headers[.origin] == nil else {
+            throw Problem(.badRequest, "A page in a browser may not act here: the request has an Origin header.")
+        }
+        return try OperatorCommand(json: try json(context))
     }
 }
