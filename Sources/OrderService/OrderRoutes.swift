@@ -178,7 +178,9 @@ extension Problem {
         switch (failure.kind, ProblemKind(rawValue: failure.code)) {
         case (.refused, .paymentDeclined): self.init(.paymentDeclined, failure.detail, declineCode: failure.declineCode)
         case (.refused, .validationFailed):
-            self.init(.validationFailed, failure.detail, issues: [ValidationIssue("#", failure.detail)])
+            self =
+                failure.fault.map(Problem.init)
+                ?? Problem(.validationFailed, failure.detail, issues: [ValidationIssue("#", failure.detail)])
         case (.refused, let kind?) where kind == .itemNotFound || kind == .insufficientStock:
             self.init(kind, failure.detail)
         case (.garbled, _): self.init(.badGateway, "\(failure.detail) Nothing was charged.")

@@ -153,7 +153,7 @@ extension ReservedLine {
         }
     }
 
-    /// Reads a line. - Throws: `ValidationFailure`.
+    /// Reads a line that Stock has written; what a newer one has added to it is left alone. - Throws: `ValidationFailure`.
     public init(json: JSONNode) throws(ValidationFailure) {
         var reader = try ObjectReader(json)
         let itemID = reader.integer("itemId", in: Cart.itemIDs)
@@ -161,7 +161,6 @@ extension ReservedLine {
         let unitPrice = reader.nested("unitPrice") { value throws(ValidationFailure) in
             try Money(json: value, in: 0...Int64.max)
         }
-        try reader.finish()
         guard let itemID, let quantity, let unitPrice else { throw ValidationFailure("#", "is not a line") }
         self.init(itemID: itemID, quantity: quantity, unitPrice: unitPrice)
     }

@@ -47,7 +47,7 @@ public struct ReservedGoods: Hashable, Sendable {
 
 /// Stock over HTTP.
 public struct HTTPStockClient: StockClient {
-    /// Problems by which Stock refuses for good; it keeps the refusal under the reservation's id.
+    /// Problems by which Stock refuses for good. It keeps the refusal under the reservation's id, but need not keep `validation-failed`.
     public static let refusalCodes: Set<String> = [
         "item-not-found", "insufficient-stock", "reservation-not-found", "reservation-state-conflict",
         "validation-failed",

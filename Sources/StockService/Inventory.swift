@@ -30,30 +30,34 @@ struct Inventory {
     /// An id is one attempt and its outcome is final: the same id with the same lines brings the same reservation or the
     /// same refusal, so a delayed repetition can never take goods that nobody will ask for any more (hazards 1 and 3).
     ///
-    /// - Parameter rememberRefusal: keeps a refusal under the id; for ids that the caller made and may repeat.
+    /// - Parameters:
+    ///   - user: who asks. An id that one user has reserved under brings another nothing: both would believe that the goods are theirs (IK-14).
+    ///   - rememberRefusal: keeps a refusal under the id; for ids that the caller made and may repeat.
     func reserve(
-        id: String, lines: [LineRequest], timeToLive: Duration, rememberRefusal: Bool
+        id: String, lines: [LineRequest], user: String, timeToLive: Duration, rememberRefusal: Bool
     ) throws -> Result<Reserved, StockRefusal> {
         if let known = try reservation(id) {
-            if known.status == .canceled {
+            if let refusal = try refusalOfOthers("reservations", id, user) { return .failure(refusal) }
+            let isTombstone = known.lines.isEmpty
+            guard isTombstone || known.lines.map({ LineRequest(itemID: $0.itemID, quantity: $0.quantity) }) == lines
+            else { return .failure(StockRefusal(.idReused, "The reservation holds other lines.")) }
+            guard known.status != .canceled else {
                 return .failure(
                     StockRefusal(.stateConflict, "The reservation was canceled; its id cannot reserve again."))
             }
-            let isSame = known.lines.map { LineRequest(itemID: $0.itemID, quantity: $0.quantity) } == lines
-            return isSame
-                ? .success(.before(known)) : .failure(StockRefusal(.idReused, "The reservation holds other lines."))
+            return .success(.before(known))
         }
-        if let refusal = try rememberedRefusal(id, of: lines) { return .failure(refusal) }
+        if let refusal = try rememberedRefusal(id, of: lines, user) { return .failure(refusal) }
 
         switch try take(lines) {
         case .success((let reservedLines, let total)):
             let reservation = Reservation(
                 id: id, status: .reserved, lines: reservedLines, total: total,
                 createdAt: now, expiresAt: now.advanced(by: timeToLive))
-            try insert(reservation)
+            try insert(reservation, of: user)
             return .success(.now(reservation))
         case .failure(let refusal):
-            if rememberRefusal { try remember(refusal, id, of: lines) }
+            if rememberRefusal { try remember(refusal, id, of: lines, user) }
             return .failure(refusal)
         }
     }
@@ -96,7 +100,7 @@ struct Inventory {
         }
         let tombstone = Reservation(
             id: id, status: .canceled, lines: [], total: nil, createdAt: now, expiresAt: nil)
-        try insert(tombstone)
+        try insert(tombstone, of: nil)
         return .success(tombstone)
     }
 
@@ -105,20 +109,31 @@ struct Inventory {
     /// How far a clock may be set back without a reservation seeming to be held for longer.
     private static let clockMargin = Duration.seconds(3600)
 
-    /// Cancels reservations whose time is over, at most `limit`; and those whose time is further away than any may be, since they were made before
-    /// the clock was set back (hazard 37). - Returns: how many.
-    func expire(limit: Int) throws -> Int {
-        let reserved = "SELECT reservation_id FROM reservations WHERE status = 'reserved' AND expires_at"
-        func canceled(_ condition: String, _ time: Timestamp, _ limit: Int) throws -> Int {
-            let ids = try transaction.all(
-                "\(reserved) \(condition) ? LIMIT ?", [.integer(time.milliseconds), .integer(Int64(limit))]
-            ) { $0.text(0) }
-            for id in ids { _ = try release(id: id) }
-            return ids.count
+    /// A reservation that is held for too long, by the time at which that was to end.
+    struct Overdue {
+        let id: String
+        let expiresAt: Int64
+    }
+
+    /// Reservations whose time is over, at most `limit`; and those whose time is further away than any may be, since they were made before
+    /// the clock was set back (hazard 37). - Parameter last: begins behind this one.
+    func overdue(after last: Overdue?, limit: Int) throws -> [Overdue] {
+        func look(from first: Int64, to end: Int64, _ limit: Int) throws -> [Overdue] {
+            try transaction.all(
+                """
+                SELECT reservation_id, expires_at FROM reservations
+                WHERE status = 'reserved' AND (expires_at, reservation_id) > (?1, ?2) AND expires_at BETWEEN ?3 AND ?4
+                ORDER BY expires_at, reservation_id LIMIT ?5
+                """,
+                [
+                    .integer(last?.expiresAt ?? .min), .text(last?.id ?? ""), .integer(first), .integer(end),
+                    .integer(Int64(limit)),
+                ]
+            ) { Overdue(id: $0.text(0), expiresAt: $0.integer(1)) }
         }
-        let over = try canceled("<=", now, limit)
-        let strayed = try canceled(">", now.advanced(by: .seconds(Self.longestHold) + Self.clockMargin), limit - over)
-        return over + strayed
+        let over = try look(from: .min, to: now.milliseconds, limit)
+        let latest = now.advanced(by: .seconds(Self.longestHold) + Self.clockMargin)
+        return over + (try look(from: latest.milliseconds + 1, to: .max, limit - over.count))
     }
 
     /// Drops remembered refusals from before a point of time, at most `limit`. - Returns: how many.
@@ -136,7 +151,15 @@ struct Inventory {
     /// The reservation with this id.
     func reservation(_ id: String) throws -> Reservation? {
         try transaction.first(
-            "SELECT \(Self.columns) FROM reservations WHERE reservation_id = ?", [.text(id)], Self.reservation)
+            "SELECT \(Self.columns) FROM reservations WHERE reservation_id = ?", [.text(id)]
+        ) { try Self.reservation($0, lines: Self.lines) }
+    }
+
+    /// The reservation with this id for a list, in which one that cannot be read must not hide the others: it has no lines there.
+    func listed(_ id: String) throws -> Reservation? {
+        try transaction.first(
+            "SELECT \(Self.columns) FROM reservations WHERE reservation_id = ?", [.text(id)]
+        ) { try Self.reservation($0) { (try? Self.lines($0)) ?? [] } }
     }
 
     // MARK: - Steps
@@ -207,24 +230,35 @@ struct Inventory {
         return changed == 1 ? try reservation(id) : nil
     }
 
-    private func insert(_ reservation: Reservation) throws {
+    private func insert(_ reservation: Reservation, of user: String?) throws {
         let lines = JSONWriter.bytes { json in json.object { ReservedLine.write(reservation.lines, to: &$0) } }
         try transaction.run(
             """
-            INSERT INTO reservations (reservation_id, status, lines, total, currency, created_at, expires_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO reservations (reservation_id, status, lines, total, currency, created_at, expires_at, user_id)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 .text(reservation.id), .text(reservation.status.rawValue),
                 .text(String(decoding: lines, as: UTF8.self)),
                 SQLValue(reservation.total?.minorUnits), SQLValue(reservation.total?.currency.code),
                 .integer(reservation.createdAt.milliseconds), SQLValue(reservation.expiresAt?.milliseconds),
+                SQLValue(user),
             ]
         )
     }
 
-    private func rememberedRefusal(_ id: String, of lines: [LineRequest]) throws -> StockRefusal? {
-        try transaction.first(
+    /// Why an id that another user has used is refused; nil if it is this one's, or nobody knows whose.
+    private func refusalOfOthers(_ table: String, _ id: String, _ user: String) throws -> StockRefusal? {
+        let owner = try transaction.first(
+            "SELECT user_id FROM \(table) WHERE reservation_id = ?", [.text(id)]
+        ) { $0.optionalText(0) }
+        guard let owner = owner ?? nil, owner != user else { return nil }
+        return StockRefusal(.stateConflict, "The id was used by another user.")
+    }
+
+    private func rememberedRefusal(_ id: String, of lines: [LineRequest], _ user: String) throws -> StockRefusal? {
+        if let refusal = try refusalOfOthers("refused_reservations", id, user) { return refusal }
+        return try transaction.first(
             "SELECT code, detail, pointer, lines FROM refused_reservations WHERE reservation_id = ?", [.text(id)]
         ) { row in
             guard row.optionalText(3).map({ $0 == Self.text(of: lines) }) ?? true else {
@@ -235,15 +269,15 @@ struct Inventory {
         }
     }
 
-    private func remember(_ refusal: StockRefusal, _ id: String, of lines: [LineRequest]) throws {
+    private func remember(_ refusal: StockRefusal, _ id: String, of lines: [LineRequest], _ user: String) throws {
         try transaction.run(
             """
-            INSERT INTO refused_reservations (reservation_id, code, detail, pointer, refused_at, lines)
-            VALUES (?, ?, ?, ?, ?, ?)
+            INSERT INTO refused_reservations (reservation_id, code, detail, pointer, refused_at, lines, user_id)
+            VALUES (?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 .text(id), .text(refusal.code.rawValue), .text(refusal.detail), .text(refusal.pointer),
-                .integer(now.milliseconds), .text(Self.text(of: lines)),
+                .integer(now.milliseconds), .text(Self.text(of: lines)), .text(user),
             ]
         )
     }
@@ -254,17 +288,25 @@ struct Inventory {
 
     private static let columns = "reservation_id, status, lines, total, currency, created_at, expires_at"
 
-    private static func reservation(_ row: any SQLRow) throws -> Reservation {
+    /// What a reservation holds. - Throws: `StoreError.failed` if that cannot be read: goods of which nobody knows how many they are must not
+    /// be taken for none.
+    private static func lines(_ stored: String) throws -> [ReservedLine] {
+        guard let json = try? JSONParser.parse(stored.utf8), var reader = try? ObjectReader(json),
+            let lines = reader.elements("lines", ReservedLine.init(json:))
+        else { throw StoreError.failed("a reservation's lines cannot be read: \(stored.prefix(200))") }
+        return lines
+    }
+
+    private static func reservation(_ row: any SQLRow, lines: (String) throws -> [ReservedLine]) throws -> Reservation {
         guard let status = Reservation.Status(rawValue: row.text(1)) else {
             throw StoreError.failed("reservation \(row.text(0)) has the status \(row.text(1))")
         }
         let currency = row.optionalText(4).flatMap { Currency(code: $0) }
         let minorUnits = row.optionalInteger(3)
-        var lines = try ObjectReader(try JSONParser.parse(row.text(2).utf8))
         return Reservation(
             id: row.text(0),
             status: status,
-            lines: lines.elements("lines", ReservedLine.init(json:)) ?? [],
+            lines: try lines(row.text(2)),
             total: currency.flatMap { currency in minorUnits.map { Money(minorUnits: $0, currency: currency) } },
             createdAt: Timestamp(milliseconds: row.integer(5)),
             expiresAt: row.optionalInteger(6).map { Timestamp(milliseconds: $0) }

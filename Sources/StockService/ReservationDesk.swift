@@ -124,7 +124,7 @@ struct ReservationDesk: Sendable {
         _ ids: [String], _ now: Timestamp, in transaction: any Transaction
     ) throws -> [Reservation] {
         let inventory = Inventory(transaction: transaction, now: now)
-        return try ids.compactMap { try inventory.reservation($0) }
+        return try ids.compactMap { try inventory.listed($0) }
     }
 
     // MARK: - Descriptions
@@ -134,7 +134,8 @@ struct ReservationDesk: Sendable {
         "What operators see and do of reservations. `checkout reservations` is a client of these routes.")
 
     private static let list = APIOperation(
-        "listReservations", "Reservations by state and age", "Open ones by id, ended ones in the opposite order.",
+        "listReservations", "Reservations by state and age",
+        "Open ones by id, ended ones in the opposite order. One whose lines cannot be read has none here.",
         for: .operators, parameters: OperatorSelection.parameters(states, takesUser: false),
         answers: [
             .init(

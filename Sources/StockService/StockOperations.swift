@@ -31,7 +31,7 @@ enum StockOperations {
         "reserve", "Set goods aside, all lines or none",
         """
         The prices are held with them. Repeated with its key or with its `reservationId`, it answers the same reservation. A \
-        `reservationId` is one attempt: its outcome is final.
+        `reservationId` is one attempt of one user: its outcome is final, and another user's reserve under it is refused.
         """,
         body: Cart.schema([
             .optional("reservationId", .clientID("An id of the caller's own.")),

@@ -46,25 +46,31 @@ struct StockRoutes: Sendable {
         let scope = IdempotencyScope(user: command.user, operation: "reserve", key: key)
         if let reservationID, reservationID == key.value {
             return try await reserve(
-                reservationID, lines, timeToLive, isStated: ttlSeconds != nil, until: command.deadline,
+                reservationID, lines, of: command.user, timeToLive, isStated: ttlSeconds != nil,
+                until: command.deadline,
                 noting: command.isBatched ? nil : scope)
         }
         let fields = [reservationID, ttlSeconds.map(String.init)] + lines.map { "\($0.itemID):\($0.quantity)" }
         let id = reservationID ?? environment.identifiers.next()
         return try await once(scope, fields, reference: id, until: command.deadline) { transaction, now in
             try Inventory(transaction: transaction, now: now)
-                .reserve(id: id, lines: lines, timeToLive: timeToLive, rememberRefusal: reservationID != nil)
+                .reserve(
+                    id: id, lines: lines, user: command.user, timeToLive: timeToLive,
+                    rememberRefusal: reservationID != nil
+                )
                 .map { $0.reservation.json() }
         }
     }
 
     /// Reserves under an id that is its own key, as Order does. The reservation says all that a record of the key would, for
-    /// ever, so there is none to replay from; a repetition gets the answer of the first time, whatever the reservation has become.
+    /// ever, so there is none to replay from; a repetition gets the answer of the first time. Not when the goods have gone back since: whoever
+    /// repeats it, as Order does when an answer was lost, must not take them for held (docs/contract.md).
     ///
     /// - Parameter scope: the key's, to be noted. Nil in a batch, which only other services send: a key of theirs that is an id is
     ///   never used for anything else, as it may be by whoever comes by the public route (IK-13).
     private func reserve(
-        _ id: String, _ lines: [LineRequest], _ timeToLive: Duration, isStated: Bool, until deadline: Deadline?,
+        _ id: String, _ lines: [LineRequest], of user: String, _ timeToLive: Duration, isStated: Bool,
+        until deadline: Deadline?,
         noting scope: IdempotencyScope?
     ) async throws -> CommandReply {
         let (time, keys) = (environment.time, environment.keys)
@@ -73,10 +79,9 @@ struct StockRoutes: Sendable {
             let now = time.now
             if let scope, try !keys.noteKeyIsID(scope, now: now, in: transaction) { return .failure(.keyReused) }
             let reserved = try Inventory(transaction: transaction, now: now)
-                .reserve(id: id, lines: lines, timeToLive: timeToLive, rememberRefusal: true)
-            // Thrown, which undoes the note of the key and the memory of the refusal. A sender of batches uses an id once, and a copy that is
-            // late must find it used.
-            if scope != nil, case .failure(let refusal) = reserved, refusal.leavesKeyFree { throw Problem(refusal) }
+                .reserve(id: id, lines: lines, user: user, timeToLive: timeToLive, rememberRefusal: true)
+            // Thrown, which undoes the note of the key and the memory of the refusal. Order releases the id, so that a late copy takes nothing.
+            if case .failure(let refusal) = reserved, refusal.leavesKeyFree { throw Problem(refusal) }
             return reserved.mapError(Problem.init)
         }
         switch try outcome.get() {

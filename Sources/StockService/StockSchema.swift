@@ -46,5 +46,12 @@ enum StockSchema {
             ListRule("reservations", "status", in: ["reserved", "completed", "canceled"])),
         // Nothing is known of what was refused before this.
         Migration("lines of refused reservations", "ALTER TABLE refused_reservations ADD COLUMN lines TEXT;"),
+        // Nobody knows whose those are that were made before this.
+        Migration(
+            "users of reservations",
+            """
+            ALTER TABLE reservations ADD COLUMN user_id TEXT;
+            ALTER TABLE refused_reservations ADD COLUMN user_id TEXT;
+            """),
     ]
 }

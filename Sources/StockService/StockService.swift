@@ -30,19 +30,71 @@ public enum StockService {
             background: [sweep])
     }
 
-    /// Cancels what has expired and forgets old refusals, in transactions of bounded size between which requests are served.
+    /// Forgets old refusals and releases what has expired, in transactions of bounded size between which requests are served.
+    ///
+    /// - Throws: `StoreError`, also when all but some reservations could be released (hazard 22): the first of these is named.
     static func sweep(_ environment: ServiceEnvironment) async throws {
         let time = environment.time
         try await environment.stepByStep {
-            let (forgotten, expired) = try await environment.store.transaction { transaction in
-                let inventory = Inventory(transaction: transaction, now: time.now)
-                let oldest = time.now.advanced(by: .zero - refusalMemory)
-                return (
-                    try inventory.forgetRefusals(before: oldest, limit: sweepLimit),
-                    try inventory.expire(limit: sweepLimit)
-                )
+            let forgotten = try await environment.store.transaction { transaction in
+                try Inventory(transaction: transaction, now: time.now)
+                    .forgetRefusals(before: time.now.advanced(by: .zero - refusalMemory), limit: sweepLimit)
             }
-            return max(forgotten, expired) == sweepLimit
+            return forgotten == sweepLimit
         }
+        var last: Inventory.Overdue?
+        var stuck = Stuck()
+        try await environment.stepByStep {
+            let (after, now) = (last, time.now)
+            let overdue = try await environment.store.transaction { transaction in
+                try Inventory(transaction: transaction, now: now).overdue(after: after, limit: sweepLimit)
+            }
+            if !overdue.isEmpty { stuck.add(try await release(overdue, environment)) }
+            last = overdue.last
+            return overdue.count == sweepLimit
+        }
+        if let first = stuck.first {
+            throw StoreError.failed("reservations that cannot be released: \(stuck.count), of which \(first)")
+        }
+    }
+
+    /// Reservations that cannot be released.
+    private struct Stuck {
+        var count = 0
+        /// The first, and why.
+        var first: String?
+
+        mutating func add(_ other: Stuck) {
+            count += other.count
+            first = first ?? other.first
+        }
+    }
+
+    /// Releases reservations in one transaction, or, where that fails, each in one of its own.
+    ///
+    /// - Returns: those that could not be released.
+    private static func release(
+        _ reservations: [Inventory.Overdue], _ environment: ServiceEnvironment
+    ) async throws -> Stuck {
+        let time = environment.time
+        func release(_ some: [Inventory.Overdue]) async throws {
+            try await environment.store.transaction { transaction in
+                let inventory = Inventory(transaction: transaction, now: time.now)
+                for reservation in some { _ = try inventory.release(id: reservation.id) }
+            }
+        }
+        var stuck = Stuck()
+        do {
+            try await release(reservations)
+        } catch StoreError.failed, StoreError.constraint {
+            for reservation in reservations {
+                do {
+                    try await release([reservation])
+                } catch StoreError.failed(let reason), StoreError.constraint(let reason) {
+                    stuck.add(Stuck(count: 1, first: "\(reservation.id): \(reason)"))
+                }
+            }
+        }
+        return stuck
     }
 }

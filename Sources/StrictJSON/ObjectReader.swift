@@ -7,7 +7,21 @@ public struct ValidationIssue: Equatable, Sendable {
 
     /// The pointer of a member of the value that is being read.
     static func pointer(to name: String) -> String {
-        "#/" + name.replacing("~", with: "~0").replacing("/", with: "~1")
+        let hexadecimal = Array("0123456789ABCDEF".utf8)
+        var pointer = Array("#/".utf8)
+        for byte in name.utf8 {
+            switch byte {
+            case UInt8(ascii: "~"): pointer += "~0".utf8
+            case UInt8(ascii: "/"): pointer += "~1".utf8
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"):
+                pointer.append(byte)
+            // What else a fragment may hold as it is (RFC 3986, section 3.5).
+            case _ where "-._!$&'()*+,;=:@?".utf8.contains(byte): pointer.append(byte)
+            default: pointer += [UInt8(ascii: "%"), hexadecimal[Int(byte >> 4)], hexadecimal[Int(byte & 15)]]
+            }
+        }
+        return String(decoding: pointer, as: UTF8.self)
     }
 
     /// An issue at a place.

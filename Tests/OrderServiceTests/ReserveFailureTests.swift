@@ -14,7 +14,6 @@ struct ReserveFailureTests {
         "a reserve that is refused ends the checkout with Stock's reason, and nothing else is called",
         arguments: [
             (Refusal.itemNotFound, 404, "item-not-found"), (.insufficientStock, 409, "insufficient-stock"),
-            (Refusal(code: "validation-failed", detail: "The total is too large."), 422, "validation-failed"),
             (.conflict, 503, "checkout-unavailable"),
         ])
     func refused(_ refusal: Refusal, status: Int, code: String) async throws {
@@ -33,6 +32,20 @@ struct ReserveFailureTests {
             #expect(orders.text("orders/0/failure/code") == refusal.code)
         }
         #expect(fixture.sleeps.isEmpty)
+    }
+
+    @Test("an invalid reserve is released before the checkout fails, and its client told where the fault is (HT-02)")
+    func invalid() async throws {
+        let fixture = try OrderFixture()
+        fixture.shop.script(.reserve, .refuse(.invalidTotal))
+        try await fixture.run { client in
+            let answer = try await client.checkout()
+            #expect((answer.status, answer.code) == (422, "validation-failed"))
+            #expect(answer.text("detail") == "#/quantity makes a total that is too large.")
+            #expect(answer.text("errors/0/pointer") == "#/quantity")
+            #expect(answer.text("errors/0/detail") == "makes a total that is too large")
+            #expect(fixture.shop.operations == [.reserve, .release])
+        }
     }
 
     @Test("a reserve whose reply was lost, and is then refused, holds nothing and is not released")

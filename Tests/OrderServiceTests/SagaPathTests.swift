@@ -124,6 +124,8 @@ extension SagaPathTests.Knowledge {
     fileprivate mutating func learn(_ event: Saga.Event) {
         switch event {
         case .reserved(.succeeded, _): hasReserved = true
+        // Stock need not remember it: once prices have changed, a late copy may set something aside.
+        case .reserved(.refused(.invalidTotal), _): hasReserved = true
         case .reserved(.refused, _):
             hasReserved = false
             reserveWasRefused = true

@@ -44,32 +44,42 @@ struct Transition: Sendable, CustomTestStringConvertible {
 
     private static var reserving: [Transition] {
         let charge = Expected(.call(.charge(goods.total)), .charging(goods))
-        let refused = Failure(.insufficientStock)
-        let unreachable = stockFailed(.unavailable, .unreachable)
-        let unavailable = stockFailed(.unavailable, .unavailable)
-        let timedOut = stockFailed(.timedOut, .timedOut)
-        let repeated = Expected(.repeatLater, .reserving)
         return both(.reserving, .reserved(.succeeded(goods), mayCharge: true), charge)
             + rows(
                 .reserving, .reserved(.succeeded(goods), mayCharge: false),
                 fresh: (.call(.release), .releasing(.deadline, then: .nothing)), resumed: charge)
-            + [false, true].flatMap { mayCharge in
-                rows(
-                    .reserving, .reserved(.refused(.insufficientStock), mayCharge: mayCharge),
-                    fresh: (.end, .failed(refused)), resumed: (.call(.refund), .refunding(refused)))
-                    + rows(
-                        .reserving, .reserved(.notSent(.unreachable), mayCharge: mayCharge),
-                        fresh: (.end, .failed(unreachable)), resumed: repeated)
-                    + rows(
-                        .reserving, .reserved(.notSent(.timedOut), mayCharge: mayCharge),
-                        fresh: (.end, .failed(.deadline)), resumed: repeated)
-                    + rows(
-                        .reserving, .reserved(.notExecuted(.unavailable), mayCharge: mayCharge),
-                        fresh: (.call(.release), .releasing(unavailable, then: .nothing)), resumed: repeated)
-                    + rows(
-                        .reserving, .reserved(.unknown(.timedOut), mayCharge: mayCharge),
-                        fresh: (.call(.release), .releasing(timedOut, then: .nothing)), resumed: repeated)
-            }
+            + [false, true].flatMap { refusedReserves(mayCharge: $0) + failedReserves(mayCharge: $0) }
+    }
+
+    private static func refusedReserves(mayCharge: Bool) -> [Transition] {
+        let refused = Failure(.insufficientStock)
+        let invalid = Failure(.invalidTotal)
+        return rows(
+            .reserving, .reserved(.refused(.insufficientStock), mayCharge: mayCharge),
+            fresh: (.end, .failed(refused)), resumed: (.call(.refund), .refunding(refused)))
+            + rows(
+                .reserving, .reserved(.refused(.invalidTotal), mayCharge: mayCharge),
+                fresh: (.call(.release), .releasing(invalid, then: .nothing)),
+                resumed: (.call(.release), .releasing(invalid, then: .refund)))
+    }
+
+    private static func failedReserves(mayCharge: Bool) -> [Transition] {
+        let unreachable = stockFailed(.unavailable, .unreachable)
+        let unavailable = stockFailed(.unavailable, .unavailable)
+        let timedOut = stockFailed(.timedOut, .timedOut)
+        let repeated = Expected(.repeatLater, .reserving)
+        return rows(
+            .reserving, .reserved(.notSent(.unreachable), mayCharge: mayCharge),
+            fresh: (.end, .failed(unreachable)), resumed: repeated)
+            + rows(
+                .reserving, .reserved(.notSent(.timedOut), mayCharge: mayCharge),
+                fresh: (.end, .failed(.deadline)), resumed: repeated)
+            + rows(
+                .reserving, .reserved(.notExecuted(.unavailable), mayCharge: mayCharge),
+                fresh: (.call(.release), .releasing(unavailable, then: .nothing)), resumed: repeated)
+            + rows(
+                .reserving, .reserved(.unknown(.timedOut), mayCharge: mayCharge),
+                fresh: (.call(.release), .releasing(timedOut, then: .nothing)), resumed: repeated)
     }
 
     private static var charging: [Transition] {
@@ -180,7 +190,8 @@ extension Saga.Event {
     /// One of each.
     static let samples: [Saga.Event] =
         [false, true].flatMap { mayCharge in
-            Outcome.samples(ReservedGoods.sample).map { .reserved($0, mayCharge: mayCharge) }
+            (Outcome.samples(ReservedGoods.sample) + [.refused(.invalidTotal)])
+                .map { .reserved($0, mayCharge: mayCharge) }
         }
         + outcomes.map { .charged($0) } + outcomes.map { .completed($0) } + outcomes.map { .released($0) }
         + outcomes.map { .refunded($0) }

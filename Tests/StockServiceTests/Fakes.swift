@@ -44,10 +44,11 @@ struct StockFixture: Sendable {
     }
 
     func reserve(
-        _ id: String, _ lines: [LineRequest], timeToLive: Duration = timeToLive, rememberRefusal: Bool = true
+        _ id: String, _ lines: [LineRequest], user: String = "", timeToLive: Duration = timeToLive,
+        rememberRefusal: Bool = true
     ) async throws -> Result<Reservation, StockRefusal> {
         try await inventory {
-            try $0.reserve(id: id, lines: lines, timeToLive: timeToLive, rememberRefusal: rememberRefusal)
+            try $0.reserve(id: id, lines: lines, user: user, timeToLive: timeToLive, rememberRefusal: rememberRefusal)
                 .map(\.reservation)
         }
     }
@@ -58,6 +59,11 @@ struct StockFixture: Sendable {
 
     func complete(_ id: String) async throws -> Result<Reservation, StockRefusal> {
         try await inventory { try $0.complete(id: id) }
+    }
+
+    /// Changes what is stored, as another version would, or a fault.
+    func store(_ sql: String, _ id: String) async throws {
+        try await test.store.transaction { _ = try $0.run(sql, [.text(id)]) }
     }
 
     /// What is on hand of an item, and what of it is reserved.

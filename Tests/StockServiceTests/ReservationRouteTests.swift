@@ -234,7 +234,7 @@ struct ReservationRouteTests {
         }
     }
 
-    @Test("under a key that is the reservation's id the answer stays what it was, whatever the reservation becomes")
+    @Test("under a key that is the reservation's id the answer stays what it was, also when the goods have left")
     func keyIsID() async throws {
         try await fixture.stock(1, onHand: 5)
         try await fixture.run { client in
@@ -264,10 +264,15 @@ struct ReservationRouteTests {
                 #expect(answer.status == 422)
                 #expect(answer.code == "idempotency-key-reused")
             }
+            // What Stock holds goods for by itself may change, so a command that names no time is the same.
+            let untimed = try await client.post("/reserve", #"{"itemId":1,"quantity":2,"reservationId":"r"}"#, key: "r")
+            #expect(untimed.isReplayed)
             #expect(try await client.release("r").status == 200)
             let late = try await client.post("/reserve", body, key: "r")
             #expect(late.status == 409)
             #expect(late.code == "reservation-state-conflict")
+            let others = #"{"itemId":1,"quantity":3,"reservationId":"r","ttlSeconds":60}"#
+            #expect(try await client.post("/reserve", others, key: "r").code == "idempotency-key-reused")
         }
         #expect(try await fixture.levels(1) == Levels(onHand: 5, reserved: 0))
     }
@@ -335,6 +340,38 @@ struct ReservationRouteTests {
             let answer = try await client.reserve(2, key: "k")
             #expect(answer.status == 200)
             #expect(!answer.isReplayed)
+        }
+    }
+
+    @Test(
+        "the goods of a reservation are one user's: its id brings another none, whether they are held, refused or sold (IK-14)",
+        arguments: ["reserved", "refused", "completed"])
+    func idOfAnother(_ state: String) async throws {
+        try await fixture.stock(1, onHand: state == "refused" ? 1 : 5)
+        try await fixture.run { client in
+            let body = #"{"itemId":1,"quantity":2,"reservationId":"r"}"#
+            let ada = try await client.post("/reserve", body, key: "r", user: "ada")
+            #expect(ada.status == (state == "refused" ? 409 : 200))
+            if state == "completed" { #expect(try await client.complete("r").status == 200) }
+            if state == "refused" { _ = try await fixture.catalogue { try $0.restock(1, quantity: 4) } }
+            for (key, user) in [("r", "bob"), ("k", "bob"), ("k", nil)] {
+                let other = try await client.post("/reserve", body, key: key, user: user)
+                #expect((other.status, other.code) == (409, "reservation-state-conflict"))
+                #expect(other.text("detail") == "The id was used by another user.")
+            }
+            let again = try await client.post("/reserve", body, key: "r", user: "ada")
+            #expect((again.status, again.text("detail")) == (ada.status, ada.text("detail")))
+        }
+    }
+
+    @Test("a reservation that was made before users were noted answers anybody, as it did")
+    func idOfNobodyKnown() async throws {
+        try await fixture.stock(1, onHand: 5)
+        let body = #"{"itemId":1,"quantity":2,"reservationId":"r"}"#
+        try await fixture.run { client in
+            #expect(try await client.post("/reserve", body, key: "r", user: "ada").status == 200)
+            try await fixture.store("UPDATE reservations SET user_id = NULL WHERE reservation_id = ?", "r")
+            #expect(try await client.post("/reserve", body, key: "r", user: "bob").isReplayed)
         }
     }
 

@@ -1,5 +1,6 @@
 import Resilience
 import StockAPI
+import Storage
 import TestSupport
 import Testing
 
@@ -32,6 +33,33 @@ struct SettleTests {
         #expect(try await fixture.complete("r").get().status == .completed)
         #expect(
             try await fixture.accounts() == [Account(itemID: 1, received: 5, onHand: 3, reserved: 0, completed: 2)])
+    }
+
+    @Test("goods of which nobody knows how many they are neither leave nor go back")
+    func unreadableLines() async throws {
+        try await fixture.stock(1, onHand: 5)
+        for (id, lines) in [("a", "{"), ("b", "{}"), ("c", #"{"lines":[{"itemId":1}]}"#)] {
+            _ = try await fixture.reserve(id, [LineRequest(itemID: 1, quantity: 1)])
+            try await fixture.store("UPDATE reservations SET lines = '\(lines)' WHERE reservation_id = ?", id)
+            await #expect(throws: StoreError.self) { try await fixture.complete(id) }
+            await #expect(throws: StoreError.self) { try await fixture.release(id) }
+            #expect(try await fixture.inventory { try $0.listed(id) }?.status == .reserved)
+        }
+        #expect(try await fixture.levels(1) == Levels(onHand: 5, reserved: 3))
+    }
+
+    @Test("a member that a newer version has added to a line is left alone: the goods leave, and go back")
+    func unknownMember() async throws {
+        try await fixture.stock(1, onHand: 5)
+        for id in ["a", "b"] {
+            _ = try await fixture.reserve(id, [LineRequest(itemID: 1, quantity: 1)])
+            try await fixture.store(
+                #"UPDATE reservations SET lines = replace(lines, '"quantity"', '"name":"x","quantity"') WHERE reservation_id = ?"#,
+                id)
+        }
+        #expect(try await fixture.complete("a").get().lines.count == 1)
+        #expect(try await fixture.release("b").get().lines.count == 1)
+        #expect(try await fixture.levels(1) == Levels(onHand: 4, reserved: 0))
     }
 
     @Test("every line is put back, and every line leaves")

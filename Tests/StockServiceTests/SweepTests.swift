@@ -55,16 +55,41 @@ struct SweepTests {
         try await fixture.inventory { inventory in
             for number in 0..<count {
                 let result = try inventory.reserve(
-                    id: "r\(number)", lines: Self.one, timeToLive: .seconds(1), rememberRefusal: true)
+                    id: "r\(number)", lines: Self.one, user: "", timeToLive: .seconds(1), rememberRefusal: true)
                 _ = try result.get()
             }
         }
         fixture.test.time.advance(by: .seconds(2))
 
-        #expect(try await fixture.inventory { try $0.expire(limit: 7) } == 7)
-        #expect(try await fixture.levels(1) == Levels(onHand: Int64(count), reserved: Int64(count - 7)))
+        let first = try await fixture.inventory { try $0.overdue(after: nil, limit: 7) }
+        let rest = try await fixture.inventory { try $0.overdue(after: first.last, limit: count) }
+        #expect((first.count, rest.count) == (7, count - 7))
+        #expect(Set((first + rest).map(\.id)).count == count)
         try await StockService.sweep(fixture.test.environment)
         #expect(try await fixture.levels(1) == Levels(onHand: Int64(count), reserved: 0))
+    }
+
+    @Test("reservations that cannot be read keep no other from being released, and the first is named (hazard 22)")
+    func unreadable() async throws {
+        let unreadable = StockService.sweepLimit + 1
+        try await fixture.stock(1, onHand: Int64(unreadable) + 1)
+        try await fixture.inventory { inventory in
+            for number in 0..<unreadable {
+                let result = try inventory.reserve(
+                    id: "bad-\(100_000 + number)", lines: Self.one, user: "", timeToLive: .seconds(1),
+                    rememberRefusal: true)
+                _ = try result.get()
+            }
+        }
+        try await fixture.store("UPDATE reservations SET lines = ?", "{")
+        _ = try await fixture.reserve("good", Self.one, timeToLive: .seconds(2))
+        fixture.test.time.advance(by: .seconds(3))
+
+        let error = await #expect(throws: StoreError.self) { try await StockService.sweep(fixture.test.environment) }
+        let words = try #require(error?.description)
+        #expect(words.hasPrefix("reservations that cannot be released: \(unreadable), of which bad-100000: "))
+        #expect(try await fixture.levels(1)?.reserved == Int64(unreadable))
+        #expect(try await fixture.release("good").reservation?.status == .canceled)
     }
 
     @Test("goods that seem to be held for longer than any may be, as the clock was set back, come back now (hazard 37)")

@@ -140,9 +140,11 @@ struct ObjectReaderTests {
     }
 
     @Test(
-        "a pointer escapes tilde and slash (RFC 6901)",
-        arguments: [("a/b", "#/a~1b"), ("a~b", "#/a~0b"), ("~1", "#/~01"), ("~/", "#/~0~1"), ("", "#/")]
-            as [(StaticString, String)])
+        "a pointer escapes tilde and slash, and what a fragment may not hold (RFC 6901, sections 3 and 6)",
+        arguments: [
+            ("a/b", "#/a~1b"), ("a~b", "#/a~0b"), ("~1", "#/~01"), ("~/", "#/~0~1"), ("", "#/"),
+            ("a b%é", "#/a%20b%25%C3%A9"), ("a%20b", "#/a%2520b"), ("-._!$&'()*+,;=:@?", "#/-._!$&'()*+,;=:@?"),
+        ] as [(StaticString, String)])
     func pointers(name: StaticString, pointer: String) throws {
         #expect(issues(try reader(#"{"\#(name)":1}"#)) == [ValidationIssue(pointer, "is not a known field")])
         var outer = try reader(#"{"\#(name)":{"\#(name)":1}}"#)

@@ -1,4 +1,5 @@
 import ServiceClient
+import StrictJSON
 
 extension String {
     /// At most so many Unicode scalars of the text, which is how `ObjectReader` counts.
@@ -70,6 +71,13 @@ public struct Failure: Hashable, Sendable {
     /// Another service was not asked. That it did not answer would not be true of it (INV-10).
     static func notSent(_ trouble: CallTrouble, to service: String) -> Failure {
         trouble == .timedOut ? .deadline : Failure(trouble, of: service)
+    }
+
+    /// Which member of the command is at fault, and what is wrong with it; nil if the detail does not say. Stock's begins with the member, as
+    /// that of every problem does (`Problem`), and carts have the same members there.
+    var fault: ValidationFailure? {
+        guard detail.hasPrefix("#/"), detail.hasSuffix("."), let blank = detail.firstIndex(of: " ") else { return nil }
+        return ValidationFailure(String(detail[..<blank]), String(detail[blank...].dropFirst().dropLast()))
     }
 
     /// Whether it was refused for what was asked for, and not for how things stood.

@@ -194,6 +194,10 @@ public struct Saga: Hashable, Sendable {
         case .succeeded(let goods):
             // A resumed saga may have charged already: it goes forward, or it could not know.
             return mayCharge || isResumed ? go(.charging(goods)) : go(.releasing(.deadline, then: .nothing))
+        // Stock need not remember a command that is not valid: once prices are others, a copy that is late could still take goods under the
+        // id. Released, it cannot.
+        case .refused(let refusal) where refusal.code == Self.invalid:
+            return go(.releasing(Failure(refusal), then: isResumed ? .refund : .nothing))
         case .refused(let refusal):
             // Stock holds nothing under this id and never will. But an earlier process may have reserved, charged and
             // stopped, and the reservation may have expired since: only Payment can tell, and its answer makes it so.
@@ -265,6 +269,9 @@ public struct Saga: Hashable, Sendable {
         case .refused, .notSent, .notExecuted, .unknown: return .repeatLater
         }
     }
+
+    /// The problem by which Stock refuses a command for what it is.
+    private static let invalid = "validation-failed"
 
     /// The problem by which Payment says that a charge has taken nothing, and that its id never will.
     private static let declined = "payment-declined"
