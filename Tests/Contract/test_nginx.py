@@ -282,6 +282,27 @@ def test_HT_12_a_client_that_asks_too_often_is_told_to_wait_and_uses_up_no_key()
             stack.base, "POST", "/payment/charge", [JSON, ("Idempotency-Key", key)], body).status_code == 200, "the key is free", 10)
 
 
+def test_NX_06_with_the_lines_of_the_manual_what_is_for_the_staff_is_not_there_for_the_public():
+    table, rule = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs" / "operations.md").read_text(), re.DOTALL)
+    with Stack() as stack:
+        file = stack.data_dir / "nginx" / "nginx.conf"
+        text = file.read_text().replace("    server {\n", f"{table}    server {{\n").replace("location / {", f"{rule}location / {{")
+        assert table in text and rule in text
+        file.write_text(text)
+        stack.signal("nginx", signal.SIGHUP)
+        eventually(lambda: raw.request(stack.base, "PUT", "/stock/items/1", [JSON], b"{}").status_code == 404, "the lines count", 10)
+        for path in ("/stock/reserve", "/stock/release", "/stock/complete", "/stock/items/1/restock", "/stock//reserve", "/stock/%72eserve",
+                     "/payment/charge", "/payment/refund", "/payment/accounts", "/payment/accounts/deposit", "/payment/transfers",
+                     "/payment/ledger/check"):
+            answer = raw.request(stack.base, "POST", path, [JSON, ("Idempotency-Key", new_key())], b"{}")
+            assert_problem(answer, 404, "not-found")
+        assert raw.request(stack.base, "GET", "/stock/items/1").status_code == 200
+        assert raw.request(stack.base, "GET", "/payment/accounts/balance", [("X-User-ID", "nobody")]).status_code == 404
+        body = json.dumps({"itemId": 1, "quantity": 1}).encode()
+        bought = raw.request(stack.base, "POST", "/order/checkout", [JSON, ("Idempotency-Key", new_key())], body)
+        assert bought.status_code == 200
+
+
 def test_NX_05_when_the_client_leaves_the_service_is_left_to_finish(edge):
     finished = []
 

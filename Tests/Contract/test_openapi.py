@@ -154,6 +154,9 @@ def test_openapi_the_docs_page_is_served_by_nginx(stack, path, kind):
     assert len(values(answer, "X-Request-ID")) == 1
     assert answer.headers["content-security-policy"].startswith("default-src 'self'")
     assert_problem(raw.request(stack.base, "POST", path, [("Content-Type", "application/json")], b"{}"), 405, "method-not-allowed")
+    part = raw.request(stack.base, "GET", path, [("Range", "bytes=999999-")])
+    assert part.status_code == 200 and part.content == answer.content
+    assert_problem(raw.request(stack.base, "GET", path, [("If-Match", '"x"')]), 400, "bad-request")
 
 
 @pytest.mark.parametrize("path", ["/docs/", "/docs/index.html", "/docs/nginx.conf", "/docs/../nginx.conf", "/docs/docs.js/x", "/docs.js", "/problems", "/problems/"])

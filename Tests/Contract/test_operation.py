@@ -547,6 +547,13 @@ def test_scripts_up_starts_a_service_again_also_where_its_pid_cannot_be_written(
         file.rmdir()
 
 
+def test_OP_03_no_other_user_reads_what_is_stored_or_logged(stack):
+    """Keys of customers are in it. Not what the tests themselves have written."""
+    found = {path: path.stat().st_mode & 0o077 for path in stack.data_dir.rglob("*") if path.suffix != ".out" and not path.is_socket()}
+    assert {"order.sqlite", "payment.sqlite-wal", "stock.lock", "access.log", "run"} <= {path.name for path in found}
+    assert not any(found.values()), found
+
+
 def test_scripts_up_lets_order_find_only_what_it_has_started_itself():
     """In a shell that is set up for the tools, these are the addresses of a system in use."""
     (nobody,) = free_ports(1)

@@ -47,7 +47,7 @@ extension ProblemKind {
         case .sagaUnderWay:
             "Somebody drives the checkout at this moment. It is put down soon, or ends: ask again then. Nothing was done."
         case .reservationStateConflict:
-            "The reservation is in a final state that this command cannot change, or its id was released before it was used."
+            "The reservation is in a final state that this command cannot change, its id was released before it was used, or is another user's."
         case .chargeStateConflict:
             "The charge is canceled or took no money, or its id was used for another charge."
         case .refundExceedsCharge: "What was refunded already and this refund together would be more than the charge."

@@ -48,6 +48,8 @@ public struct ServiceProcess: Sendable {
 
     /// Runs the service until it is told to stop, and ends the process.
     public func run() async -> Never {
+        // What a service keeps is nobody else's: customers' keys, which are as good as passwords.
+        umask(0o077)
         let startLogger = Logger(label: definition.name) { _ in JSONLogHandler(service: definition.name, level: .info) }
         var exitCode = ExitCode.success
         do {
