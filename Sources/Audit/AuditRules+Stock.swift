@@ -74,8 +74,10 @@ extension AuditRules {
     /// - Parameters:
     ///   - before: the items before the reservations were read.
     ///   - after: the items after that.
+    ///   - sold: of each item, what completed orders have taken by their reservations, which were read before. Two orders that name one reservation
+    ///     have taken it twice (INV-8).
     public func judge(
-        _ sums: ReservedGoodsSums, before: [Int64: ItemEntry], after: [Int64: ItemEntry]
+        _ sums: ReservedGoodsSums, before: [Int64: ItemEntry], after: [Int64: ItemEntry], sold: [Int64: Int64] = [:]
     ) -> ItemsVerdict {
         var verdict = ItemsVerdict()
         for item in after.values.sorted(by: { $0.itemID < $1.itemID }) {
@@ -89,6 +91,15 @@ extension AuditRules {
                         """
                         \(item.completed) of item \(item.itemID) are counted as gone, but completed reservations account \
                         for \(seen.completed): goods have left twice, or not at all, or a reservation is missing.
+                        """))
+            }
+            if let sold = sold[item.itemID], sold > seen.completed {
+                verdict.findings.append(
+                    Finding(
+                        8, [.item(item.itemID)],
+                        """
+                        \(sold) of item \(item.itemID) were sold by completed orders, but completed reservations account for \
+                        \(seen.completed): several orders name one reservation, and goods that were paid for are on sale.
                         """))
             }
             if old != item {

@@ -19,6 +19,8 @@ public struct AuditRun {
     let source: any AuditSource
     let rules: AuditRules
     private let readsProvider: Bool
+    /// Of each item, what completed orders have taken by their reservations.
+    private var sold: [Int64: Int64] = [:]
     var report: AuditReport
 
     /// An audit. - Parameter readsProvider: whether the providers' own books are compared with the ledger.
@@ -32,6 +34,7 @@ public struct AuditRun {
     /// Makes the audit. - Throws: `AuditError` when a service cannot be read.
     public mutating func run() async throws(AuditError) -> AuditReport {
         report = AuditReport(grace: rules.grace)
+        sold = [:]
         try await readOrders()
         let soldBefore = try await salesAccounts()
         let sales = try await readCharges()
@@ -161,7 +164,7 @@ public struct AuditRun {
         } while cursor != nil
         let after = try await items()
         report.items = after.count
-        return rules.judge(sums, before: before, after: after)
+        return rules.judge(sums, before: before, after: after, sold: sold)
     }
 
     private mutating func judge(_ page: AuditPage<ReservationEntry>) async throws(AuditError) {
@@ -258,6 +261,7 @@ public struct AuditRun {
         if verdict.isTooYoung { report[keyPath: young] += 1 }
         report.add(verdict.findings)
         report.money.add(verdict.money)
+        for line in verdict.goods { sold[line.itemID, default: 0] += line.quantity }
     }
 
     /// The records that there are of these, by id. - Parameter ids: at most `AuditLimits.ids`, perhaps repeated.

@@ -1,4 +1,5 @@
 import AuditAPI
+import StockAPI
 
 /// Something that does not match between the services, or within one.
 public struct Finding: Hashable, Sendable {
@@ -36,6 +37,8 @@ public struct Verdict: Equatable, Sendable {
     public var findings: [Finding] = []
     /// What the record adds to the sums of money.
     public var money = MoneyFlows()
+    /// The goods that a completed order's reservation has taken.
+    public var goods: [LineRequest] = []
     /// Whether the record changed so lately that nothing can be said yet.
     public var isTooYoung = false
 

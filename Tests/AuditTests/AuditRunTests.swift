@@ -192,6 +192,23 @@ struct AuditRunTests {
         #expect(report.findings.first?.subjects == [.item(1)])
     }
 
+    @Test("two completed orders that name one reservation are a finding, although each by itself looks well (INV-8)")
+    func sharedReservation() async throws {
+        var state = FakeSource.State.healthy(2)
+        #expect(try await audit(FakeSource(state)).findings.isEmpty)
+        // The second's own was canceled, and its goods went back.
+        let order = state.orders[1]
+        state.orders[1] = Records.order(
+            order.id, key: order.key, reservationID: state.reservations[0].id, chargeID: state.charges[1].id)
+        state.reservations[1] = Records.reservation(state.reservations[1].id, .canceled)
+        let item = state.items[0]
+        state.items[0] = Records.item(
+            received: item.received, available: item.available + 2, completed: item.completed - 2)
+        let report = try await audit(FakeSource(state))
+        #expect(report.findings.map(\.invariant) == [8])
+        #expect(report.findings.first?.subjects == [.item(item.itemID)])
+    }
+
     @Test("what is younger than the grace is counted and not judged")
     func young() async throws {
         var state = FakeSource.State.healthy(1)

@@ -52,6 +52,23 @@ struct StockRuleTests {
         #expect(judge(sums(Records.reservation(), open), item).doubts.map(\.invariant) == [7])
     }
 
+    @Test(
+        "INV-8: completed orders have taken more of an item than completed reservations have, as when two name one reservation"
+    )
+    func sharedReservation() {
+        let sums = sums(Records.reservation("r", lines: [LineRequest(itemID: 1, quantity: 2)]))
+        func judge(sold: [Int64: Int64]) -> ItemsVerdict {
+            let items = [Int64(1): Records.item()]
+            return Records.rules.judge(sums, before: items, after: items, sold: sold)
+        }
+        #expect(judge(sold: [1: 2]) == ItemsVerdict())
+        // A client of Stock has bought the rest.
+        #expect(judge(sold: [1: 1, 2: 5]) == ItemsVerdict())
+        let verdict = judge(sold: [1: 4])
+        #expect(verdict.findings.map(\.invariant) == [8])
+        #expect(verdict.findings.first?.subjects == [.item(1)])
+    }
+
     @Test("of an item that moves meanwhile, what has left lies between before and after, and what is held is left out")
     func moving() {
         let before = Records.item(available: 95, reserved: 3)
