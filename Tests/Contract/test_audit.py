@@ -244,6 +244,49 @@ def test_INV_4_an_order_that_Order_has_lost_is_found_by_its_charge(shop, sold):
     shop.clean()
 
 
+def test_INV_8_what_a_store_that_was_restored_has_lost_is_entered_again_as_the_manual_says(tmp_path):
+    """With a price that was changed after the copy: a reservation that is made anew holds today's for ever."""
+    shop = Shop().start()
+    try:
+        api = shop.api
+
+        def price(amount: str) -> None:
+            assert_json(api.call("PUT", "stock", "/items/1", {"name": "one", "price": float(amount)}))
+
+        def tool(name: str, verb: str, flag: str) -> None:
+            code, text = run_tool(verb, "--data-dir", str(shop.service(name).data_dir), flag, str(tmp_path), name)
+            assert code == 0, text
+        price("12.34")
+        for name in ("stock", "payment"):
+            tool(name, "backup", "--to")
+        order = assert_json(api.checkout(new_key(), 1, 2, "ann"))
+        price("13.00")
+        for name in ("stock", "payment"):
+            assert shop.service(name).terminate() == 0
+            tool(name, "restore", "--from")
+            shop.service(name).start()
+        price("13.00")
+        code, report = shop.judge()
+        assert code == 1 and {f["invariant"] for f in report["findings"]} == {"INV-3", "INV-8"}
+
+        price(str(order["lines"][0]["unitPrice"]["amount"] / 100))
+        body = {"reservationId": order["reservationId"], "lines": [{"itemId": 1, "quantity": 2}]}
+        assert_json(api.call("POST", "stock", "/reserve", body, new_key(), "ann"))
+        assert_json(api.complete(order["reservationId"]))
+        price("13.00")
+        body = {"chargeId": order["chargeId"], "orderId": order["orderId"], "amount": float(order["totalFee"]), "method": "card"}
+        assert_json(api.call("POST", "payment", "/charge", body, f"audit-{order['chargeId']}", "ann"))
+        shop.clean()
+    finally:
+        shop.stop()
+
+
+def run_tool(*args: str) -> tuple[int, str]:
+    done = subprocess.run([str(binary()), *args], env=clean_environment({}), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
 def test_INV_4_a_second_charge_for_an_order_is_found(shop, sold, user):
     charge = assert_json(shop.api.charge(new_key(), money(2000), user, orderId=sold["orderId"]))["chargeId"]
     code, report = shop.judge()
