@@ -26,7 +26,6 @@ let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioHTTPTypesHTTP1 = Target.Dependency.product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
 let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
 let nioHTTPTypes = Target.Dependency.product(name: "NIOHTTPTypes", package: "swift-nio-extras")
-let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -90,7 +89,7 @@ let package = Package(
                 "Correlation", "Idempotency", "OTLP", "OpenAPI", "Prometheus", "Resilience", "ServiceClient",
                 "Storage",
                 "StrictJSON", argumentParser, configuration, metrics, httpTypes, hummingbird, lifecycle, logging,
-                hummingbirdCore, nioCore, nioHTTP1, nioHTTPTypes, nioHTTPTypesHTTP1, nioPosix, tracing, unixSignals,
+                hummingbirdCore, nioCore, nioHTTP1, nioHTTPTypes, nioHTTPTypesHTTP1, nioPosix, tracing,
             ]),
         library("MoneyJSON", ["Money", "OpenAPI", "StrictJSON"]),
         library("StockAPI", ["Money", "MoneyJSON", "OpenAPI", "Resilience", "ServiceClient", "StrictJSON"]),

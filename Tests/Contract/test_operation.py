@@ -480,6 +480,21 @@ def test_OP_07_what_does_not_finish_in_time_belongs_to_nobody_so_that_no_success
         assert_json(held.outcome_after_a_restart())
 
 
+def test_OP_07_a_signal_at_any_moment_of_the_start_ends_the_service_and_is_not_forgotten():
+    """One that came before the service listened for it was forgotten once; all that was left is the end after SHUTDOWN_TIMEOUT_SECONDS."""
+    for delay in range(0, 100, 3):
+        service = Service("stock", {"SHUTDOWN_TIMEOUT_SECONDS": "30"}).spawn()
+        try:
+            time.sleep(delay / 1000)
+            service.signal(signal.SIGTERM)
+            code = service.wait(5)
+            # Before anything is set up, the system ends it.
+            assert code in (0, -signal.SIGTERM), (delay, code)
+            assert code != 0 or '"stopped"' in service.text(), (delay, service.text())
+        finally:
+            service.stop()
+
+
 @pytest.mark.parametrize(("signals", "code", "within"), [(1, 0, 3.0), (2, 128 + signal.SIGTERM, 1.0)])
 def test_OP_07_a_service_ends_also_while_nobody_reads_its_log(signals, code, within):
     """As with a pager that stands still: the pipe is full, and whatever writes a line waits."""
@@ -552,6 +567,24 @@ def test_OP_03_no_other_user_reads_what_is_stored_or_logged(stack):
     found = {path: path.stat().st_mode & 0o077 for path in stack.data_dir.rglob("*") if path.suffix != ".out" and not path.is_socket()}
     assert {"order.sqlite", "payment.sqlite-wal", "stock.lock", "access.log", "run"} <= {path.name for path in found}
     assert not any(found.values()), found
+
+
+def test_OP_03_a_store_that_others_could_read_is_closed_to_them_by_the_next_start():
+    with Service("stock") as service:
+        assert service.terminate() == 0
+        files = [service.data_dir / name for name in ("stock.sqlite", "stock.lock")]
+        for file in files:
+            file.chmod(0o644)
+        service.start()
+        assert {file.name: file.stat().st_mode & 0o077 for file in service.data_dir.iterdir()} == {
+            name: 0 for name in ("stock.sqlite", "stock.sqlite-wal", "stock.sqlite-shm", "stock.lock")}
+
+
+@pytest.mark.parametrize("command", [("audit",), ("top", "--once"), ("sagas", "list")])
+def test_OP_03_no_tool_repeats_a_password_that_stands_in_an_address(command):
+    flags = {"audit": "--stock", "top": "--stock", "sagas": "--order"}
+    code, text = run(*command, flags[command[0]], "http://user:s3cret@127.0.0.1:1")
+    assert code == 64 and "s3cret" not in text and "password" in text
 
 
 def test_scripts_up_lets_order_find_only_what_it_has_started_itself():

@@ -15,7 +15,6 @@ import Resilience
 import ServiceLifecycle
 import Storage
 import Synchronization
-import UnixSignals
 
 /// How a process ends (OP-08).
 public enum ExitCode: Int32, Sendable {
@@ -164,15 +163,15 @@ public struct ServiceProcess: Sendable {
                 router, configuration.operatorHost, configuration.operatorPort, most: ConnectionLimit.operators,
                 isReady: "ready for operators", on: group, executor, logger, libraryLogger)
         }
-        StopSignals.endProcess(within: configuration.shutdownTimeout + Self.handOverTimeout, logger)
-        let groupConfiguration = ServiceGroupConfiguration(
-            // Stopped from the last to the first: spans are sent when nobody makes any more.
-            services: (exporter.map { [$0] } ?? []) + service.background + [keySweeper(environment)]
-                + watch(lock, logger) + (operators.map { [$0] } ?? []) + [server, drain],
-            gracefulShutdownSignals: [.sigterm, .sigint],
-            logger: libraryLogger
-        )
-        let serviceGroup = ServiceGroup(configuration: groupConfiguration)
+        // Stopped from the last to the first: spans are sent when nobody makes any more.
+        var services: [any Service] = exporter.map { [$0] } ?? []
+        services += service.background + [keySweeper(environment)] + watch(lock, logger)
+        services += operators.map { [$0] } ?? []
+        services += [server, drain]
+        let serviceGroup = ServiceGroup(services: services, logger: libraryLogger)
+        StopSignals.watch(within: configuration.shutdownTimeout + Self.handOverTimeout, logger) {
+            await serviceGroup.triggerGracefulShutdown()
+        }
         try await withTaskExecutorPreference(executor) { try await serviceGroup.run() }
         await handOver()
         logger.info("stopped")

@@ -12,15 +12,22 @@ enum StopSignals {
     /// How long a process that ends waits for its last lines to be written.
     static let lastWordsTimeout = Duration.seconds(1)
 
-    /// Watches for the signals. - Parameter time: how long the graceful stop may take.
-    static func endProcess(within time: Duration, _ logger: Logger) {
+    /// Watches for the signals from now on.
+    ///
+    /// - Parameters:
+    ///   - time: how long the graceful stop may take.
+    ///   - stop: begins it, also if nothing runs yet.
+    static func watch(within time: Duration, _ logger: Logger, stop: @escaping @Sendable () async -> Void) {
         let count = SignalCount()
         for number in [SIGTERM, SIGINT] {
             let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
             source.setEventHandler {
                 // Beside the handler, which must be free for the second signal.
                 if count.increment() == 1 {
-                    queue.async { logger.info("stopping") }
+                    queue.async {
+                        logger.info("stopping")
+                        Task.detached { await stop() }
+                    }
                     end(ExitCode.success.rawValue, after: time + lastWordsTimeout)
                 } else {
                     queue.async { exit(128 + number) }
