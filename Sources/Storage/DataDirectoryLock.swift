@@ -79,6 +79,8 @@ public final class DataDirectoryLock: Sendable {
             close(lockFile)
             throw error
         }
+        // Customers' keys are in them, and a version before made them for everybody to read.
+        for file in [path, databasePath, "\(databasePath)-wal", "\(databasePath)-shm"] { chmod(file, 0o600) }
     }
 
     /// Notes which file the store is, before anything is written to it: from now on a log beside it is its own. - Throws: `DataDirectoryError`.

@@ -155,7 +155,7 @@ public struct StoreCopy: Sendable {
         let source = open(from, O_RDONLY | O_CLOEXEC)
         guard source >= 0 else { throw .unreadable(path: from, lastError) }
         defer { close(source) }
-        let target = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+        let target = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard target >= 0 else { throw .unwritable(path: to, lastError) }
         defer { close(target) }
         var piece = [UInt8](repeating: 0, count: 1 << 20)

@@ -78,7 +78,8 @@ struct BackupCommand: ParsableCommand {
     func run() throws {
         let directory = try stores.directory()
         try sayingWhyNot {
-            try FileManager.default.createDirectory(atPath: to, withIntermediateDirectories: true)
+            try FileManager.default.createDirectory(
+                atPath: to, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
             for service in stores.inOrder {
                 let file = "\(service.rawValue).sqlite"
                 let copy = try StoreCopy(
