@@ -126,8 +126,9 @@ struct Inventory {
                 ORDER BY expires_at, reservation_id LIMIT ?5
                 """,
                 [
-                    .integer(last?.expiresAt ?? .min), .text(last?.id ?? ""), .integer(first), .integer(end),
-                    .integer(Int64(limit)),
+                    .integer(last?.expiresAt ?? .min), .text(last?.id ?? ""),
+                    // SQLite looks in the index from here on, and not from the pair.
+                    .integer(max(first, last?.expiresAt ?? .min)), .integer(end), .integer(Int64(limit)),
                 ]
             ) { Overdue(id: $0.text(0), expiresAt: $0.integer(1)) }
         }

@@ -30,18 +30,11 @@ public enum StockService {
             background: [sweep])
     }
 
-    /// Forgets old refusals and releases what has expired, in transactions of bounded size between which requests are served.
+    /// Releases what has expired and forgets old refusals, in transactions of bounded size between which requests are served.
     ///
     /// - Throws: `StoreError`, also when all but some reservations could be released (hazard 22): the first of these is named.
     static func sweep(_ environment: ServiceEnvironment) async throws {
         let time = environment.time
-        try await environment.stepByStep {
-            let forgotten = try await environment.store.transaction { transaction in
-                try Inventory(transaction: transaction, now: time.now)
-                    .forgetRefusals(before: time.now.advanced(by: .zero - refusalMemory), limit: sweepLimit)
-            }
-            return forgotten == sweepLimit
-        }
         var last: Inventory.Overdue?
         var stuck = Stuck()
         try await environment.stepByStep {
@@ -52,6 +45,13 @@ public enum StockService {
             if !overdue.isEmpty { stuck.add(try await release(overdue, environment)) }
             last = overdue.last
             return overdue.count == sweepLimit
+        }
+        try await environment.stepByStep {
+            let forgotten = try await environment.store.transaction { transaction in
+                try Inventory(transaction: transaction, now: time.now)
+                    .forgetRefusals(before: time.now.advanced(by: .zero - refusalMemory), limit: sweepLimit)
+            }
+            return forgotten == sweepLimit
         }
         if let first = stuck.first {
             throw StoreError.failed("reservations that cannot be released: \(stuck.count), of which \(first)")

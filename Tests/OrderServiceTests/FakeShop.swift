@@ -199,7 +199,7 @@ final class FakeShop: StockClient, PaymentClient {
 
 extension Refusal {
     static let invalidTotal = Refusal(
-        code: "validation-failed", detail: "#/quantity makes a total that is too large.")
+        code: "validation-failed", detail: "#/lines makes a total that is too large.")
     static let insufficientStock = Refusal(code: "insufficient-stock", detail: "Item 1: 2 asked for, 1 available.")
     static let itemNotFound = Refusal(code: "item-not-found", detail: "There is no item 1.")
     static let declined = Refusal(

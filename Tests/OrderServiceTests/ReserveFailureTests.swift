@@ -41,8 +41,8 @@ struct ReserveFailureTests {
         try await fixture.run { client in
             let answer = try await client.checkout()
             #expect((answer.status, answer.code) == (422, "validation-failed"))
-            #expect(answer.text("detail") == "#/quantity makes a total that is too large.")
-            #expect(answer.text("errors/0/pointer") == "#/quantity")
+            #expect(answer.text("detail") == "#/lines makes a total that is too large.")
+            #expect(answer.text("errors/0/pointer") == "#/lines")
             #expect(answer.text("errors/0/detail") == "makes a total that is too large")
             #expect(fixture.shop.operations == [.reserve, .release])
         }

@@ -73,10 +73,12 @@ public struct Failure: Hashable, Sendable {
         trouble == .timedOut ? .deadline : Failure(trouble, of: service)
     }
 
-    /// Which member of the command is at fault, and what is wrong with it; nil if the detail does not say. Stock's begins with the member, as
-    /// that of every problem does (`Problem`), and carts have the same members there.
+    /// What is wrong with the lines of the command, if it is they; nil else. Stock's detail begins with the member, as that of every problem does
+    /// (`Problem`), and carts have the same there. Of a single line nobody knows how the client has sent it.
     var fault: ValidationFailure? {
-        guard detail.hasPrefix("#/"), detail.hasSuffix("."), let blank = detail.firstIndex(of: " ") else { return nil }
+        guard detail.hasPrefix("#/lines"), detail.hasSuffix("."), let blank = detail.firstIndex(of: " ") else {
+            return nil
+        }
         return ValidationFailure(String(detail[..<blank]), String(detail[blank...].dropFirst().dropLast()))
     }
 
