@@ -27,8 +27,8 @@ DRAIN_SECONDS = 10
 # An audit reads whole tables, which with millions of orders are gigabytes.
 AUDIT_SECONDS = 600
 QUIET_SECONDS = 120
-# Where others would be reached: a run is nobody's business but its own.
-ADDRESSES = ("STRIPE_BASE_URL", "PAYPAL_BASE_URL", "WEBHOOK_URL")
+# Where real providers would be reached.
+PROVIDERS = ("STRIPE_BASE_URL", "PAYPAL_BASE_URL", "WEBHOOK_URL")
 INITIAL_QUANTITY = 1_000_000_000  # The most that Stock takes; no run sells so much.
 
 
@@ -101,7 +101,7 @@ class System:
         self.environment = {
             "STOCK_INITIAL_QUANTITY": str(INITIAL_QUANTITY),
             "SHUTDOWN_TIMEOUT_SECONDS": str(DRAIN_SECONDS),
-            **{name: value for name, value in os.environ.items() if name not in ADDRESSES},
+            **{name: value for name, value in os.environ.items() if name not in PROVIDERS},
             **{name: str(port) for name, port in ports.items()},
             "DATA_DIR": str(self.data),
         }

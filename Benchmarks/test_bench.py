@@ -66,7 +66,7 @@ class ReadingTheKernel(unittest.TestCase):
         self.assertEqual({name for name in names if not of_the_run.fullmatch(name) and not surroundings.SETTINGS.fullmatch(name)}, set())
         self.assertFalse(surroundings.SETTINGS.fullmatch("OTEL_EXPORTER_OTLP_HEADERS"))
 
-    def test_a_run_reaches_nobody_outside(self):
+    def test_a_run_reaches_no_real_provider(self):
         theirs = {"STRIPE_BASE_URL": "https://stripe", "WEBHOOK_URL": "https://payment", "LOG_LEVEL": "warning"}
         with tempfile.TemporaryDirectory() as base, mock.patch.dict(os.environ, theirs):
             environment = system.System(Path(base)).environment

@@ -192,7 +192,7 @@ extension AuditRules {
                 for \(text(reservation.lines)) at \(text(reservation.total)): other goods have left than were paid for.
                 """)
         }
-        verdict.goods = record.lines
+        verdict.goods = reservation.lines ?? []
     }
 
     // MARK: - A failed order

@@ -292,10 +292,11 @@ def test_NX_06_with_the_lines_of_the_manual_what_is_for_the_staff_is_not_there_f
         stack.signal("nginx", signal.SIGHUP)
         eventually(lambda: raw.request(stack.base, "PUT", "/stock/items/1", [JSON], b"{}").status_code == 404, "the lines count", 10)
         for path in ("/stock/reserve", "/stock/release", "/stock/complete", "/stock/items/1/restock", "/stock//reserve", "/stock/%72eserve",
-                     "/payment/charge", "/payment/refund", "/payment/accounts", "/payment/accounts/deposit", "/payment/transfers",
-                     "/payment/ledger/check"):
+                     "/payment/charge", "/payment/refund", "/payment/accounts", "/payment/accounts/deposit", "/payment/transfers"):
             answer = raw.request(stack.base, "POST", path, [JSON, ("Idempotency-Key", new_key())], b"{}")
             assert_problem(answer, 404, "not-found")
+        assert raw.request(stack.direct("payment"), "GET", "/ledger/check").status_code == 200
+        assert_problem(raw.request(stack.base, "GET", "/payment/ledger/check"), 404, "not-found")
         assert raw.request(stack.base, "GET", "/stock/items/1").status_code == 200
         assert raw.request(stack.base, "GET", "/payment/accounts/balance", [("X-User-ID", "nobody")]).status_code == 404
         body = json.dumps({"itemId": 1, "quantity": 1}).encode()
