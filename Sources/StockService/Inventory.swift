@@ -37,7 +37,7 @@ struct Inventory {
         id: String, lines: [LineRequest], user: String, timeToLive: Duration, rememberRefusal: Bool
     ) throws -> Result<Reserved, StockRefusal> {
         if let known = try reservation(id) {
-            if let refusal = try refusalOfOthers("reservations", id, user) { return .failure(refusal) }
+            if let owner = try owner(id), owner != user { return .failure(Self.idOfAnother) }
             let isTombstone = known.lines.isEmpty
             guard isTombstone || known.lines.map({ LineRequest(itemID: $0.itemID, quantity: $0.quantity) }) == lines
             else { return .failure(StockRefusal(.idReused, "The reservation holds other lines.")) }
@@ -248,20 +248,21 @@ struct Inventory {
         )
     }
 
-    /// Why an id that another user has used is refused; nil if it is this one's, or nobody knows whose.
-    private func refusalOfOthers(_ table: String, _ id: String, _ user: String) throws -> StockRefusal? {
-        let owner = try transaction.first(
-            "SELECT user_id FROM \(table) WHERE reservation_id = ?", [.text(id)]
-        ) { $0.optionalText(0) }
-        guard let owner = owner ?? nil, owner != user else { return nil }
-        return StockRefusal(.stateConflict, "The id was used by another user.")
+    /// Who has reserved under this id; nil if nobody knows.
+    private func owner(_ id: String) throws -> String? {
+        try transaction.first("SELECT user_id FROM reservations WHERE reservation_id = ?", [.text(id)]) {
+            $0.optionalText(0)
+        } ?? nil
     }
 
+    private static let idOfAnother = StockRefusal(.stateConflict, "The id was used by another user.")
+
     private func rememberedRefusal(_ id: String, of lines: [LineRequest], _ user: String) throws -> StockRefusal? {
-        if let refusal = try refusalOfOthers("refused_reservations", id, user) { return refusal }
-        return try transaction.first(
-            "SELECT code, detail, pointer, lines FROM refused_reservations WHERE reservation_id = ?", [.text(id)]
+        try transaction.first(
+            "SELECT code, detail, pointer, lines, user_id FROM refused_reservations WHERE reservation_id = ?",
+            [.text(id)]
         ) { row in
+            guard row.optionalText(4).map({ $0 == user }) ?? true else { return Self.idOfAnother }
             guard row.optionalText(3).map({ $0 == Self.text(of: lines) }) ?? true else {
                 return StockRefusal(.idReused, "The reservation was refused for other lines.")
             }
