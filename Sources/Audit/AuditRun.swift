@@ -10,7 +10,7 @@ import StockAPI
 /// again, in the same order, and only what is wrong then too is a finding.
 ///
 /// Memory: two pages, the findings (`AuditReport.maximumFindings`), `KeyUses` for the orders of one key's life, two sums for each
-/// currency, and `ReservedGoodsSums` and two lists of all items. Time: for a million orders some hundred thousand requests, one after the
+/// currency, `ReservedGoodsSums`, what was sold of each item, and two lists of all items. Time: for a million orders some hundred thousand requests, one after the
 /// other.
 public struct AuditRun {
     /// How many orders or charges are read at once: as many as can be asked for by id.

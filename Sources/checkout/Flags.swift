@@ -7,7 +7,7 @@ import StrictJSON
 
 /// A flag's address. - Throws: `ValidationError`, which ends the command with exit code 64.
 func url(_ value: String) throws -> String {
-    hidePassword(in: value)
+    refusePassword(in: value)
     do {
         return try Settings(flags: ["URL": value], environment: [:]).baseURL("URL", default: value)
     } catch {
@@ -17,7 +17,7 @@ func url(_ value: String) throws -> String {
 
 /// A flag's address that may have a path, as one behind nginx has. - Throws: `ValidationError`.
 func urlWithPath(_ value: String) throws -> String {
-    hidePassword(in: value)
+    refusePassword(in: value)
     do {
         return try Settings(flags: ["URL": value], environment: [:]).baseURL("URL", default: value, mayHavePath: true)
     } catch {
@@ -26,7 +26,7 @@ func urlWithPath(_ value: String) throws -> String {
 }
 
 /// Ends the command if a password may stand in a flag's address: what it threw would be told with the value (OP-03).
-private func hidePassword(in value: String) {
+private func refusePassword(in value: String) {
     guard value.contains("@") else { return }
     note("Error: an address has no user and no password in it\n")
     exit(ArgumentParser.ExitCode.validationFailure.rawValue)

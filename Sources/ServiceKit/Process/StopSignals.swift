@@ -23,15 +23,18 @@ enum StopSignals {
             let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
             source.setEventHandler {
                 // Beside the handler, which must be free for the second signal.
-                if count.increment() == 1 {
+                switch count.increment() {
+                case 1:
                     queue.async {
                         logger.info("stopping")
                         Task.detached { await stop() }
                     }
                     end(ExitCode.success.rawValue, after: time + lastWordsTimeout)
-                } else {
+                case 2:
                     queue.async { exit(128 + number) }
                     end(128 + number, after: lastWordsTimeout)
+                // It ends already, and no process may call `exit` twice.
+                default: break
                 }
             }
             source.resume()
