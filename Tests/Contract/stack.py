@@ -85,6 +85,13 @@ def clean_environment(extra: dict[str, str]) -> dict[str, str]:
     return env
 
 
+def run(*args: str, env: dict | None = None, within: float = 60.0) -> tuple[int, str, str]:
+    """Runs the executable to its end: exit status, and what it wrote to its two outputs."""
+    done = subprocess.run([str(binary()), *args], env=clean_environment(env or {}), stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=within)
+    return done.returncode, done.stdout, done.stderr
+
+
 def get(url: str, timeout: float = 5.0) -> httpx.Response:
     """A GET that no proxy of the machine's can catch."""
     return httpx.get(url, timeout=timeout, trust_env=False)

@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-import subprocess
 import uuid
 from contextlib import closing
 
@@ -10,7 +9,7 @@ import pytest
 
 import raw
 from api import Api, Background, assert_first, assert_json, assert_problem, money, new_key
-from stack import SERVICES, Service, binary, clean_environment, eventually, free_ports
+from stack import SERVICES, Service, eventually, free_ports, run
 
 
 class Shop:
@@ -71,9 +70,7 @@ class Shop:
 
 
 def audit(*args: str, env: dict | None = None, within: float = 60) -> tuple[int, str, str]:
-    done = subprocess.run([str(binary()), "audit", *args], env=clean_environment(env or {}), stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=within)
-    return done.returncode, done.stdout, done.stderr
+    return run("audit", *args, env=env, within=within)
 
 
 def found(report: dict) -> list[tuple[str, set[str]]]:
@@ -254,8 +251,8 @@ def test_INV_8_what_a_store_that_was_restored_has_lost_is_entered_again_as_the_m
             assert_json(api.call("PUT", "stock", "/items/1", {"name": "one", "price": float(amount)}))
 
         def tool(name: str, verb: str, flag: str) -> None:
-            code, text = run_tool(verb, "--data-dir", str(shop.service(name).data_dir), flag, str(tmp_path), name)
-            assert code == 0, text
+            code, _, err = run(verb, "--data-dir", str(shop.service(name).data_dir), flag, str(tmp_path), name)
+            assert code == 0, err
         price("12.34")
         for name in ("stock", "payment"):
             tool(name, "backup", "--to")
@@ -279,12 +276,6 @@ def test_INV_8_what_a_store_that_was_restored_has_lost_is_entered_again_as_the_m
         shop.clean()
     finally:
         shop.stop()
-
-
-def run_tool(*args: str) -> tuple[int, str]:
-    done = subprocess.run([str(binary()), *args], env=clean_environment({}), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=60)
-    return done.returncode, done.stdout + done.stderr
 
 
 def test_INV_4_a_second_charge_for_an_order_is_found(shop, sold, user):
@@ -388,7 +379,7 @@ def test_the_help_says_what_it_is_for():
     assert code == 0
     for word in ("--order", "--stock", "--payment", "--grace", "--key-life", "--json", "Exit codes", "nginx"):
         assert word in out
-    assert "audit" in subprocess.run([str(binary()), "--help"], capture_output=True, text=True, timeout=15).stdout
+    assert "audit" in run("--help")[1]
 
 
 @pytest.mark.parametrize("path", ["order/audit/orders", "stock/audit/reservations", "stock/audit/items",

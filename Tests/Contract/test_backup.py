@@ -3,19 +3,12 @@
 import os
 import shutil
 import sqlite3
-import subprocess
 import threading
 
 import pytest
 
 from api import Api, assert_first, assert_replay, new_key
-from stack import SERVICES, Service, Stack, binary, clean_environment, free_ports
-
-
-def run(*args: str, env: dict | None = None) -> tuple[int, str, str]:
-    done = subprocess.run([str(binary()), *args], env=clean_environment(env or {}), stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=60)
-    return done.returncode, done.stdout, done.stderr
+from stack import SERVICES, Service, Stack, free_ports, run
 
 
 def backup(data_dir, to, *services: str) -> tuple[int, str, str]:
@@ -63,6 +56,9 @@ def test_HAZARD_55_stores_are_copied_under_load_and_restored_together(tmp_path):
         code, out, err = restore(stack.data_dir, tmp_path / "copies", *SERVICES)
         assert (code, err) == (0, ""), err
         assert out.count("what was there is kept as") == 3
+        # Customers' keys are in them (OP-03).
+        private = [tmp_path / "copies", *(stack.data_dir / f"{name}.sqlite" for name in SERVICES)]
+        assert [path.stat().st_mode & 0o077 for path in private] == [0, 0, 0, 0]
         stack.start()
         for key, answer in kept.items():
             assert_replay(api.checkout(key, 1, 1, "ann"), answer)

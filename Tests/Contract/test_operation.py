@@ -22,16 +22,15 @@ import fakes
 import raw
 from api import TIMESTAMP, Api, Background, assert_first, assert_json, assert_problem, assert_replay, money, new_key
 from conftest import LAB_CHECKOUT_TIMEOUT
-from stack import ROOT, SERVICES, Service, Stack, alive, binary, clean_environment, eventually, free_ports, get
+from stack import ROOT, SERVICES, Service, Stack, alive, binary, clean_environment, eventually, free_ports, get, run
 
 JSON = ("Content-Type", "application/json")
 
 
-def run(*args: str, env: dict | None = None, within: float = 15.0) -> tuple[int, str]:
-    """Runs the binary to its end: exit status, and all that it wrote."""
-    done = subprocess.run([str(binary()), *args], env=clean_environment(env or {}), stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=within)
-    return done.returncode, done.stdout + done.stderr
+def run_to_end(*args: str, env: dict | None = None, within: float = 15.0) -> tuple[int, str]:
+    """Runs the executable to its end: exit status, and all that it wrote."""
+    code, out, err = run(*args, env=env, within=within)
+    return code, out + err
 
 
 # OP-01
@@ -44,7 +43,7 @@ def test_OP_01_a_service_in_order_is_live_ready_and_healthy(stack, service):
     body = assert_json(raw.request(stack.direct(service), "GET", "/health"))
     assert body["status"] == "healthy" and isinstance(body["checks"], dict) and body["checks"]
     assert isinstance(body["version"], str) and body["version"]
-    assert body["version"] in run("--version")[1]
+    assert body["version"] in run_to_end("--version")[1]
 
 
 @pytest.mark.parametrize("down", [["stock"], ["payment"], ["stock", "payment"]], ids=lambda d: "+".join(d))
@@ -215,14 +214,14 @@ BAD = [
 
 @pytest.mark.parametrize("service,name,value", BAD, ids=[f"{n}={v}" for _, n, v in BAD])
 def test_OP_05_a_bad_value_refuses_to_start_with_78_and_names_itself(tmp_path, service, name, value):
-    code, output = run(service, env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(tmp_path), name: value})
+    code, output = run_to_end(service, env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(tmp_path), name: value})
     assert code == 78, output
     assert name in output, output
 
 
 def test_OP_05_a_data_directory_that_is_none_is_78(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    code, output = run("stock", env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(tmp_path / "file")})
+    code, output = run_to_end("stock", env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(tmp_path / "file")})
     assert code == 78 and "DATA_DIR" in output, output
 
 
@@ -231,7 +230,7 @@ def test_OP_08_a_store_that_is_damaged_is_70_and_not_begun_anew(tmp_path, servic
     store = tmp_path / f"{service}.sqlite"
     damaged = bytes(range(256)) * 32
     store.write_bytes(damaged)
-    code, output = run(service, env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(tmp_path)})
+    code, output = run_to_end(service, env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(tmp_path)})
     assert code == 70, output
     assert '"level":"critical"' in output and "not a database" in output, output
     assert store.read_bytes() == damaged
@@ -245,7 +244,7 @@ def test_OP_08_the_store_of_another_service_is_78_and_not_taken_for_an_empty_one
     store = tmp_path / "payment" / "payment.sqlite"
     shutil.copy(tmp_path / "stock" / "stock.sqlite", store)
     copied = store.read_bytes()
-    code, output = run("payment", env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(tmp_path / "payment")})
+    code, output = run_to_end("payment", env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(tmp_path / "payment")})
     assert code == 78 and "is the store of something else" in output, output
     assert store.read_bytes() == copied
 
@@ -264,7 +263,7 @@ def test_OP_05_a_flag_wins_over_the_environment(tmp_path):
 
 
 def test_OP_05_a_bad_flag_value_refuses_to_start(tmp_path):
-    code, output = run("stock", "--port", "abc", env={"DATA_DIR": str(tmp_path)})
+    code, output = run_to_end("stock", "--port", "abc", env={"DATA_DIR": str(tmp_path)})
     assert code in (64, 78) and re.search(r"port", output, re.I), output
 
 
@@ -280,7 +279,7 @@ def test_OP_05_keys_in_memory_work_as_those_in_a_file():
 
 @pytest.mark.parametrize("args", [["stock", "--nonsense"], ["--nonsense"], ["order", "extra"], ["bakery"], ["payment", "--port"]], ids=" ".join)
 def test_OP_08_wrong_usage_is_64(tmp_path, args):
-    code, output = run(*args, env={"DATA_DIR": str(tmp_path), "PORT": str(free_ports(1)[0])})
+    code, output = run_to_end(*args, env={"DATA_DIR": str(tmp_path), "PORT": str(free_ports(1)[0])})
     assert code == 64 and output, output
 
 
@@ -290,14 +289,14 @@ def test_OP_08_a_port_in_use_is_69(tmp_path, service):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        code, output = run(service, env={"PORT": str(port), "DATA_DIR": str(tmp_path)})
+        code, output = run_to_end(service, env={"PORT": str(port), "DATA_DIR": str(tmp_path)})
     assert code == 69 and output, output
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_OP_08_a_second_process_on_the_same_data_directory_is_78_and_names_the_holder(service):
     with Service(service) as first:
-        code, output = run(service, env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(first.data_dir)})
+        code, output = run_to_end(service, env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(first.data_dir)})
         assert code == 78, output
         assert re.search(rf"\b{first.pid}\b", output), output
         assert get(f"{first.url}/health/ready").status_code == 200, "the first is not disturbed"
@@ -315,7 +314,7 @@ def test_HAZARD_51_a_lock_file_that_was_removed_lets_no_second_process_in(servic
     with Service(service) as first:
         (first.data_dir / f"{service}.lock").unlink()
         for _ in range(2):
-            code, output = run(service, env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(first.data_dir)})
+            code, output = run_to_end(service, env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(first.data_dir)})
             assert code == 78, output
             assert "DATA_DIR" in output and f"{service}.sqlite is locked" in output, output
         assert get(f"{first.url}/health/ready").status_code == 200, "the first is not disturbed"
@@ -333,7 +332,7 @@ def test_HAZARD_51_a_service_whose_database_is_removed_under_it_ends_with_70_and
         assert last["level"] == "critical" and "removed or replaced" in last["message"], last
         assert last["path"].endswith(f"{service}.sqlite"), last
 
-        code, output = run(service, env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(one.data_dir)})
+        code, output = run_to_end(service, env={"PORT": str(free_ports(1)[0]), "DATA_DIR": str(one.data_dir)})
         assert code == 78, output
         assert "DATA_DIR" in output and f"{service}.sqlite is missing or empty" in output, output
         assert not (one.data_dir / f"{service}.sqlite").exists()
@@ -355,14 +354,14 @@ def test_HAZARD_51_a_service_whose_log_is_removed_under_it_ends_with_70(service)
 
 @pytest.mark.parametrize("args", [["--help"], *([s, "--help"] for s in SERVICES)], ids=" ".join)
 def test_OP_08_help_says_how(args):
-    code, output = run(*args)
+    code, output = run_to_end(*args)
     assert code == 0
     for word in SERVICES if len(args) == 1 else ("--port", "--data-dir"):
         assert word in output
 
 
 def test_OP_08_version_says_which():
-    code, output = run("--version")
+    code, output = run_to_end("--version")
     assert code == 0 and re.search(r"\d+\.\d+", output)
 
 
@@ -583,7 +582,7 @@ def test_OP_03_a_store_that_others_could_read_is_closed_to_them_by_the_next_star
 @pytest.mark.parametrize("command", [("audit",), ("top", "--once"), ("sagas", "list")])
 def test_OP_03_no_tool_repeats_a_password_that_stands_in_an_address(command):
     flags = {"audit": "--stock", "top": "--stock", "sagas": "--order"}
-    code, text = run(*command, flags[command[0]], "http://user:s3cret@127.0.0.1:1")
+    code, text = run_to_end(*command, flags[command[0]], "http://user:s3cret@127.0.0.1:1")
     assert code == 64 and "s3cret" not in text and "password" in text
 
 
@@ -701,7 +700,7 @@ SECRETS = {"STRIPE_WEBHOOK_SECRET", "PAYPAL_WEBHOOK_SECRET"}
 @pytest.mark.parametrize("service", [*SERVICES, "mock-provider"])
 def test_OP_09_compose_passes_on_every_setting_and_no_other(compose, service):
     """A setting that compose does not name is silently ignored there."""
-    code, help_text = run(service, "--help")
+    code, help_text = run_to_end(service, "--help")
     assert code == 0
     settings = set(re.findall(r"\(([A-Z][A-Z0-9_]+);\s", help_text))
     assert {"PORT", "LOG_LEVEL", "IDEMPOTENCY_TTL_SECONDS"} <= settings and len(settings) > 10

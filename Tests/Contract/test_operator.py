@@ -25,7 +25,7 @@ import raw
 from api import Background, assert_json, assert_problem, money, new_key, values
 from lab import Lab
 from test_operation import Held
-from stack import SERVICES, Service, binary, clean_environment, eventually, free_ports
+from stack import SERVICES, Service, binary, clean_environment, eventually, free_ports, run
 
 WHO = ("--as", "ann", "--reason", "the customer called")
 TOOLS = {"sagas": ("list", "show", "retry", "compensate", "park"), "reservations": ("list", "show", "release"),
@@ -37,13 +37,12 @@ ADDRESSES = {"sagas": ("--order", "ORDER_OPERATOR_URL"), "reservations": ("--sto
 
 def tool(*args: str, env: dict | None = None, within: float = 60) -> tuple[int, str, str]:
     """A run of the operator's tools. The JSON of a service that it prints is what the service's document says."""
-    done = subprocess.run([str(binary()), *args], env=clean_environment(env or {}), stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=within)
-    if done.returncode == 0 and "--json" in args and args[0] in ADDRESSES:
+    code, out, err = run(*args, env=env, within=within)
+    if code == 0 and "--json" in args and args[0] in ADDRESSES:
         flag, variable = ADDRESSES[args[0]]
         url = args[args.index(flag) + 1] if flag in args else env[variable]
-        documents.check(documents.of_operators(url), json.loads(done.stdout), *described(*args))
-    return done.returncode, done.stdout, done.stderr
+        documents.check(documents.of_operators(url), json.loads(out), *described(*args))
+    return code, out, err
 
 
 def described(kind: str, verb: str, *args: str) -> tuple[str, str]:
